@@ -1,0 +1,238 @@
+//! The error bodies of Box, in all their shapes.
+
+use std::fmt;
+
+use http::{HeaderMap, header::WWW_AUTHENTICATE};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What Box says of a failed call.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct ApiError {
+    code: Option<String>,
+    message: Option<String>,
+    context: Option<Value>,
+    help_url: Option<String>,
+    pub(crate) request_id: Option<String>,
+    challenge: Option<String>,
+}
+
+/// An item that is in the way, from `context_info.conflicts`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Conflicting {
+    /// `file` or `folder`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The item's id.
+    pub id: String,
+    /// The item's name.
+    pub name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    code: Option<String>,
+    message: Option<String>,
+    context_info: Option<Value>,
+    help_url: Option<String>,
+    request_id: Option<String>,
+    error: Option<String>,
+    error_description: Option<String>,
+}
+
+impl ApiError {
+    /// Reads whatever came: the standard shape, the short metadata shape, the OAuth shape, an
+    /// empty body with `WWW-Authenticate`, or a gateway's page.
+    pub(crate) fn read(headers: &HeaderMap, body: &[u8]) -> Self {
+        let challenge = headers
+            .get(WWW_AUTHENTICATE)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let Ok(body) = serde_json::from_slice::<Body>(body) else {
+            let code = challenge
+                .as_deref()
+                .and_then(|text| parameter(text, "error"));
+            let message = challenge
+                .as_deref()
+                .and_then(|text| parameter(text, "error_description"));
+            return Self {
+                code,
+                message,
+                challenge,
+                ..Self::default()
+            };
+        };
+        Self {
+            code: body.code.or(body.error).or_else(|| {
+                challenge
+                    .as_deref()
+                    .and_then(|text| parameter(text, "error"))
+            }),
+            message: body.message.or(body.error_description),
+            context: body.context_info.filter(|info| !info.is_null()),
+            help_url: body.help_url,
+            request_id: body.request_id,
+            challenge,
+        }
+    }
+
+    /// Box's code, such as `item_name_in_use`: an open set.
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    /// Box's sentence about it.
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    /// Where Box explains it.
+    pub fn help_url(&self) -> Option<&str> {
+        self.help_url.as_deref()
+    }
+
+    /// `context_info` as it came.
+    pub fn context_info(&self) -> Option<&Value> {
+        self.context.as_ref()
+    }
+
+    /// The items that are in the way. Box sends one object for files and an array for folders.
+    pub fn conflicts(&self) -> Vec<Conflicting> {
+        let Some(conflicts) = self.context.as_ref().and_then(|info| info.get("conflicts")) else {
+            return Vec::new();
+        };
+        let one_or_many = match conflicts {
+            Value::Array(many) => many.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        one_or_many
+            .iter()
+            .filter_map(|item| Conflicting::deserialize(item).ok())
+            .collect()
+    }
+
+    /// `context_info.errors` as pairs of name and message.
+    pub(crate) fn named_errors(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.context
+            .as_ref()
+            .and_then(|info| info.get("errors"))
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|error| {
+                Some((
+                    error.get("name")?.as_str()?,
+                    error.get("message")?.as_str()?,
+                ))
+            })
+    }
+
+    /// Whether a fresh token can help against this 401. A challenge without `error=` beside the
+    /// code `unauthorized` means that the application is not enabled for the enterprise.
+    pub(crate) fn token_is_bad(&self) -> bool {
+        match &self.challenge {
+            Some(challenge) => parameter(challenge, "error").is_some_and(|e| e == "invalid_token"),
+            None => self.code.as_deref() != Some("unauthorized"),
+        }
+    }
+}
+
+impl fmt::Debug for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiError")
+            .field("code", &self.code)
+            .field("message", &self.message)
+            .field("context_info", &self.context)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One `name="value"` of a challenge.
+fn parameter(challenge: &str, name: &str) -> Option<String> {
+    let mut rest = challenge;
+    while let Some(at) = rest.find(name) {
+        let starts_a_word = !rest[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        rest = &rest[at + name.len()..];
+        if let Some(value) = rest.strip_prefix("=\"").filter(|_| starts_a_word) {
+            return value.split('"').next().map(str::to_owned);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn challenged(challenge: &'static str, body: &str) -> ApiError {
+        let mut headers = HeaderMap::new();
+        headers.insert(WWW_AUTHENTICATE, challenge.parse().unwrap());
+        ApiError::read(&headers, body.as_bytes())
+    }
+
+    fn plain(body: &str) -> ApiError {
+        ApiError::read(&HeaderMap::new(), body.as_bytes())
+    }
+
+    #[test]
+    fn every_shape_gives_its_code() {
+        for (body, code) in [
+            (
+                r#"{"type":"error","status":404,"code":"not_found","context_info":null}"#,
+                Some("not_found"),
+            ),
+            (
+                r#"{"code":"instance_not_found","message":"m","request_id":"r"}"#,
+                Some("instance_not_found"),
+            ),
+            (
+                r#"{"error":"invalid_grant","error_description":"Invalid refresh token"}"#,
+                Some("invalid_grant"),
+            ),
+            ("", None),
+            ("<html>Bad gateway</html>", None),
+            ("[]", None),
+            ("\u{feff}{", None),
+        ] {
+            assert_eq!(plain(body).code(), code, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_empty_body_is_read_from_the_challenge() {
+        let error = challenged(
+            r#"Bearer realm="Service", error="insufficient_scope", error_description="The request requires higher privileges""#,
+            "",
+        );
+        assert_eq!(error.code(), Some("insufficient_scope"));
+        assert_eq!(
+            error.message(),
+            Some("The request requires higher privileges")
+        );
+    }
+
+    #[test]
+    fn only_a_bad_token_asks_for_a_new_one() {
+        let unauthorized = r#"{"type":"error","status":401,"code":"unauthorized","message":"x"}"#;
+        assert!(challenged(r#"Bearer realm="Service", error="invalid_token""#, "").token_is_bad());
+        assert!(!challenged(r#"Bearer realm="Service""#, unauthorized).token_is_bad());
+        assert!(!plain(unauthorized).token_is_bad());
+        assert!(plain("").token_is_bad());
+    }
+
+    #[test]
+    fn conflicts_come_as_one_or_as_many() {
+        let item = r#"{"type":"file","id":"777","name":"nda.pdf"}"#;
+        for conflicts in [item.to_owned(), format!("[{item}]")] {
+            let error = plain(&format!(
+                r#"{{"code":"item_name_in_use","context_info":{{"conflicts":{conflicts}}}}}"#
+            ));
+            let found = error.conflicts();
+            assert_eq!(found.len(), 1, "{conflicts}");
+            assert_eq!(found[0].id, "777");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The client and how it is set up.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::Method;
+use url::Url;
+
+use crate::{
+    Files, Folders, RawRequest, RetryPolicy, TokenSource, Webhooks,
+    error::{Error, ErrorKind, Result},
+    metadata::Metadata,
+    transport::{Sender, Transport},
+};
+
+/// A client of the Box API.
+///
+/// Immutable and cheap to clone: clones share connections and the token. All calls take `&self`.
+#[derive(Clone)]
+pub struct BoxClient {
+    transport: Arc<Transport>,
+}
+
+impl BoxClient {
+    /// A client for `https://api.box.com` that asks `tokens` for access tokens.
+    pub fn new(tokens: impl TokenSource) -> Result<Self> {
+        Self::builder(tokens).build()
+    }
+
+    /// A client to set up further.
+    pub fn builder(tokens: impl TokenSource) -> BoxClientBuilder {
+        BoxClientBuilder {
+            tokens: Arc::new(tokens),
+            http: None,
+            hosts: Ok(Hosts::default()),
+            retry: RetryPolicy::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    /// Files and their bytes.
+    pub fn files(&self) -> Files<'_> {
+        Files::new(&self.transport)
+    }
+
+    /// Folders.
+    pub fn folders(&self) -> Folders<'_> {
+        Folders::new(&self.transport)
+    }
+
+    /// Metadata instances.
+    pub fn metadata(&self) -> Metadata<'_> {
+        Metadata::new(&self.transport)
+    }
+
+    /// Webhooks of the calling application and user.
+    pub fn webhooks(&self) -> Webhooks<'_> {
+        Webhooks::new(&self.transport)
+    }
+
+    /// Any call that this crate does not model, with the same token, retries and errors. `path`
+    /// follows the API's base, such as `/files/123/comments`, and is sent as it stands.
+    pub fn request(&self, method: Method, path: &str) -> RawRequest<'_> {
+        RawRequest::new(&self.transport, method, path)
+    }
+}
+
+impl fmt::Debug for BoxClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoxClient")
+            .field("hosts", self.transport.hosts())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client that is being set up.
+#[must_use]
+pub struct BoxClientBuilder {
+    tokens: Arc<dyn TokenSource>,
+    http: Option<reqwest::Client>,
+    hosts: Result<Hosts>,
+    retry: RetryPolicy,
+    timeouts: Timeouts,
+}
+
+impl BoxClientBuilder {
+    /// Another server than Box's own, such as a proxy or [`FakeBox`](crate#testing): its root,
+    /// under which `/2.0` and `/oauth2/token` lie.
+    pub fn base_url(mut self, root: &str) -> Self {
+        self.hosts = Hosts::under(root);
+        self
+    }
+
+    /// How patient the client is.
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// How long the client waits for a connection, 10 s unless set. Has no effect on a client
+    /// given by [`http`](Self::http).
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.connect = timeout;
+        self
+    }
+
+    /// How long an answer may stay away, and how long a body may pause, 60 s unless set. There is
+    /// no limit on how long a body may take as a whole.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.idle = timeout;
+        self
+    }
+
+    /// An HTTP client of your own, for proxies, certificates or shared connections. Let it follow
+    /// no redirects: this crate follows them itself, without the token.
+    pub fn http(mut self, http: reqwest::Client) -> Self {
+        self.http = Some(http);
+        self
+    }
+
+    /// The client.
+    pub fn build(self) -> Result<BoxClient> {
+        let hosts = self.hosts?;
+        let http = match self.http {
+            Some(http) => http,
+            None => http_client(&self.timeouts)?,
+        };
+        let sender = Sender {
+            http,
+            hosts,
+            retry: self.retry,
+            idle: self.timeouts.idle,
+        };
+        let transport = Arc::new(Transport::new(sender, self.tokens));
+        Ok(BoxClient { transport })
+    }
+}
+
+impl fmt::Debug for BoxClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoxClientBuilder")
+            .field("hosts", &self.hosts)
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Timeouts {
+    connect: Duration,
+    idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+fn http_client(timeouts: &Timeouts) -> Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .connect_timeout(timeouts.connect)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("box-client/", env!("CARGO_PKG_VERSION"), " (Rust)"))
+        .build()
+        .map_err(|cause| {
+            Error::new(ErrorKind::Config, "build")
+                .detail("no HTTP client")
+                .cause(cause)
+        })
+}
+
+/// Where Box lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Hosts {
+    pub(crate) api: Url,
+    pub(crate) token: Url,
+}
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self::under("https://api.box.com").expect("Box's own address is a URL")
+    }
+}
+
+impl Hosts {
+    fn under(root: &str) -> Result<Self> {
+        let root = root.trim_end_matches('/');
+        let join = |path: &str| {
+            Url::parse(&format!("{root}{path}"))
+                .ok()
+                .filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
+                .ok_or_else(|| {
+                    Error::new(ErrorKind::Config, "build")
+                        .detail("the base URL must be http or https, without a query")
+                })
+        };
+        Ok(Self {
+            api: join("/2.0")?,
+            token: join("/oauth2/token")?,
+        })
+    }
+}

@@ -1,0 +1,302 @@
+//! Files: what they are, their versions, their bytes.
+
+use futures_core::Stream;
+use futures_util::stream;
+use http::Method;
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value};
+
+use crate::{
+    FileId, FileVersionId, Folder, FolderId, UserId, call::Call, download::DownloadRequest,
+    error::Result, transport::Transport,
+};
+
+/// Calls on files. From [`BoxClient::files`](crate::BoxClient::files).
+#[derive(Clone, Copy)]
+pub struct Files<'a> {
+    transport: &'a Transport,
+}
+
+impl std::fmt::Debug for Files<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Files").finish_non_exhaustive()
+    }
+}
+
+impl<'a> Files<'a> {
+    pub(crate) fn new(transport: &'a Transport) -> Self {
+        Self { transport }
+    }
+
+    /// A file's information.
+    ///
+    /// Vendor: <https://developer.box.com/reference/get-files-id/>. A file that the token's user
+    /// may not see is [`NotFound`](crate::ErrorKind::NotFound) too.
+    pub fn get(&self, id: &FileId) -> GetFile<'a> {
+        GetFile {
+            transport: self.transport,
+            id: id.clone(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// The past versions of a file, newest first. The current one is not among them: it is in
+    /// [`get`](Self::get).
+    ///
+    /// Vendor: <https://developer.box.com/reference/get-files-id-versions/>. Premium accounts
+    /// only; others get an empty list.
+    pub fn versions(
+        &self,
+        id: &FileId,
+    ) -> impl Stream<Item = Result<FileVersion>> + Send + use<'a> {
+        let transport = self.transport;
+        let id = id.clone();
+        let pages = stream::try_unfold(Some(0), move |offset: Option<u64>| {
+            let id = id.clone();
+            async move {
+                let Some(offset) = offset else {
+                    return Ok(None);
+                };
+                let call = Call::new(
+                    "files.versions",
+                    Method::GET,
+                    ["files", id.as_str(), "versions"],
+                )
+                .query(
+                    "fields",
+                    "id,type,sha1,name,size,created_at,modified_at,trashed_at",
+                )
+                .query("limit", VERSIONS_A_PAGE.to_string())
+                .query("offset", offset.to_string());
+                let page: VersionPage = transport.json(&call).await?;
+                // Box counts by its own limit, which can be below the one asked for.
+                let next = offset + page.limit.unwrap_or(VERSIONS_A_PAGE).max(1);
+                let more = next < page.total_count && next <= MAX_OFFSET;
+                let versions = stream::iter(page.entries.into_iter().map(Ok));
+                Ok(Some((versions, more.then_some(next))))
+            }
+        });
+        futures_util::TryStreamExt::try_flatten(pages)
+    }
+
+    /// A file's bytes, streamed, verified and resumed.
+    ///
+    /// Vendor: <https://developer.box.com/reference/get-files-id-content/>. Box sends the caller
+    /// on to another host, which is asked without the token; right after an upload it may say 202,
+    /// which is waited out within the client's deadline.
+    pub fn download(&self, id: &FileId) -> DownloadRequest<'a> {
+        DownloadRequest::new(self.transport, id)
+    }
+}
+
+const VERSIONS_A_PAGE: u64 = 1000;
+/// Box refuses offsets beyond this.
+const MAX_OFFSET: u64 = 9_999;
+
+#[derive(Deserialize)]
+struct VersionPage {
+    total_count: u64,
+    limit: Option<u64>,
+    #[serde(default)]
+    entries: Vec<FileVersion>,
+}
+
+/// Reads a file's information. From [`Files::get`].
+#[must_use = "nothing is sent before send()"]
+pub struct GetFile<'a> {
+    transport: &'a Transport,
+    id: FileId,
+    fields: Vec<String>,
+}
+
+impl std::fmt::Debug for GetFile<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GetFile")
+            .field("id", &self.id)
+            .field("fields", &self.fields)
+            .finish_non_exhaustive()
+    }
+}
+
+impl GetFile<'_> {
+    /// Asks for these fields only, besides id, type and the like: `lock` comes only when it is
+    /// asked for, and a template's values as `metadata.enterprise_12345.templateKey`.
+    pub fn fields<S: Into<String>>(mut self, fields: impl IntoIterator<Item = S>) -> Self {
+        self.fields = fields.into_iter().map(Into::into).collect();
+        self
+    }
+
+    fn call(&self) -> Call {
+        let fields = (!self.fields.is_empty()).then(|| self.fields.join(","));
+        Call::new("files.get", Method::GET, ["files", self.id.as_str()]).query_opt("fields", fields)
+    }
+
+    /// Sends it.
+    pub async fn send(self) -> Result<File> {
+        self.transport.json(&self.call()).await
+    }
+}
+
+/// A file.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct File {
+    /// Its id.
+    pub id: FileId,
+    /// Its name.
+    pub name: Option<String>,
+    /// Changes with each change of the file.
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub etag: Option<String>,
+    /// SHA-1 of the current version's bytes, in hex.
+    pub sha1: Option<String>,
+    /// Bytes of the current version.
+    #[serde(default, deserialize_with = "whole_number")]
+    pub size: Option<u64>,
+    /// The current version.
+    pub file_version: Option<FileVersionMini>,
+    /// The folders from the root down to the parent.
+    pub path_collection: Option<PathCollection>,
+    /// The folder it lies in.
+    pub parent: Option<FolderMini>,
+    /// Who holds the file, when somebody does; only when asked for by `fields`. It can have
+    /// expired already.
+    pub lock: Option<Lock>,
+    /// What a person wrote about it.
+    pub description: Option<String>,
+    /// When it was made in Box.
+    pub created_at: Option<Timestamp>,
+    /// When it was last changed in Box.
+    pub modified_at: Option<Timestamp>,
+    /// `active`, `trashed` or `deleted`.
+    pub item_status: Option<String>,
+    /// Everything else, as it came.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// A version as it is named inside a file.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct FileVersionMini {
+    /// Its id.
+    pub id: FileVersionId,
+    /// SHA-1 of its bytes, in hex.
+    pub sha1: Option<String>,
+}
+
+/// A past version of a file.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct FileVersion {
+    /// Its id.
+    pub id: FileVersionId,
+    /// SHA-1 of its bytes, in hex.
+    pub sha1: Option<String>,
+    /// The file's name at that time.
+    pub name: Option<String>,
+    /// Its bytes.
+    #[serde(default, deserialize_with = "whole_number")]
+    pub size: Option<u64>,
+    /// When it was made in Box.
+    pub created_at: Option<Timestamp>,
+    /// When it was last changed in Box.
+    pub modified_at: Option<Timestamp>,
+    /// When it was deleted, if it was: its bytes cannot be had any more.
+    pub trashed_at: Option<Timestamp>,
+}
+
+/// A hold on a file.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct Lock {
+    /// Its id.
+    pub id: Option<String>,
+    /// Who made it.
+    pub created_by: Option<UserMini>,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
+    /// When it ends by itself.
+    pub expired_at: Option<Timestamp>,
+    /// Whether nobody else may download the file meanwhile.
+    #[serde(default)]
+    pub is_download_prevented: bool,
+    /// The program that holds it.
+    pub app_type: Option<String>,
+}
+
+impl Lock {
+    /// Whether it still holds at `now`.
+    pub fn holds_at(&self, now: Timestamp) -> bool {
+        self.expired_at.is_none_or(|end| now < end)
+    }
+}
+
+/// A user as named inside other things.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct UserMini {
+    /// The user's id.
+    pub id: Option<UserId>,
+    /// The user's name; empty while an invitation is pending.
+    pub name: Option<String>,
+    /// The user's e-mail address.
+    pub login: Option<String>,
+}
+
+/// A folder as named inside other things.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct FolderMini {
+    /// Its id.
+    pub id: FolderId,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+/// The way from the root to an item, without the item.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PathCollection {
+    /// The folders, root first.
+    #[serde(default)]
+    pub entries: Vec<FolderMini>,
+}
+
+impl From<Folder> for FolderMini {
+    fn from(folder: Folder) -> Self {
+        Self {
+            id: folder.id,
+            name: folder.name,
+        }
+    }
+}
+
+/// Guides print etags as numbers; the API sends text or null.
+pub(crate) fn text_or_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    Ok(match Option::<Value>::deserialize(deserializer)? {
+        Some(Value::String(text)) => Some(text),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
+    })
+}
+
+/// Sizes can come as floats with an exponent (Box, "Large numbers").
+pub(crate) fn whole_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    if let Some(whole) = number.as_u64() {
+        return Ok(Some(whole));
+    }
+    match number.as_f64() {
+        // 2^63: a size beyond it is none.
+        Some(float) if (0.0..9.2e18).contains(&float) => Ok(Some(float as u64)),
+        _ => Err(de::Error::custom("a size must be a number from 0")),
+    }
+}

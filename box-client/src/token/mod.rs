@@ -1,0 +1,146 @@
+//! Access tokens: fetched once for many waiters, renewed before they expire.
+
+mod cache;
+mod client_credentials;
+mod refresh;
+mod store;
+
+use std::{fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+use http::{HeaderValue, Method};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+pub(crate) use self::cache::TokenCache;
+pub use self::{
+    client_credentials::{ClientCredentials, Subject},
+    refresh::RefreshToken,
+    store::{Grant, MemoryTokenStore, Stored, Swap, TokenStore, TokenStoreError},
+};
+use crate::{
+    call::{Call, Target},
+    error::{Error, ErrorKind, Result},
+    transport::Sender,
+};
+
+/// Where access tokens come from. The client keeps what it gets and asks again shortly before it
+/// expires, or when Box has refused it; at most one question is open at a time.
+#[async_trait]
+pub trait TokenSource: Debug + Send + Sync + 'static {
+    /// A token that is not `refused`, the one that Box has just turned down.
+    async fn fetch(
+        &self,
+        endpoint: &TokenEndpoint<'_>,
+        refused: Option<&AccessToken>,
+    ) -> Result<AccessToken>;
+}
+
+/// A token for calls.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    secret: SecretString,
+    expires_in: Option<Duration>,
+}
+
+impl AccessToken {
+    /// A token and, if it is known, how long it lives from now.
+    pub fn new(secret: SecretString, expires_in: Option<Duration>) -> Self {
+        Self { secret, expires_in }
+    }
+
+    /// The token itself.
+    pub fn secret(&self) -> &SecretString {
+        &self.secret
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.secret.expose_secret() == other.secret.expose_secret()
+    }
+
+    pub(crate) fn bearer(&self, operation: &'static str) -> Result<HeaderValue> {
+        let text = format!("Bearer {}", self.secret.expose_secret());
+        let mut value = HeaderValue::try_from(text).map_err(|_| {
+            Error::new(ErrorKind::Config, operation)
+                .detail("the access token has characters that no header can carry")
+        })?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+/// Box's token endpoint, with the client's connections, retries and errors.
+pub struct TokenEndpoint<'a> {
+    sender: &'a Sender,
+}
+
+impl std::fmt::Debug for TokenEndpoint<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenEndpoint").finish_non_exhaustive()
+    }
+}
+
+impl TokenEndpoint<'_> {
+    /// Posts a form. A lost answer is asked for again: Box has been seen to give the same tokens
+    /// for a refresh token that was spent a moment ago (box/box-typescript-sdk-gen#34).
+    pub async fn post(&self, form: &[(&str, &str)]) -> Result<TokenReply> {
+        let call = Call::to("token", Method::POST, Target::Token)
+            .form(form)
+            .repeatable();
+        match self.sender.send(&call, None).await {
+            Ok(reply) => reply.json().await,
+            Err(error) if error.status() == Some(400) => Err(error.refused_grant()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The token endpoint's answer.
+#[derive(Debug, Deserialize)]
+#[non_exhaustive]
+pub struct TokenReply {
+    /// The token for calls.
+    pub access_token: SecretString,
+    /// Its life in seconds.
+    pub expires_in: Option<u64>,
+    /// The next refresh token, where the grant has one.
+    pub refresh_token: Option<SecretString>,
+}
+
+impl TokenReply {
+    /// The access token with its life.
+    pub fn access(&self) -> AccessToken {
+        AccessToken::new(
+            self.access_token.clone(),
+            self.expires_in.map(Duration::from_secs),
+        )
+    }
+}
+
+/// A token made by hand in the Developer Console, good for an hour and for trying things out.
+#[derive(Clone, Debug)]
+pub struct DeveloperToken(SecretString);
+
+impl DeveloperToken {
+    /// The token as the console shows it.
+    pub fn new(token: impl Into<SecretString>) -> Self {
+        Self(token.into())
+    }
+}
+
+#[async_trait]
+impl TokenSource for DeveloperToken {
+    async fn fetch(
+        &self,
+        _: &TokenEndpoint<'_>,
+        refused: Option<&AccessToken>,
+    ) -> Result<AccessToken> {
+        if refused.is_some() {
+            return Err(Error::new(ErrorKind::Auth, "token").detail(
+                "the developer token was refused and cannot be renewed: make a new one in the \
+                 Developer Console",
+            ));
+        }
+        Ok(AccessToken::new(self.0.clone(), None))
+    }
+}

@@ -1,0 +1,263 @@
+//! The only place that sends: token, attempt, classification, one repeat after 401, retries.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, StatusCode,
+    header::{AUTHORIZATION, LOCATION, RETRY_AFTER},
+};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+use url::Url;
+
+use crate::{
+    RetryPolicy, TokenSource,
+    api_error::ApiError,
+    call::{Auth, Call, Repeat},
+    client::Hosts,
+    error::{Error, ErrorKind, Result},
+    retry::retry_after,
+    token::{AccessToken, TokenCache},
+};
+
+/// Error bodies are short; what a gateway sends beyond this is not worth reading.
+const ERROR_BODY_LIMIT: usize = 64 * 1024;
+/// No answer of the API that this crate decodes comes near this.
+const JSON_LIMIT: usize = 32 * 1024 * 1024;
+
+/// Sends calls. The token endpoint is called through a sender too, so that a refresh has the same
+/// patience and the same errors as everything else.
+pub(crate) struct Sender {
+    pub(crate) http: reqwest::Client,
+    pub(crate) hosts: Hosts,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) idle: Duration,
+}
+
+/// A sender with tokens: what the resource handles hold.
+pub(crate) struct Transport {
+    sender: Arc<Sender>,
+    tokens: TokenCache,
+}
+
+impl Transport {
+    pub(crate) fn new(sender: Sender, source: Arc<dyn TokenSource>) -> Self {
+        let sender = Arc::new(sender);
+        Self {
+            tokens: TokenCache::new(source, Arc::clone(&sender)),
+            sender,
+        }
+    }
+
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.sender.hosts
+    }
+
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.sender.retry
+    }
+
+    /// Sends until there is an answer that is no failure, or no hope. The body is unread.
+    pub(crate) async fn send(&self, call: &Call) -> Result<Reply> {
+        self.sender.send(call, Some(&self.tokens)).await
+    }
+
+    pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
+        self.send(call).await?.json().await
+    }
+
+    pub(crate) async fn empty(&self, call: &Call) -> Result<()> {
+        self.send(call).await.map(drop)
+    }
+}
+
+impl Sender {
+    pub(crate) async fn send(&self, call: &Call, tokens: Option<&TokenCache>) -> Result<Reply> {
+        let started = Instant::now();
+        let mut waits = self.retry.waits();
+        let mut renewed = false;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let token = match tokens.filter(|_| call.auth == Auth::Bearer) {
+                Some(tokens) => Some((tokens, tokens.token().await?)),
+                None => None,
+            };
+            let error = match self
+                .attempt(call, token.as_ref().map(|(_, token)| token))
+                .await
+            {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            if let Some((tokens, token)) = &token
+                && !renewed
+                && wants_new_token(&error)
+            {
+                renewed = true;
+                tokens.reject(token).await;
+                continue;
+            }
+            let wait = (error.is_retryable() && may_repeat(call, &error))
+                .then(|| waits.next())
+                .flatten()
+                .map(|wait| error.retry_after().map_or(wait, |asked| asked.max(wait)))
+                .filter(|wait| started.elapsed() + *wait < self.retry.deadline);
+            let Some(wait) = wait else {
+                return Err(error.after(attempts));
+            };
+            debug!(operation = call.operation, attempts, ?wait, %error, "trying again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt(&self, call: &Call, token: Option<&AccessToken>) -> Result<Reply> {
+        let mut request = reqwest::Request::new(call.method.clone(), call.url(&self.hosts)?);
+        *request.headers_mut() = call.headers.clone();
+        if let Some(token) = token {
+            request
+                .headers_mut()
+                .insert(AUTHORIZATION, token.bearer(call.operation)?);
+        }
+        *request.body_mut() = call.body.clone().map(Into::into);
+        let response = timeout(self.idle, self.http.execute(request))
+            .await
+            .map_err(|_| Error::new(ErrorKind::Timeout, call.operation).sent())?
+            .map_err(|cause| broken(call.operation, cause))?;
+        let reply = Reply {
+            response,
+            operation: call.operation,
+            idle: self.idle,
+        };
+        debug!(
+            operation = call.operation,
+            status = reply.status().as_u16(),
+            request_id = reply.header("box-request-id"),
+            "answered"
+        );
+        let failure = match reply.status() {
+            // Right after an upload Box answers 202 with the time to come back.
+            StatusCode::ACCEPTED if reply.header(RETRY_AFTER.as_str()).is_some() => {
+                ErrorKind::NotReady
+            }
+            status if status.is_success() || status.is_redirection() => return Ok(reply),
+            status => failure(status),
+        };
+        Err(reply.into_error(failure).await)
+    }
+}
+
+/// An answer that is no failure.
+pub(crate) struct Reply {
+    response: reqwest::Response,
+    operation: &'static str,
+    idle: Duration,
+}
+
+impl Reply {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers().get(name)?.to_str().ok()
+    }
+
+    /// Where Box sends the caller on to, for this one call.
+    pub(crate) fn redirect(&self) -> Option<Url> {
+        self.status().is_redirection().then_some(())?;
+        self.response
+            .url()
+            .join(self.header(LOCATION.as_str())?)
+            .ok()
+    }
+
+    /// The next piece of the body, `None` at its end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        timeout(self.idle, self.response.chunk())
+            .await
+            .map_err(|_| Error::new(ErrorKind::Timeout, self.operation).sent())?
+            .map_err(|cause| broken(self.operation, cause))
+    }
+
+    /// The whole body, if it is no longer than `limit`.
+    pub(crate) async fn bytes(&mut self, limit: usize) -> Result<Bytes> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > limit {
+                return Err(Error::new(ErrorKind::TooLarge, self.operation).sent());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+
+    pub(crate) async fn json<T: DeserializeOwned>(mut self) -> Result<T> {
+        let body = self.bytes(JSON_LIMIT).await?;
+        serde_json::from_slice(&body).map_err(|cause| {
+            Error::new(ErrorKind::Decode, self.operation)
+                .sent()
+                .cause(cause)
+        })
+    }
+
+    async fn into_error(mut self, kind: ErrorKind) -> Error {
+        let wait = retry_after(self.headers(), Timestamp::now());
+        let request_id = self.header("box-request-id").map(str::to_owned);
+        // A body that breaks off still leaves the status to report.
+        let body = self.bytes(ERROR_BODY_LIMIT).await.unwrap_or_default();
+        let api = ApiError::read(self.headers(), &body);
+        Error::new(kind, self.operation)
+            .answer(self.status().as_u16(), api, request_id)
+            .wait(wait)
+    }
+}
+
+fn failure(status: StatusCode) -> ErrorKind {
+    match status.as_u16() {
+        401 => ErrorKind::Auth,
+        403 => ErrorKind::Forbidden,
+        404 | 410 => ErrorKind::NotFound,
+        408 => ErrorKind::Timeout,
+        409 | 412 => ErrorKind::Conflict,
+        429 => ErrorKind::RateLimited,
+        500.. => ErrorKind::Server,
+        _ => ErrorKind::Invalid,
+    }
+}
+
+fn wants_new_token(error: &Error) -> bool {
+    error.status() == Some(401) && error.api().is_some_and(ApiError::token_is_bad)
+}
+
+/// What certainly had no effect may be sent again whatever it is; the rest only if it is safe.
+fn may_repeat(call: &Call, error: &Error) -> bool {
+    call.repeat == Repeat::Safe || !error.may_have_happened()
+}
+
+fn broken(operation: &'static str, cause: reqwest::Error) -> Error {
+    // The URL can hold a pre-signed path, which is as good as a password for its file.
+    let cause = cause.without_url();
+    if cause.is_builder() {
+        return Error::new(ErrorKind::Invalid, operation).cause(cause);
+    }
+    let kind = if cause.is_timeout() {
+        ErrorKind::Timeout
+    } else {
+        ErrorKind::Transport
+    };
+    let error = Error::new(kind, operation);
+    let error = if cause.is_connect() {
+        error
+    } else {
+        error.sent()
+    };
+    error.cause(cause)
+}

@@ -1,0 +1,107 @@
+//! What was done: one entry for each effect on the far side, written before and after it.
+
+use std::fmt::{self, Debug};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::store_error::StoreError;
+
+/// Remembers effects, so that a repeat continues instead of starting anew.
+///
+/// An effect is [begun](Ledger::begin) before its write is sent and [finished](Ledger::finish)
+/// with the ids that the far side gave. One that is begun and not finished has an unknown
+/// outcome: whoever meets it looks on the far side before it writes again.
+///
+/// What every implementation guarantees (`bridge::testing::ledger` holds them to it): each call
+/// returns only after its change would survive `kill -9` and power loss, calls on one key are
+/// atomic, and nothing is ever forgotten but by [`abandon`](Ledger::abandon).
+#[async_trait]
+pub trait Ledger: Debug + Send + Sync + 'static {
+    /// What is known of the effect.
+    async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError>;
+
+    /// Notes that the effect is about to be written. A finished effect stays as it is and is
+    /// returned; one that was begun before is stamped anew.
+    async fn begin(&self, key: &EffectKey, now: Timestamp) -> Result<Begin, StoreError>;
+
+    /// Notes that the effect has happened, with what is worth remembering of it. Replaces what
+    /// was there.
+    async fn finish(&self, key: &EffectKey, result: Value, now: Timestamp)
+    -> Result<(), StoreError>;
+
+    /// Takes back a beginning whose write certainly did not happen. A finished effect stays.
+    async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError>;
+
+    /// All effects whose key begins with these parts, in the order of their keys.
+    async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError>;
+}
+
+/// Names one effect by parts, such as `version / {Box file} / {Box version}`.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct EffectKey(String);
+
+impl EffectKey {
+    /// A key of these parts. Each part is escaped, so that no part can pose as two.
+    pub fn new<P: AsRef<str>>(parts: impl IntoIterator<Item = P>) -> Self {
+        let mut key = String::new();
+        for part in parts {
+            for c in part.as_ref().chars() {
+                match c {
+                    '/' => key.push_str("%2F"),
+                    '%' => key.push_str("%25"),
+                    c => key.push(c),
+                }
+            }
+            key.push('/');
+        }
+        Self(key)
+    }
+
+    /// The key as text: each part ends in a slash, so a key of fewer parts is a prefix of
+    /// exactly the keys that begin with its parts.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key whose [text](EffectKey::as_str) this is.
+    pub fn from_text(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for EffectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.trim_end_matches('/'))
+    }
+}
+
+/// One entry.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Effect {
+    /// Its name.
+    pub key: EffectKey,
+    /// Where it stands.
+    pub state: EffectState,
+}
+
+/// Where an effect stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum EffectState {
+    /// Its write may have been sent at this time or later; nothing more is known.
+    Begun(Timestamp),
+    /// It has happened.
+    Finished(Value),
+}
+
+/// The answer to [`Ledger::begin`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Begin {
+    /// Noted; go on and write.
+    Begun,
+    /// It has happened before, with this result.
+    Finished(Value),
+}

@@ -1,0 +1,252 @@
+//! The durable inbox: every accepted event is a [`Job`] here until it is done or dead.
+
+use std::{fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::store_error::StoreError;
+
+/// Hands each job to one worker at a time, at least once, in order per key.
+///
+/// What every implementation guarantees (`bridge::testing::queue` holds them to it):
+///
+/// - [`push`](Queue::push) returns only after the jobs would survive `kill -9` and power loss.
+/// - A job whose [`dedupe`](NewJob::dedupe) text is known, finished or not, is not stored again.
+/// - Of the jobs with one [`key`](NewJob::key) at most one is leased, and the oldest unfinished
+///   one first: a job that waits for its retry holds the later ones of its key back. A dead job
+///   does not.
+/// - A lease that has run out is handed to whoever asks next. The worker that held it can neither
+///   extend nor settle any more ([`StoreErrorKind::StaleLease`](crate::StoreErrorKind::StaleLease)).
+/// - Attempts are counted when a job is leased, so a job that kills its process is counted too.
+#[async_trait]
+pub trait Queue: Debug + Send + Sync + 'static {
+    /// Stores the jobs, in order, all or none, and tells for each whether it was new.
+    async fn push(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Push>, StoreError>;
+
+    /// Leases up to `max` due jobs to `owner` until `now + hold`, oldest due first.
+    async fn lease(
+        &self,
+        owner: &str,
+        max: usize,
+        hold: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Leased>, StoreError>;
+
+    /// Prolongs a lease that is still held.
+    async fn extend(&self, lease: &LeaseId, until: Timestamp, now: Timestamp)
+    -> Result<(), StoreError>;
+
+    /// Ends a lease with what became of the job.
+    async fn settle(&self, lease: &LeaseId, settle: Settle, now: Timestamp)
+    -> Result<(), StoreError>;
+
+    /// Returns when a job may have become due. A hint: it may come without reason, or, for jobs
+    /// that another process pushed, not at all, so callers poll as well. A hint that was given
+    /// while nobody waited is kept for the next to wait.
+    async fn wait(&self);
+}
+
+/// What people do with the inbox: look, replay, tidy up.
+#[async_trait]
+pub trait QueueAdmin: Queue {
+    /// Jobs in the order in which they were pushed, starting after `filter.after`.
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError>;
+
+    /// One job, or `None` when it is unknown or purged.
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
+
+    /// Makes dead jobs due again with their attempts back at zero; tells how many there were.
+    /// Jobs in any other state are left alone.
+    async fn replay(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Makes every job that `owner` holds due at once, its attempt still counted. For a worker
+    /// that knows that its former life is over. `None` means every owner.
+    async fn release(&self, owner: Option<&str>, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Forgets done jobs that ended before `before`, and with them their dedupe text; at most
+    /// `limit` at a time. Dead jobs stay until a person deals with them.
+    async fn purge(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError>;
+
+    /// How many jobs there are in each state, and since when the oldest unfinished one waits.
+    async fn counts(&self) -> Result<Counts, StoreError>;
+}
+
+/// A job to store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NewJob {
+    /// The sender's own name for the event, the same at each redelivery.
+    pub dedupe: String,
+    /// Jobs with one key are done in the order of their arrival.
+    pub key: String,
+    /// What the body is, for whoever handles it, such as `box.webhook`.
+    pub kind: String,
+    /// The event as it was received.
+    pub body: Bytes,
+}
+
+/// What became of a pushed job.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Push {
+    /// Stored under this id.
+    Queued(JobId),
+    /// Known already under this id; nothing was stored.
+    Duplicate(JobId),
+}
+
+/// The inbox's number of a job, growing with each push.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct JobId(pub i64);
+
+impl std::fmt::Display for JobId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One hold on one job. The fence grows with every lease of the job, so an older hold is told
+/// from the current one.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct LeaseId {
+    /// The job held.
+    pub job: JobId,
+    /// Which hold on it.
+    pub fence: i64,
+}
+
+/// A job in a worker's hands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Leased {
+    /// What to extend and settle with.
+    pub lease: LeaseId,
+    /// When the lease runs out unless extended.
+    pub until: Timestamp,
+    /// This attempt's number, from 1.
+    pub attempt: u32,
+    /// When the job was pushed.
+    pub pushed_at: Timestamp,
+    /// As pushed.
+    pub dedupe: String,
+    /// As pushed.
+    pub key: String,
+    /// As pushed.
+    pub kind: String,
+    /// As pushed.
+    pub body: Bytes,
+}
+
+impl Leased {
+    /// A leased job, for implementations of [`Queue`] outside this crate.
+    pub fn new(lease: LeaseId, until: Timestamp, attempt: u32, pushed_at: Timestamp, job: NewJob) -> Self {
+        let NewJob { dedupe, key, kind, body } = job;
+        Self { lease, until, attempt, pushed_at, dedupe, key, kind, body }
+    }
+}
+
+/// How a lease ends.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Settle {
+    /// The work is done; `note` says in a line what was done.
+    Done {
+        /// A line for people.
+        note: String,
+    },
+    /// The attempt failed; try again at `at`.
+    Retry {
+        /// When the job is due again.
+        at: Timestamp,
+        /// A line for people: what failed.
+        reason: String,
+    },
+    /// Nothing was tried; the attempt is given back and the job is due again at `at`.
+    Defer {
+        /// When the job is due again.
+        at: Timestamp,
+        /// A line for people: what it waits for.
+        reason: String,
+    },
+    /// No attempt will help without a person.
+    Dead {
+        /// A line for people: what to look at.
+        reason: String,
+    },
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Waits for its turn or its time.
+    Ready,
+    /// In a worker's hands.
+    Leased,
+    /// Finished.
+    Done,
+    /// Waits for a person.
+    Dead,
+}
+
+/// A job as people see it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Job {
+    /// Its number.
+    pub id: JobId,
+    /// Where it stands.
+    pub state: JobState,
+    /// Attempts counted so far.
+    pub attempts: u32,
+    /// When it was pushed.
+    pub pushed_at: Timestamp,
+    /// When it is due, while it is [`JobState::Ready`]; when its lease runs out, while it is
+    /// [`JobState::Leased`]; when it ended, afterwards.
+    pub at: Timestamp,
+    /// Who holds it.
+    pub owner: Option<String>,
+    /// What its last attempt said.
+    pub note: Option<String>,
+    /// As pushed.
+    pub dedupe: String,
+    /// As pushed.
+    pub key: String,
+    /// As pushed.
+    pub kind: String,
+    /// As pushed; left empty in listings, given by [`QueueAdmin::job`].
+    #[serde(skip)]
+    pub body: Bytes,
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct JobFilter {
+    /// Only those in this state.
+    pub state: Option<JobState>,
+    /// Only those pushed after this one.
+    pub after: Option<JobId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Default for JobFilter {
+    fn default() -> Self {
+        Self { state: None, after: None, limit: 100 }
+    }
+}
+
+/// How many jobs are in which state.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Counts {
+    /// Waiting for their turn or their time.
+    pub ready: u64,
+    /// In a worker's hands.
+    pub leased: u64,
+    /// Finished and not yet purged.
+    pub done: u64,
+    /// Waiting for a person.
+    pub dead: u64,
+    /// When the oldest job that is neither done nor dead was pushed.
+    pub oldest: Option<Timestamp>,
+}

@@ -1,0 +1,2 @@
+//! The whole integration as one program.
+fn main() {}
