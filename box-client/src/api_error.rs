@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderMap, header::WWW_AUTHENTICATE};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What Box says of a failed call.
 #[derive(Clone, Default)]
@@ -31,17 +31,6 @@ pub struct Conflicting {
     pub name: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Body {
-    code: Option<String>,
-    message: Option<String>,
-    context_info: Option<Value>,
-    help_url: Option<String>,
-    request_id: Option<String>,
-    error: Option<String>,
-    error_description: Option<String>,
-}
-
 impl ApiError {
     /// Reads whatever came: the standard shape, the short metadata shape, the OAuth shape, an
     /// empty body with `WWW-Authenticate`, or a gateway's page.
@@ -50,30 +39,23 @@ impl ApiError {
             .get(WWW_AUTHENTICATE)
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
-        let Ok(body) = serde_json::from_slice::<Body>(body) else {
-            let code = challenge
-                .as_deref()
-                .and_then(|text| parameter(text, "error"));
-            let message = challenge
-                .as_deref()
-                .and_then(|text| parameter(text, "error_description"));
-            return Self {
-                code,
-                message,
-                challenge,
-                ..Self::default()
-            };
+        let challenged = |name| parameter(challenge.as_deref()?, name);
+        let mut body: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+        let mut text = |name| match body.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
         };
         Self {
-            code: body.code.or(body.error).or_else(|| {
-                challenge
-                    .as_deref()
-                    .and_then(|text| parameter(text, "error"))
-            }),
-            message: body.message.or(body.error_description),
-            context: body.context_info.filter(|info| !info.is_null()),
-            help_url: body.help_url,
-            request_id: body.request_id,
+            code: text("code")
+                .or_else(|| text("error"))
+                .or_else(|| challenged("error"))
+                .filter(|code| is_name(code)),
+            message: text("message")
+                .or_else(|| text("error_description"))
+                .or_else(|| challenged("error_description")),
+            help_url: text("help_url"),
+            request_id: text("request_id").filter(|id| is_name(id)),
+            context: body.remove("context_info").filter(|info| !info.is_null()),
             challenge,
         }
     }
@@ -149,15 +131,30 @@ impl fmt::Debug for ApiError {
     }
 }
 
-/// One `name="value"` of a challenge.
+/// Codes and request ids go into log lines, so what does not look like one is none.
+fn is_name(text: &str) -> bool {
+    (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// One `name="value"` or `name=value` of a challenge.
 fn parameter(challenge: &str, name: &str) -> Option<String> {
     let mut rest = challenge;
     while let Some(at) = rest.find(name) {
         let starts_a_word = !rest[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
         rest = &rest[at + name.len()..];
-        if let Some(value) = rest.strip_prefix("=\"").filter(|_| starts_a_word) {
-            return value.split('"').next().map(str::to_owned);
+        let Some(value) = rest
+            .trim_start()
+            .strip_prefix('=')
+            .filter(|_| starts_a_word)
+        else {
+            continue;
+        };
+        let value = value.trim_start();
+        return match value.strip_prefix('"') {
+            Some(quoted) => quoted.split('"').next(),
+            None => value.split([',', ' ']).next(),
         }
+        .map(str::to_owned);
     }
     None
 }
@@ -196,6 +193,11 @@ mod tests {
             ("<html>Bad gateway</html>", None),
             ("[]", None),
             ("\u{feff}{", None),
+            (
+                r#"{"code":17,"error":"conflict","request_id":{}}"#,
+                Some("conflict"),
+            ),
+            ("{\"code\":\"two\\nlines\"}", None),
         ] {
             assert_eq!(plain(body).code(), code, "{body}");
         }
@@ -218,6 +220,7 @@ mod tests {
     fn only_a_bad_token_asks_for_a_new_one() {
         let unauthorized = r#"{"type":"error","status":401,"code":"unauthorized","message":"x"}"#;
         assert!(challenged(r#"Bearer realm="Service", error="invalid_token""#, "").token_is_bad());
+        assert!(challenged("Bearer realm=Service,error=invalid_token", "").token_is_bad());
         assert!(!challenged(r#"Bearer realm="Service""#, unauthorized).token_is_bad());
         assert!(!plain(unauthorized).token_is_bad());
         assert!(plain("").token_is_bad());

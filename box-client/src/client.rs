@@ -104,7 +104,7 @@ impl BoxClientBuilder {
     }
 
     /// How long an answer may stay away, and how long a body may pause, 60 s unless set. There is
-    /// no limit on how long a body may take as a whole.
+    /// no limit on how long the body of a download may take as a whole.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.idle = timeout;
         self
@@ -184,16 +184,26 @@ impl Default for Hosts {
     }
 }
 
+/// A user in the URL would be a secret in `Debug`.
+fn is_root(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none()
+}
+
 impl Hosts {
     fn under(root: &str) -> Result<Self> {
         let root = root.trim_end_matches('/');
         let join = |path: &str| {
             Url::parse(&format!("{root}{path}"))
                 .ok()
-                .filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
+                .filter(is_root)
                 .ok_or_else(|| {
-                    Error::new(ErrorKind::Config, "build")
-                        .detail("the base URL must be http or https, without a query")
+                    Error::new(ErrorKind::Config, "build").detail(
+                        "the base URL must be http or https, without user, query or fragment",
+                    )
                 })
         };
         Ok(Self {

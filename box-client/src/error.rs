@@ -1,10 +1,10 @@
 //! What can go wrong with a call to Box, and what to do about it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::api_error::ApiError;
 
-pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -15,6 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// token, a query or a body. What caused it is its [`source`](std::error::Error::source).
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     operation: &'static str,
@@ -25,7 +26,7 @@ struct Inner {
     attempts: u32,
     sent: bool,
     detail: Option<&'static str>,
-    cause: Option<Cause>,
+    cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 /// What went wrong, to branch on.
@@ -58,8 +59,8 @@ pub enum ErrorKind {
     RateLimited,
     /// Box failed (5xx).
     Server,
-    /// The [`TokenStore`](crate::TokenStore) failed. The grant is safe in this process and is
-    /// stored at the next call.
+    /// The [`TokenStore`](crate::TokenStore) failed, or changed under every try. A grant that it
+    /// would not take is safe in this process and is stored at the next call.
     Store,
     /// Nothing came for as long as the client is set to wait.
     Timeout,
@@ -68,6 +69,12 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    /// What a [`TokenSource`](crate::TokenSource) of your own says when it has no token: kind
+    /// [`Auth`](ErrorKind::Auth).
+    pub fn no_token(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::new(ErrorKind::Auth, "token").cause(cause)
+    }
+
     pub(crate) fn new(kind: ErrorKind, operation: &'static str) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -89,8 +96,13 @@ impl Error {
     }
 
     pub(crate) fn cause(mut self, cause: impl Into<Cause>) -> Self {
-        self.0.cause = Some(cause.into());
+        self.0.cause = Some(cause.into().into());
         self
+    }
+
+    /// The same error for one more caller who waited for the same thing.
+    pub(crate) fn share(&self) -> Self {
+        Self(self.0.clone())
     }
 
     pub(crate) fn answer(mut self, status: u16, api: ApiError, request_id: Option<String>) -> Self {
@@ -104,6 +116,12 @@ impl Error {
     /// The token endpoint says 400 where the grant is refused.
     pub(crate) fn refused_grant(mut self) -> Self {
         self.0.kind = ErrorKind::Auth;
+        self
+    }
+
+    /// For an answer with tokens in it: what a parser says of it quotes from it.
+    pub(crate) fn without_cause(mut self) -> Self {
+        self.0.cause = None;
         self
     }
 
@@ -187,7 +205,11 @@ impl Error {
         self.0.sent
             && matches!(
                 self.0.kind,
-                ErrorKind::Server | ErrorKind::Timeout | ErrorKind::Transport | ErrorKind::Decode
+                ErrorKind::Server
+                    | ErrorKind::Timeout
+                    | ErrorKind::Transport
+                    | ErrorKind::Decode
+                    | ErrorKind::TooLarge
             )
     }
 }

@@ -1,5 +1,7 @@
 //! Files: what they are, their versions, their bytes.
 
+use std::sync::Arc;
+
 use futures_core::Stream;
 use futures_util::stream;
 use http::Method;
@@ -15,7 +17,7 @@ use crate::{
 /// Calls on files. From [`BoxClient::files`](crate::BoxClient::files).
 #[derive(Clone, Copy)]
 pub struct Files<'a> {
-    transport: &'a Transport,
+    transport: &'a Arc<Transport>,
 }
 
 impl std::fmt::Debug for Files<'_> {
@@ -25,7 +27,7 @@ impl std::fmt::Debug for Files<'_> {
 }
 
 impl<'a> Files<'a> {
-    pub(crate) fn new(transport: &'a Transport) -> Self {
+    pub(crate) fn new(transport: &'a Arc<Transport>) -> Self {
         Self { transport }
     }
 
@@ -45,7 +47,7 @@ impl<'a> Files<'a> {
     /// [`get`](Self::get).
     ///
     /// Vendor: <https://developer.box.com/reference/get-files-id-versions/>. Premium accounts
-    /// only; others get an empty list.
+    /// only; others get an empty list. Box counts no further than 10,000 versions.
     pub fn versions(
         &self,
         id: &FileId,
@@ -85,8 +87,8 @@ impl<'a> Files<'a> {
     /// Vendor: <https://developer.box.com/reference/get-files-id-content/>. Box sends the caller
     /// on to another host, which is asked without the token; right after an upload it may say 202,
     /// which is waited out within the client's deadline.
-    pub fn download(&self, id: &FileId) -> DownloadRequest<'a> {
-        DownloadRequest::new(self.transport, id)
+    pub fn download(&self, id: &FileId) -> DownloadRequest {
+        DownloadRequest::new(Arc::clone(self.transport), id)
     }
 }
 

@@ -11,8 +11,6 @@ mod ids;
 mod metadata;
 mod raw;
 mod retry;
-#[cfg(feature = "testing")]
-pub mod testing;
 mod token;
 mod transport;
 mod webhooks;

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     call::{Call, Target},
     error::{Error, ErrorKind, Result},
-    transport::Transport,
+    transport::{Transport, Whole},
 };
 
 const OPERATION: &str = "request";
@@ -29,12 +29,14 @@ impl std::fmt::Debug for RawRequest<'_> {
 
 impl<'a> RawRequest<'a> {
     pub(crate) fn new(transport: &'a Transport, method: Method, path: &str) -> Self {
-        let legal = path.starts_with('/') && !path.contains(['?', '#']);
+        let legal = path.starts_with('/')
+            && !path.contains(['?', '#', '\\'])
+            && !path.split('/').any(is_dots);
         let call = if legal {
             Ok(Call::to(OPERATION, method, Target::Api(path.to_owned())))
         } else {
             Err(Error::new(ErrorKind::Invalid, OPERATION)
-                .detail("a path begins with / and has no query: use query()"))
+                .detail("a path begins with /, does not climb, and has no query: use query()"))
         };
         Self { transport, call }
     }
@@ -58,7 +60,7 @@ impl<'a> RawRequest<'a> {
         self
     }
 
-    /// Sends this as JSON.
+    /// Sends this as JSON: `application/json` unless a header set later says otherwise.
     pub fn json(mut self, body: &impl Serialize) -> Self {
         self.call = self.call.and_then(|call| call.json(body));
         self
@@ -80,18 +82,28 @@ impl<'a> RawRequest<'a> {
 
     /// Sends it and reads the answer.
     pub async fn send(self) -> Result<RawReply> {
-        let mut reply = self.transport.send(&self.call?).await?;
-        let body = reply.bytes(LIMIT).await?;
+        let Whole {
+            status,
+            headers,
+            body,
+            ..
+        } = self.transport.whole(&self.call?, LIMIT).await?;
         Ok(RawReply {
-            status: reply.status(),
-            headers: reply.headers().clone(),
+            status,
+            headers,
             body,
         })
     }
 }
 
+/// A URL parser takes these, in clear or encoded, as steps upward or on the spot.
+fn is_dots(segment: &str) -> bool {
+    let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+    plain == "." || plain == ".."
+}
+
 /// An answer that is no failure; redirects and 304 are among them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct RawReply {
     /// The status.
@@ -100,6 +112,16 @@ pub struct RawReply {
     pub headers: HeaderMap,
     /// The body, empty where there is none.
     pub body: Bytes,
+}
+
+/// Headers and body of an unknown call can hold tokens and pre-signed URLs.
+impl std::fmt::Debug for RawReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawReply")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl RawReply {

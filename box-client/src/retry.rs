@@ -17,8 +17,9 @@ pub struct RetryPolicy {
     pub first_delay: Duration,
     /// The longest wait at all, unless Box asks for more.
     pub max_delay: Duration,
-    /// How long all attempts and waits together may take. The client gives up at once rather
-    /// than wait past it. The time that a body takes to stream does not count.
+    /// How long all attempts and waits together may take, with the wait for a token. The client
+    /// gives up at once rather than wait past it. The time that a download takes to stream does
+    /// not count.
     pub deadline: Duration,
 }
 
@@ -65,12 +66,13 @@ impl RetryPolicy {
     }
 
     pub(crate) fn waits(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+        let max = self.max_delay;
         ExponentialBuilder::default()
             .with_min_delay(self.first_delay)
             .with_max_delay(self.max_delay)
             .with_max_times(self.max_attempts.saturating_sub(1) as usize)
             .build()
-            .map(|longest| longest.mul_f64(fastrand::f64()))
+            .map(move |longest| longest.min(max).mul_f64(fastrand::f64()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The only place that sends: token, attempt, classification, one repeat after 401, retries.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -9,7 +9,7 @@ use http::{
 };
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 use url::Url;
 
@@ -62,11 +62,21 @@ impl Transport {
 
     /// Sends until there is an answer that is no failure, or no hope. The body is unread.
     pub(crate) async fn send(&self, call: &Call) -> Result<Reply> {
-        self.sender.send(call, Some(&self.tokens)).await
+        self.sender
+            .retrying(call, Some(&self.tokens), |reply| ready(Ok(reply)))
+            .await
+    }
+
+    /// The same with the body, if it is no longer than `limit`. A body that breaks off is a
+    /// failed attempt like any other.
+    pub(crate) async fn whole(&self, call: &Call, limit: usize) -> Result<Whole> {
+        self.sender
+            .retrying(call, Some(&self.tokens), |reply| reply.whole(limit))
+            .await
     }
 
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
-        self.send(call).await?.json().await
+        self.whole(call, JSON_LIMIT).await?.json()
     }
 
     pub(crate) async fn empty(&self, call: &Call) -> Result<()> {
@@ -75,37 +85,54 @@ impl Transport {
 }
 
 impl Sender {
-    pub(crate) async fn send(&self, call: &Call, tokens: Option<&TokenCache>) -> Result<Reply> {
-        let started = Instant::now();
+    /// For the token endpoint, which is asked without a token.
+    pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
+        self.retrying(call, None, |reply| reply.whole(JSON_LIMIT))
+            .await?
+            .json()
+    }
+
+    async fn retrying<T, F: Future<Output = Result<T>>>(
+        &self,
+        call: &Call,
+        tokens: Option<&TokenCache>,
+        read: impl Fn(Reply) -> F,
+    ) -> Result<T> {
+        let deadline = Deadline::after(self.retry.deadline);
+        let tokens = tokens.filter(|_| call.auth == Auth::Bearer);
         let mut waits = self.retry.waits();
         let mut renewed = false;
         let mut attempts = 0;
         loop {
-            attempts += 1;
-            let token = match tokens.filter(|_| call.auth == Auth::Bearer) {
-                Some(tokens) => Some((tokens, tokens.token().await?)),
+            let token = match tokens {
+                Some(tokens) => Some(
+                    deadline
+                        .limit(call.operation, tokens.token())
+                        .await
+                        .map_err(|late| late.detail("there was no token in time"))??,
+                ),
                 None => None,
             };
-            let error = match self
-                .attempt(call, token.as_ref().map(|(_, token)| token))
-                .await
-            {
-                Ok(reply) => return Ok(reply),
+            attempts += 1;
+            let answered =
+                async { read(self.attempt(call, token.as_ref(), &deadline).await?).await };
+            let error = match answered.await {
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if let Some((tokens, token)) = &token
+            if let Some((tokens, token)) = tokens.zip(token)
                 && !renewed
                 && wants_new_token(&error)
             {
                 renewed = true;
-                tokens.reject(token).await;
+                tokens.reject(&token);
                 continue;
             }
             let wait = (error.is_retryable() && may_repeat(call, &error))
                 .then(|| waits.next())
                 .flatten()
                 .map(|wait| error.retry_after().map_or(wait, |asked| asked.max(wait)))
-                .filter(|wait| started.elapsed() + *wait < self.retry.deadline);
+                .filter(|wait| *wait < deadline.left());
             let Some(wait) = wait else {
                 return Err(error.after(attempts));
             };
@@ -114,7 +141,12 @@ impl Sender {
         }
     }
 
-    async fn attempt(&self, call: &Call, token: Option<&AccessToken>) -> Result<Reply> {
+    async fn attempt(
+        &self,
+        call: &Call,
+        token: Option<&AccessToken>,
+        deadline: &Deadline,
+    ) -> Result<Reply> {
         let mut request = reqwest::Request::new(call.method.clone(), call.url(&self.hosts)?);
         *request.headers_mut() = call.headers.clone();
         if let Some(token) = token {
@@ -123,8 +155,11 @@ impl Sender {
                 .insert(AUTHORIZATION, token.bearer(call.operation)?);
         }
         *request.body_mut() = call.body.clone().map(Into::into);
-        let response = timeout(self.idle, self.http.execute(request))
+        let head = timeout(self.idle, self.http.execute(request));
+        let response = deadline
+            .limit(call.operation, head)
             .await
+            .map_err(Error::sent)?
             .map_err(|_| Error::new(ErrorKind::Timeout, call.operation).sent())?
             .map_err(|cause| broken(call.operation, cause))?;
         let reply = Reply {
@@ -147,6 +182,30 @@ impl Sender {
             status => failure(status),
         };
         Err(reply.into_error(failure).await)
+    }
+}
+
+/// When to give up; never, if that is beyond what the clock can count.
+struct Deadline(Option<Instant>);
+
+impl Deadline {
+    fn after(patience: Duration) -> Self {
+        Self(Instant::now().checked_add(patience))
+    }
+
+    fn left(&self) -> Duration {
+        self.0.map_or(Duration::MAX, |at| {
+            at.saturating_duration_since(Instant::now())
+        })
+    }
+
+    async fn limit<T>(&self, operation: &'static str, work: impl Future<Output = T>) -> Result<T> {
+        match self.0 {
+            Some(at) => timeout_at(at, work)
+                .await
+                .map_err(|_| Error::new(ErrorKind::Timeout, operation)),
+            None => Ok(work.await),
+        }
     }
 }
 
@@ -187,8 +246,17 @@ impl Reply {
             .map_err(|cause| broken(self.operation, cause))
     }
 
-    /// The whole body, if it is no longer than `limit`.
-    pub(crate) async fn bytes(&mut self, limit: usize) -> Result<Bytes> {
+    pub(crate) async fn whole(mut self, limit: usize) -> Result<Whole> {
+        let body = self.bytes(limit).await?;
+        Ok(Whole {
+            status: self.status(),
+            headers: std::mem::take(self.response.headers_mut()),
+            body,
+            operation: self.operation,
+        })
+    }
+
+    async fn bytes(&mut self, limit: usize) -> Result<Bytes> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {
             if body.len() + chunk.len() > limit {
@@ -199,24 +267,34 @@ impl Reply {
         Ok(body.freeze())
     }
 
-    pub(crate) async fn json<T: DeserializeOwned>(mut self) -> Result<T> {
-        let body = self.bytes(JSON_LIMIT).await?;
-        serde_json::from_slice(&body).map_err(|cause| {
-            Error::new(ErrorKind::Decode, self.operation)
-                .sent()
-                .cause(cause)
-        })
-    }
-
     async fn into_error(mut self, kind: ErrorKind) -> Error {
         let wait = retry_after(self.headers(), Timestamp::now());
         let request_id = self.header("box-request-id").map(str::to_owned);
-        // A body that breaks off still leaves the status to report.
-        let body = self.bytes(ERROR_BODY_LIMIT).await.unwrap_or_default();
+        // A body that breaks off, drips or never ends still leaves the status to report.
+        let body = timeout(self.idle, self.bytes(ERROR_BODY_LIMIT)).await;
+        let body = body.ok().and_then(Result::ok).unwrap_or_default();
         let api = ApiError::read(self.headers(), &body);
         Error::new(kind, self.operation)
             .answer(self.status().as_u16(), api, request_id)
             .wait(wait)
+    }
+}
+
+/// An answer that is no failure, with its body.
+pub(crate) struct Whole {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    operation: &'static str,
+}
+
+impl Whole {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.body).map_err(|cause| {
+            Error::new(ErrorKind::Decode, self.operation)
+                .sent()
+                .cause(cause)
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use futures_core::Stream;
 use futures_util::{TryStreamExt, stream};
 use http::Method;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -47,10 +47,9 @@ impl<'a> Webhooks<'a> {
         address: &str,
         triggers: &[T],
     ) -> Result<Webhook> {
-        let triggers: Vec<_> = triggers.iter().map(AsRef::as_ref).collect();
-        let body = json!({ "target": target, "address": address, "triggers": triggers });
-        let call = Call::new("webhooks.create", Method::POST, ["webhooks"]).json(&body)?;
-        self.transport.json(&call).await
+        self.transport
+            .json(&creation(target, address, triggers)?)
+            .await
     }
 
     /// A webhook. [`NotFound`](ErrorKind::NotFound) after Box has deleted it, which it does when
@@ -70,9 +69,12 @@ impl<'a> Webhooks<'a> {
             };
             let call = Call::new("webhooks.list", Method::GET, ["webhooks"])
                 .query("limit", LIST_LIMIT)
-                .query_opt("marker", marker);
+                .query_opt("marker", marker.as_deref());
             let page: Page = transport.json(&call).await?;
-            let next = page.next_marker.filter(|marker| !marker.is_empty());
+            // The same marker again would go round for ever.
+            let next = page
+                .next_marker
+                .filter(|next| !next.is_empty() && Some(next) != marker.as_ref());
             Ok::<_, Error>(Some((
                 stream::iter(page.entries.into_iter().map(Ok)),
                 next.map(Some),
@@ -109,7 +111,9 @@ impl<'a> Webhooks<'a> {
         address: &str,
         triggers: &[T],
     ) -> Result<Ensured> {
-        let conflict = match self.create(target, address, triggers).await {
+        // Safe to repeat here, and only here: what a lost answer made is found by its conflict.
+        let call = creation(target, address, triggers)?.repeatable();
+        let conflict = match self.transport.json(&call).await {
             Ok(webhook) => {
                 return Ok(Ensured {
                     webhook,
@@ -117,19 +121,6 @@ impl<'a> Webhooks<'a> {
                 });
             }
             Err(error) if error.kind() == ErrorKind::Conflict => error,
-            // The webhook may exist now. A second try either makes it or finds it.
-            Err(error) if error.may_have_happened() => {
-                match self.create(target, address, triggers).await {
-                    Ok(webhook) => {
-                        return Ok(Ensured {
-                            webhook,
-                            change: Change::Created,
-                        });
-                    }
-                    Err(error) if error.kind() == ErrorKind::Conflict => error,
-                    Err(error) => return Err(error),
-                }
-            }
             Err(error) => return Err(error),
         };
         let id = match existing_id(&conflict) {
@@ -161,14 +152,21 @@ impl<'a> Webhooks<'a> {
     }
 }
 
+fn creation<T: AsRef<str>>(target: &WebhookTarget, address: &str, triggers: &[T]) -> Result<Call> {
+    let triggers: Vec<_> = triggers.iter().map(AsRef::as_ref).collect();
+    let body = json!({ "target": target, "address": address, "triggers": triggers });
+    Call::new("webhooks.create", Method::POST, ["webhooks"]).json(&body)
+}
+
 /// Box names the webhook in the way only inside a sentence: `Webhook:4220000001 already exists …`.
 fn existing_id(conflict: &Error) -> Option<WebhookId> {
     let (_, sentence) = conflict
         .api()?
         .named_errors()
         .find(|(name, _)| *name == "existWebhookId")?;
-    let after = sentence.split_once(':')?.1;
-    WebhookId::new(after.split_whitespace().next()?).ok()
+    let word = sentence.split_once(':')?.1.split_whitespace().next()?;
+    let digits = word.bytes().all(|b| b.is_ascii_digit());
+    WebhookId::new(word).ok().filter(|_| digits)
 }
 
 #[derive(Deserialize)]
@@ -195,13 +193,21 @@ pub enum WebhookTarget {
     },
 }
 
+/// One odd target must not make a whole list unreadable.
+fn file_or_folder<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<WebhookTarget>, D::Error> {
+    Ok(WebhookTarget::deserialize(Value::deserialize(deserializer)?).ok())
+}
+
 /// A webhook as it stands in a list.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct WebhookMini {
     /// Its id.
     pub id: WebhookId,
-    /// What it watches.
+    /// What it watches, if it is a file or a folder.
+    #[serde(default, deserialize_with = "file_or_folder")]
     pub target: Option<WebhookTarget>,
 }
 
@@ -211,7 +217,8 @@ pub struct WebhookMini {
 pub struct Webhook {
     /// Its id.
     pub id: WebhookId,
-    /// What it watches.
+    /// What it watches, if it is a file or a folder.
+    #[serde(default, deserialize_with = "file_or_folder")]
     pub target: Option<WebhookTarget>,
     /// Where Box calls.
     pub address: Option<String>,

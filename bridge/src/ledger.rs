@@ -29,8 +29,12 @@ pub trait Ledger: Debug + Send + Sync + 'static {
 
     /// Notes that the effect has happened, with what is worth remembering of it. Replaces what
     /// was there.
-    async fn finish(&self, key: &EffectKey, result: Value, now: Timestamp)
-    -> Result<(), StoreError>;
+    async fn finish(
+        &self,
+        key: &EffectKey,
+        result: Value,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Takes back a beginning whose write certainly did not happen. A finished effect stays.
     async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError>;

@@ -1,16 +1,54 @@
 #![doc = include_str!("../README.md")]
 
+pub mod action;
+#[cfg(feature = "axum")]
+pub mod axum;
+mod backoff;
+#[cfg(feature = "box")]
+mod box_content;
+mod checked;
+mod clock;
+pub mod content;
+pub mod crm;
 mod ledger;
+mod once;
+mod pipeline;
+mod plan;
+mod port_error;
 mod queue;
+mod receive;
+mod resolve;
+mod rules;
+#[cfg(feature = "salesforce")]
+mod salesforce_crm;
+mod situation;
 pub mod store;
 mod store_error;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod webhook;
+mod worker;
 
+pub use action::{Action, AdvanceStage, Attach, LogTask, StepError, Target, Template, Work};
+pub use backoff::Backoff;
+#[cfg(feature = "box")]
+pub use box_content::BoxContent;
+pub use clock::{Clock, SystemClock};
+pub use content::ContentSource;
+pub use crm::Crm;
 pub use ledger::{Begin, Effect, EffectKey, EffectState, Ledger};
+pub use pipeline::{Pipeline, PipelineOptions, Prepared};
+pub use plan::{Plan, Step};
+pub use port_error::{PortError, PortErrorKind};
 pub use queue::{
     Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue, QueueAdmin,
     Settle,
 };
+pub use receive::{BOX_WEBHOOK, Received, Receiver, Refusal};
+pub use resolve::MappingKeys;
+pub use rules::{Rule, RuleError};
+#[cfg(feature = "salesforce")]
+pub use salesforce_crm::SalesforceCrm;
+pub use situation::Situation;
 pub use store_error::{StoreError, StoreErrorKind};
+pub use worker::{Handler, Hold, Outcome, Worker, WorkerOptions};

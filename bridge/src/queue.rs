@@ -36,12 +36,20 @@ pub trait Queue: Debug + Send + Sync + 'static {
     ) -> Result<Vec<Leased>, StoreError>;
 
     /// Prolongs a lease that is still held.
-    async fn extend(&self, lease: &LeaseId, until: Timestamp, now: Timestamp)
-    -> Result<(), StoreError>;
+    async fn extend(
+        &self,
+        lease: &LeaseId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Ends a lease with what became of the job.
-    async fn settle(&self, lease: &LeaseId, settle: Settle, now: Timestamp)
-    -> Result<(), StoreError>;
+    async fn settle(
+        &self,
+        lease: &LeaseId,
+        settle: Settle,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Returns when a job may have become due. A hint: it may come without reason, or, for jobs
     /// that another process pushed, not at all, so callers poll as well. A hint that was given
@@ -103,7 +111,7 @@ pub struct JobId(pub i64);
 
 impl std::fmt::Display for JobId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{}", self.0)
     }
 }
 
@@ -141,9 +149,29 @@ pub struct Leased {
 
 impl Leased {
     /// A leased job, for implementations of [`Queue`] outside this crate.
-    pub fn new(lease: LeaseId, until: Timestamp, attempt: u32, pushed_at: Timestamp, job: NewJob) -> Self {
-        let NewJob { dedupe, key, kind, body } = job;
-        Self { lease, until, attempt, pushed_at, dedupe, key, kind, body }
+    pub fn new(
+        lease: LeaseId,
+        until: Timestamp,
+        attempt: u32,
+        pushed_at: Timestamp,
+        job: NewJob,
+    ) -> Self {
+        let NewJob {
+            dedupe,
+            key,
+            kind,
+            body,
+        } = job;
+        Self {
+            lease,
+            until,
+            attempt,
+            pushed_at,
+            dedupe,
+            key,
+            kind,
+            body,
+        }
     }
 }
 
@@ -232,7 +260,11 @@ pub struct JobFilter {
 
 impl Default for JobFilter {
     fn default() -> Self {
-        Self { state: None, after: None, limit: 100 }
+        Self {
+            state: None,
+            after: None,
+            limit: 100,
+        }
     }
 }
 

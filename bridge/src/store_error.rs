@@ -31,7 +31,11 @@ pub enum StoreErrorKind {
 impl StoreError {
     /// An error met while `doing`, a few words such as `push`.
     pub fn new(kind: StoreErrorKind, doing: &'static str) -> Self {
-        Self { kind, doing, cause: None }
+        Self {
+            kind,
+            doing,
+            cause: None,
+        }
     }
 
     /// Adds what caused it.

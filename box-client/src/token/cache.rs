@@ -1,14 +1,17 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
-    sync::{Mutex, OwnedMutexGuard},
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard},
     time::Instant,
 };
 use tracing::warn;
 
 use super::{AccessToken, TokenEndpoint, TokenSource};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     transport::Sender,
 };
 
@@ -20,23 +23,33 @@ const EARLY: Duration = Duration::from_secs(180);
 /// that an outage of the token endpoint costs one call in this time and not every call.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
-/// One token for all clones of a client. The lock is held across the fetch on purpose: that makes
-/// one fetch serve all who wait. The fetch runs in a task of its own, so a caller that goes away
-/// cannot take a single-use refresh token with it.
+/// One token for all clones of a client.
+///
+/// The flight lock is held across a fetch on purpose: that makes one fetch serve all who wait.
+/// The fetch runs in a task of its own, so a caller that goes away cannot take a single-use
+/// refresh token with it. Whoever starts an early renewal waits for it, because a program that
+/// ends after its last call would cut it off; all others go on with the old token.
 pub(crate) struct TokenCache {
+    shared: Arc<Shared>,
+    flight: Arc<AsyncMutex<()>>,
+}
+
+struct Shared {
     source: Arc<dyn TokenSource>,
     sender: Arc<Sender>,
-    slot: Arc<Mutex<Slot>>,
+    slot: Mutex<Slot>,
 }
 
 #[derive(Default)]
 struct Slot {
     held: Option<Held>,
     refused: Option<AccessToken>,
+    failed: Option<(Instant, Error)>,
 }
 
 struct Held {
     token: AccessToken,
+    /// `None` in both: never.
     renew_at: Option<Instant>,
     dies_at: Option<Instant>,
 }
@@ -44,70 +57,119 @@ struct Held {
 impl TokenCache {
     pub(crate) fn new(source: Arc<dyn TokenSource>, sender: Arc<Sender>) -> Self {
         Self {
-            source,
-            sender,
-            slot: Arc::default(),
+            shared: Arc::new(Shared {
+                source,
+                sender,
+                slot: Mutex::default(),
+            }),
+            flight: Arc::default(),
         }
     }
 
     pub(crate) async fn token(&self) -> Result<AccessToken> {
-        let slot = Arc::clone(&self.slot).lock_owned().await;
-        if let Some(held) = &slot.held
-            && held.renew_at.is_none_or(|at| Instant::now() < at)
-        {
-            return Ok(held.token.clone());
+        let asked = Instant::now();
+        if let Some(token) = self.shared.slot().fresh(asked) {
+            return Ok(token);
         }
-        let fetch = renew(Arc::clone(&self.source), Arc::clone(&self.sender), slot);
-        tokio::spawn(fetch).await.unwrap_or_else(|died| {
-            Err(Error::new(ErrorKind::Auth, "token")
-                .detail("the token source died")
-                .cause(died))
-        })
+        let flight = match Arc::clone(&self.flight).try_lock_owned() {
+            Ok(flight) => flight,
+            Err(_) => {
+                if let Some(token) = self.shared.slot().living(asked) {
+                    return Ok(token);
+                }
+                Arc::clone(&self.flight).lock_owned().await
+            }
+        };
+        if let Some(outcome) = self.shared.slot().outcome_since(asked) {
+            return outcome;
+        }
+        let renewal = Arc::clone(&self.shared).renew(flight);
+        tokio::spawn(renewal)
+            .await
+            .unwrap_or_else(|died| Err(Error::no_token(died).detail("the token source died")))
     }
 
     /// Takes a token out of use, unless another has taken its place already.
-    pub(crate) async fn reject(&self, refused: &AccessToken) {
-        let mut slot = self.slot.lock().await;
-        if slot
-            .held
-            .as_ref()
-            .is_some_and(|held| held.token.is(refused))
-        {
-            slot.held = None;
+    pub(crate) fn reject(&self, refused: &AccessToken) {
+        let mut slot = self.shared.slot();
+        if slot.held.take_if(|held| held.token.is(refused)).is_some() {
             slot.refused = Some(refused.clone());
         }
     }
 }
 
-async fn renew(
-    source: Arc<dyn TokenSource>,
-    sender: Arc<Sender>,
-    mut slot: OwnedMutexGuard<Slot>,
-) -> Result<AccessToken> {
-    let endpoint = TokenEndpoint { sender: &sender };
-    match source.fetch(&endpoint, slot.refused.as_ref()).await {
-        Ok(token) => {
-            let now = Instant::now();
-            let life = token.expires_in;
-            slot.refused = None;
-            slot.held = Some(Held {
-                // A short-lived token is renewed in the last tenth of its life.
-                renew_at: life.map(|life| now + life.saturating_sub(EARLY.min(life / 10))),
-                dies_at: life.map(|life| now + life),
-                token: token.clone(),
-            });
-            Ok(token)
-        }
-        Err(error) => {
-            let now = Instant::now();
-            match &mut slot.held {
-                Some(held) if held.dies_at.is_none_or(|at| now < at) => {
+impl Shared {
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn renew(self: Arc<Self>, _flight: OwnedMutexGuard<()>) -> Result<AccessToken> {
+        let endpoint = TokenEndpoint {
+            sender: &self.sender,
+        };
+        let refused = self.slot().refused.clone();
+        let outcome = self.source.fetch(&endpoint, refused.as_ref()).await;
+        let now = Instant::now();
+        let mut slot = self.slot();
+        match outcome {
+            Ok(token) => {
+                slot.failed = None;
+                slot.refused = None;
+                slot.held = Some(Held::new(token.clone(), now));
+                Ok(token)
+            }
+            Err(error) => match &mut slot.held {
+                Some(held) if held.lives_at(now) => {
                     warn!(%error, "the token could not be renewed early; the old one still lives");
                     held.renew_at = Some(now + PAUSE_AFTER_FAILURE);
                     Ok(held.token.clone())
                 }
-                _ => Err(error),
-            }
+                _ => {
+                    slot.failed = Some((now, error.share()));
+                    Err(error)
+                }
+            },
         }
+    }
+}
+
+impl Slot {
+    fn fresh(&self, now: Instant) -> Option<AccessToken> {
+        let held = self.held.as_ref()?;
+        held.renew_at
+            .is_none_or(|at| now < at)
+            .then(|| held.token.clone())
+    }
+
+    fn living(&self, now: Instant) -> Option<AccessToken> {
+        let held = self.held.as_ref()?;
+        held.lives_at(now).then(|| held.token.clone())
+    }
+
+    /// What a fetch that ended since then gave: without this, a failure would make each of many
+    /// waiters try again, one after the other.
+    fn outcome_since(&self, asked: Instant) -> Option<Result<AccessToken>> {
+        if let Some(token) = self.fresh(Instant::now()) {
+            return Some(Ok(token));
+        }
+        let (at, error) = self.failed.as_ref()?;
+        (asked < *at).then(|| Err(error.share()))
+    }
+}
+
+impl Held {
+    fn new(token: AccessToken, now: Instant) -> Self {
+        let life = token.expires_in;
+        Self {
+            // A short-lived token is renewed in the last tenth of its life.
+            renew_at: life
+                .and_then(|life| now.checked_add(life.saturating_sub(EARLY.min(life / 10)))),
+            dies_at: life.and_then(|life| now.checked_add(life)),
+            token,
+        }
+    }
+
+    fn lives_at(&self, now: Instant) -> bool {
+        self.dies_at.is_none_or(|at| now < at)
     }
 }

@@ -5,7 +5,7 @@ mod client_credentials;
 mod refresh;
 mod store;
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method};
@@ -28,12 +28,24 @@ use crate::{
 /// expires, or when Box has refused it; at most one question is open at a time.
 #[async_trait]
 pub trait TokenSource: Debug + Send + Sync + 'static {
-    /// A token that is not `refused`, the one that Box has just turned down.
+    /// A token that is not `refused`, the one that Box has just turned down. Where there is none,
+    /// [`Error::no_token`] says so.
     async fn fetch(
         &self,
         endpoint: &TokenEndpoint<'_>,
         refused: Option<&AccessToken>,
     ) -> Result<AccessToken>;
+}
+
+#[async_trait]
+impl<S: TokenSource + ?Sized> TokenSource for Arc<S> {
+    async fn fetch(
+        &self,
+        endpoint: &TokenEndpoint<'_>,
+        refused: Option<&AccessToken>,
+    ) -> Result<AccessToken> {
+        (**self).fetch(endpoint, refused).await
+    }
 }
 
 /// A token for calls.
@@ -87,11 +99,20 @@ impl TokenEndpoint<'_> {
         let call = Call::to("token", Method::POST, Target::Token)
             .form(form)
             .repeatable();
-        match self.sender.send(&call, None).await {
-            Ok(reply) => reply.json().await,
-            Err(error) if error.status() == Some(400) => Err(error.refused_grant()),
-            Err(error) => Err(error),
-        }
+        self.sender.json(&call).await.map_err(|error| {
+            if error.kind() == ErrorKind::Decode {
+                error.without_cause()
+            } else if matches!(error.status(), Some(400 | 401 | 403)) {
+                error.refused_grant()
+            } else {
+                error
+            }
+        })
+    }
+
+    /// How long another holder of a grant may take to store what it was given.
+    fn pause(&self) -> Duration {
+        self.sender.retry.first_delay
     }
 }
 

@@ -12,6 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// has this much to live.
 const WORTH_ADOPTING: Duration = Duration::from_secs(200);
 
+/// How often a grant may turn out to be replaced by another holder within one fetch.
+const ROUNDS: u32 = 3;
+
 /// The OAuth 2.0 refresh token grant. Each refresh token works once and is good for 60 days; the
 /// next one is in the [`TokenStore`] before anything relies on it.
 ///
@@ -58,18 +61,59 @@ impl RefreshToken {
         })
     }
 
-    /// Stores what Box gave. On a conflict the stored grant wins: somebody has logged in anew or
-    /// has refreshed meanwhile.
-    async fn save(&self, unsaved: &mut Option<Unsaved>) -> Result<()> {
+    /// Stores what Box gave. On a conflict the stored grant wins: another holder has refreshed, or
+    /// somebody has logged in anew.
+    async fn save(&self, unsaved: &mut Option<Unsaved>) -> Result<Swap> {
         let Some(Unsaved { grant, replaces }) = unsaved.clone() else {
-            return Ok(());
+            return Ok(Swap::Stored);
         };
-        self.store
+        let swap = self
+            .store
             .compare_and_swap(replaces, grant)
             .await
-            .map(|(Swap::Stored | Swap::Conflict)| *unsaved = None)
-            .map_err(|cause| store_failed().cause(cause))
+            .map_err(|cause| store_failed().cause(cause))?;
+        *unsaved = None;
+        Ok(swap)
     }
+
+    async fn refresh(&self, endpoint: &TokenEndpoint<'_>, grant: &Grant) -> Result<Fresh> {
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", grant.refresh_token.expose_secret()),
+            ("client_id", &self.client_id),
+            ("client_secret", self.client_secret.expose_secret()),
+        ];
+        let reply = endpoint.post(&form).await?;
+        let access = reply.access();
+        let grant = Grant {
+            refresh_token: reply
+                .refresh_token
+                .unwrap_or_else(|| grant.refresh_token.clone()),
+            access_token: Some(access.secret.clone()),
+            expires_at: access
+                .expires_in
+                .and_then(|life| Timestamp::now().checked_add(life).ok()),
+        };
+        Ok(Fresh { access, grant })
+    }
+
+    /// The grant that has taken the place of a spent one. Who spent it may still be storing what
+    /// it got, so a second look is taken after a pause.
+    async fn successor(&self, spent: &Grant, pause: Duration) -> Result<Option<Stored>> {
+        for wait in [Duration::ZERO, pause] {
+            tokio::time::sleep(wait).await;
+            let stored = self.load().await?;
+            if stored.grant.refresh_token.expose_secret() != spent.refresh_token.expose_secret() {
+                return Ok(Some(stored));
+            }
+        }
+        Ok(None)
+    }
+}
+
+struct Fresh {
+    access: AccessToken,
+    grant: Grant,
 }
 
 #[async_trait]
@@ -82,49 +126,29 @@ impl TokenSource for RefreshToken {
         let mut unsaved = self.unsaved.lock().await;
         self.save(&mut unsaved).await?;
         let mut stored = self.load().await?;
-        // Twice: when the stored token turns out to be spent, somebody else may have stored the
-        // next one meanwhile.
-        for last in [false, true] {
+        for _ in 0..ROUNDS {
             if let Some(token) = living(&stored.grant, refused, Timestamp::now()) {
                 return Ok(token);
             }
-            let form = [
-                ("grant_type", "refresh_token"),
-                ("refresh_token", stored.grant.refresh_token.expose_secret()),
-                ("client_id", &self.client_id),
-                ("client_secret", self.client_secret.expose_secret()),
-            ];
-            match endpoint.post(&form).await {
-                Ok(reply) => {
-                    let access = reply.access();
-                    let refresh_token = reply
-                        .refresh_token
-                        .unwrap_or_else(|| stored.grant.refresh_token.clone());
-                    let grant = Grant {
-                        refresh_token,
-                        access_token: Some(access.secret.clone()),
-                        expires_at: access
-                            .expires_in
-                            .and_then(|life| Timestamp::now().checked_add(life).ok()),
-                    };
-                    *unsaved = Some(Unsaved {
-                        grant,
-                        replaces: stored.version,
-                    });
-                    self.save(&mut unsaved).await?;
-                    return Ok(access);
-                }
-                Err(error) if is_spent(&error) && !last => {
-                    let spent = stored.grant.refresh_token;
-                    stored = self.load().await?;
-                    if stored.grant.refresh_token.expose_secret() == spent.expose_secret() {
-                        return Err(error.detail("the refresh token is dead: log in again"));
+            stored = match self.refresh(endpoint, &stored.grant).await {
+                Ok(Fresh { access, grant }) => {
+                    let replaces = stored.version;
+                    *unsaved = Some(Unsaved { grant, replaces });
+                    match self.save(&mut unsaved).await? {
+                        Swap::Stored => return Ok(access),
+                        // Box takes back the access token of one pair when that of another is
+                        // used, so all holders go on with the pair that is stored.
+                        Swap::Conflict => self.load().await?,
                     }
                 }
+                Err(error) if is_spent(&error) => self
+                    .successor(&stored.grant, endpoint.pause())
+                    .await?
+                    .ok_or_else(|| error.detail("the refresh token is dead: log in again"))?,
                 Err(error) => return Err(error),
-            }
+            };
         }
-        Err(Error::new(ErrorKind::Auth, "token").detail("the refresh token is dead: log in again"))
+        Err(store_failed().detail("the stored grant changed under every refresh"))
     }
 }
 

@@ -1,4 +1,7 @@
-use std::{fmt::Debug, sync::Mutex};
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -14,8 +17,21 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
     /// The grant and its version, or `None` when nobody has logged in yet.
     async fn load(&self) -> Result<Option<Stored>, TokenStoreError>;
 
-    /// Stores `grant` durably if the stored version is still `expected`.
+    /// Stores `grant` durably if the stored version is still `expected`, where 0 stands for a
+    /// store without a grant.
     async fn compare_and_swap(&self, expected: u64, grant: Grant) -> Result<Swap, TokenStoreError>;
+}
+
+/// So that several clients can share a store.
+#[async_trait]
+impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
+    async fn load(&self) -> Result<Option<Stored>, TokenStoreError> {
+        (**self).load().await
+    }
+
+    async fn compare_and_swap(&self, expected: u64, grant: Grant) -> Result<Swap, TokenStoreError> {
+        (**self).compare_and_swap(expected, grant).await
+    }
 }
 
 /// The cause that a [`TokenStore`] gives for its failure.

@@ -1,1 +1,5 @@
-//! In the making.
+//! Where the inbox and the ledger are kept.
+
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

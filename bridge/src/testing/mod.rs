@@ -1,1 +1,12 @@
-//! In the making.
+//! What every implementation of a port has to pass. Each check takes a fresh store and panics
+//! with what is wrong, as a test does.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "these are tests, for others to call"
+)]
+
+mod ledger;
+mod queue;
+
+pub use self::{ledger::ledger_contract, queue::queue_contract};

@@ -1,2 +1,105 @@
 //! The whole integration as one program.
-fn main() {}
+
+mod build;
+mod config;
+mod inbox;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Box webhooks become Salesforce files, links, tasks and stages, each exactly once.
+#[derive(Parser)]
+#[command(name = "bridge-server", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the service until SIGTERM or Ctrl-C.
+    Serve {
+        /// The configuration; `bridge.example.toml` explains every key.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Looks into the inbox, also while the service runs.
+    Queue {
+        /// The configuration of the service.
+        #[arg(
+            long,
+            value_name = "FILE",
+            global = true,
+            default_value = "bridge.toml"
+        )]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: inbox::Command,
+    },
+}
+
+/// A failure that ends the program.
+#[derive(Debug)]
+enum Failure {
+    /// Something in the configuration or the arguments: a line for each. Nothing was started.
+    Setup(Vec<String>),
+    /// Something went wrong later.
+    Run(String),
+}
+
+impl Failure {
+    fn run(error: impl std::error::Error) -> Self {
+        Self::Run(in_one_line(&error))
+    }
+}
+
+fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line = format!("{line}: {cause}");
+        next = cause.source();
+    }
+    line
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let quiet = matches!(arguments.command, Command::Queue { .. });
+    let default = if quiet { "off" } else { "info" };
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_env("BRIDGE_LOG").unwrap_or_else(|_| EnvFilter::new(default)),
+        )
+        .with_timer(tracing_subscriber::fmt::time::SystemTime)
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Err(error) => Err(Failure::run(error)),
+        Ok(runtime) => runtime.block_on(async {
+            match arguments.command {
+                Command::Serve { config } => serve::run(&config).await,
+                Command::Queue { config, command } => inbox::run(&config, command).await,
+            }
+        }),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Setup(lines)) => {
+            for line in lines {
+                eprintln!("bridge-server: {line}");
+            }
+            ExitCode::from(2)
+        }
+        Err(Failure::Run(line)) => {
+            eprintln!("bridge-server: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}

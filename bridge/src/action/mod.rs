@@ -1,0 +1,82 @@
+//! What a rule can do. Services add their own by implementing [`Action`].
+
+mod advance_stage;
+mod attach;
+mod log_task;
+mod template;
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+pub use self::{
+    advance_stage::AdvanceStage,
+    attach::{Attach, Target},
+    log_task::LogTask,
+    template::{Template, TemplateError},
+};
+use crate::{
+    clock::Clock, content::ContentSource, crm::Crm, ledger::Ledger, pipeline::PipelineOptions,
+    plan::Step, port_error::PortError, situation::Situation, store_error::StoreError, worker::Hold,
+};
+
+/// Something that a rule does.
+#[async_trait]
+pub trait Action: Debug + Send + Sync + 'static {
+    /// Its name, as in a configuration.
+    fn name(&self) -> &str;
+
+    /// What it would do here, in a line for people; `None` when there is nothing for it to do.
+    /// Pure.
+    fn plan(&self, situation: &Situation) -> Option<String>;
+
+    /// Does it and tells in a line what was done. It can be called again for the same step after
+    /// a failure or a crash, so each effect goes by [`Ledger`] and happens once.
+    async fn apply(&self, step: &Step, work: &Work<'_>) -> Result<String, StepError>;
+}
+
+/// What an action works with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Work<'a> {
+    /// What has happened.
+    pub situation: &'a Situation,
+    /// The side with the documents.
+    pub content: &'a dyn ContentSource,
+    /// The side with the records.
+    pub crm: &'a dyn Crm,
+    /// What was done before.
+    pub ledger: &'a dyn Ledger,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// To be asked before each write.
+    pub hold: &'a Hold,
+    pub(crate) options: &'a PipelineOptions,
+}
+
+/// A step did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// A far side failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The ledger failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Not yet.
+    #[error("{reason}")]
+    Wait {
+        /// What it waits for.
+        reason: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// The job may be another worker's by now.
+    #[error("the lease ran out")]
+    LostHold,
+    /// Only a person can help.
+    #[error("{0}")]
+    Person(String),
+}

@@ -1,0 +1,84 @@
+//! The receiver behind axum.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, header::CONTENT_LENGTH},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::json;
+use tracing::{info, warn};
+
+use crate::{
+    clock::{Clock, SystemClock},
+    port_error::in_one_line,
+    receive::{Received, Receiver, Refusal},
+};
+
+/// A router with one route: `POST path` takes Box's deliveries.
+///
+/// The answer is 200 after the event is durable, and else a 4xx or 503 with the reason as JSON.
+/// Bodies beyond the receiver's limit are refused without being read to their end.
+pub fn route(path: &str, receiver: Receiver) -> Router {
+    let state = Inlet {
+        receiver,
+        clock: Arc::new(SystemClock),
+    };
+    Router::new().route(path, post(deliver)).with_state(state)
+}
+
+#[derive(Clone)]
+struct Inlet {
+    receiver: Receiver,
+    clock: Arc<dyn Clock>,
+}
+
+async fn deliver(State(inlet): State<Inlet>, headers: HeaderMap, body: Body) -> Response {
+    let Inlet { receiver, clock } = inlet;
+    let limit = receiver.limit();
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return refuse(&Refusal::TooLarge { limit });
+    }
+    let body = match Limited::new(body, limit).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return refuse(&Refusal::TooLarge { limit });
+        }
+        Err(_) => return answer(StatusCode::BAD_REQUEST, "broken_off", "the body broke off"),
+    };
+    match receiver.receive(&headers, body, clock.now()).await {
+        Ok(received) => {
+            let (status, job) = match received {
+                Received::Accepted(job) => ("accepted", job),
+                Received::Duplicate(job) => ("duplicate", job),
+            };
+            info!(%job, status, "delivery");
+            Json(json!({ "status": status })).into_response()
+        }
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+fn refuse(refusal: &Refusal) -> Response {
+    let reason = in_one_line(refusal);
+    warn!(code = refusal.code(), reason, "delivery refused");
+    // What is wrong with our store is not the sender's to know.
+    let reason = match refusal {
+        Refusal::Store(_) => refusal.to_string(),
+        _ => reason,
+    };
+    answer(refusal.status(), refusal.code(), &reason)
+}
+
+fn answer(status: StatusCode, code: &str, reason: &str) -> Response {
+    (status, Json(json!({ "error": code, "reason": reason }))).into_response()
+}

@@ -1,0 +1,108 @@
+//! Bytes on their way from one side to the other, counted and hashed as they pass.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use md5::Md5;
+use sha1::{Digest, Sha1};
+
+use crate::{
+    content::Content,
+    port_error::{PortError, PortErrorKind},
+};
+
+/// Where a passed content's MD5 can be had once it has passed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fingerprint(Arc<Mutex<Option<String>>>);
+
+impl Fingerprint {
+    /// MD5 in hex, when all bytes have passed and were right.
+    pub(crate) fn md5(&self) -> Option<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
+    }
+}
+
+/// Lets the bytes through and ends in an error instead of its end when there are more or fewer
+/// than announced or when they do not have this SHA-1. Whoever writes them elsewhere completes
+/// nothing before that end.
+pub(crate) fn checked(content: Content, sha1: Option<&str>) -> (Content, Fingerprint) {
+    let fingerprint = Fingerprint::default();
+    let state = Passing {
+        source: content,
+        passed: 0,
+        sha1: sha1.map(|expected| (Sha1::new(), expected.to_owned())),
+        md5: Md5::new(),
+        fingerprint: fingerprint.clone(),
+    };
+    let size = state.source.size;
+    let bytes = stream::try_unfold(state, |mut state| async move {
+        Ok(state.next().await?.map(|chunk| (chunk, state)))
+    });
+    (
+        Content {
+            size,
+            bytes: bytes.boxed(),
+        },
+        fingerprint,
+    )
+}
+
+struct Passing {
+    source: Content,
+    passed: u64,
+    sha1: Option<(Sha1, String)>,
+    md5: Md5,
+    fingerprint: Fingerprint,
+}
+
+impl Passing {
+    async fn next(&mut self) -> Result<Option<Bytes>, PortError> {
+        let Some(chunk) = self.source.bytes.next().await.transpose()? else {
+            return self.end();
+        };
+        self.passed += chunk.len() as u64;
+        if self.passed > self.source.size {
+            return Err(wrong("there are more bytes than announced"));
+        }
+        if let Some((hash, _)) = &mut self.sha1 {
+            hash.update(&chunk);
+        }
+        self.md5.update(&chunk);
+        Ok(Some(chunk))
+    }
+
+    fn end(&mut self) -> Result<Option<Bytes>, PortError> {
+        if self.passed != self.source.size {
+            return Err(wrong("there are fewer bytes than announced"));
+        }
+        if let Some((hash, expected)) = self.sha1.take()
+            && !hex(&hash.finalize()).eq_ignore_ascii_case(&expected)
+        {
+            return Err(wrong("the SHA-1 is another than the content side's"));
+        }
+        let md5 = hex(&std::mem::take(&mut self.md5).finalize());
+        *self
+            .fingerprint
+            .0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(md5);
+        Ok(None)
+    }
+}
+
+fn wrong(how: &'static str) -> PortError {
+    PortError::new(PortErrorKind::Integrity, "download").with_cause(how)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}

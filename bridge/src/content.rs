@@ -1,0 +1,88 @@
+//! The side where the documents are.
+
+use std::{fmt, fmt::Debug};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::port_error::PortError;
+
+/// Reads the content side. Nothing here changes anything, so every call is safe to repeat.
+#[async_trait]
+pub trait ContentSource: Debug + Send + Sync + 'static {
+    /// The file as it is now.
+    async fn file(&self, file: &str) -> Result<FileState, PortError>;
+
+    /// The versions before the current one, oldest first, without those that were deleted.
+    async fn earlier_versions(&self, file: &str) -> Result<Vec<FileVersion>, PortError>;
+
+    /// The bytes of one version. Nobody has to have checked them yet.
+    async fn open(&self, file: &str, version: &FileVersion) -> Result<Content, PortError>;
+
+    /// The record that a folder itself, not one above it, is mapped to.
+    async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError>;
+}
+
+/// A file and where it lies.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FileState {
+    /// Its id.
+    pub id: String,
+    /// Its name, with extension.
+    pub name: String,
+    /// The version meant.
+    pub version: FileVersion,
+    /// The folders from the root down to the one that it lies in.
+    pub folders: Vec<FolderRef>,
+}
+
+/// One version of a file.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FileVersion {
+    /// Its id.
+    pub id: String,
+    /// SHA-1 of its bytes in hex. Without it the bytes are taken unchecked.
+    pub sha1: Option<String>,
+    /// Its length in bytes, where it is known beforehand.
+    pub size: Option<u64>,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
+}
+
+/// A folder by id and name.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FolderRef {
+    /// Its id.
+    pub id: String,
+    /// Its name, as far as it is known.
+    pub name: String,
+}
+
+/// What a folder's metadata says of the record it belongs to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Mapping {
+    /// The folder that carries it.
+    pub folder: String,
+    /// The template's values.
+    pub values: Map<String, Value>,
+}
+
+/// Bytes on their way.
+pub struct Content {
+    /// How many will come.
+    pub size: u64,
+    /// The bytes. After an error nothing more comes.
+    pub bytes: BoxStream<'static, Result<Bytes, PortError>>,
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content")
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}

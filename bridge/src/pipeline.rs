@@ -1,0 +1,289 @@
+//! One event's way from the inbox to its effects: rules, resolve, plan, steps.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tracing::{info, warn};
+
+use crate::{
+    action::{StepError, Work},
+    clock::{Clock, SystemClock},
+    content::{ContentSource, FileState, FileVersion, FolderRef},
+    crm::Crm,
+    ledger::Ledger,
+    plan::Plan,
+    port_error::{PortError, PortErrorKind, in_one_line},
+    queue::Leased,
+    receive::BOX_WEBHOOK,
+    resolve::{MappingKeys, Resolver},
+    rules::Rule,
+    situation::Situation,
+    webhook::{Event, FileSource, Source},
+    worker::{Handler, Hold, Outcome},
+};
+
+/// How long an outage is left alone when the far side does not say.
+const OUTAGE_PAUSE: Duration = Duration::from_secs(300);
+
+/// Carries events out: finds the rules and the record, plans, and takes the steps.
+#[derive(Debug)]
+pub struct Pipeline {
+    content: Arc<dyn ContentSource>,
+    crm: Arc<dyn Crm>,
+    ledger: Arc<dyn Ledger>,
+    clock: Arc<dyn Clock>,
+    rules: Vec<Rule>,
+    resolver: Resolver,
+    options: PipelineOptions,
+}
+
+/// How a [`Pipeline`] works.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PipelineOptions {
+    /// How long after a write of unknown outcome the far side may still be at it. Only then does
+    /// a look tell anything.
+    pub settle_after: Duration,
+    /// How far back versions count that no event has told of: their deliveries may have been
+    /// overtaken. Box gives up on a delivery after two hours.
+    pub overtaken_within: Duration,
+}
+
+impl Default for PipelineOptions {
+    fn default() -> Self {
+        Self {
+            settle_after: Duration::from_secs(15),
+            overtaken_within: Duration::from_secs(3 * 3600),
+        }
+    }
+}
+
+/// What an event leads to.
+#[derive(Clone, Debug)]
+pub enum Prepared {
+    /// Nothing, for this reason.
+    Nothing(String),
+    /// These steps in this situation.
+    Steps(Box<Situation>, Plan),
+}
+
+impl Pipeline {
+    /// A pipeline between these two sides that remembers in `ledger` what was done.
+    pub fn new(
+        content: Arc<dyn ContentSource>,
+        crm: Arc<dyn Crm>,
+        ledger: Arc<dyn Ledger>,
+        rules: Vec<Rule>,
+    ) -> Self {
+        Self {
+            content,
+            crm,
+            ledger,
+            clock: Arc::new(SystemClock),
+            rules,
+            resolver: Resolver::new(MappingKeys::default()),
+            options: PipelineOptions::default(),
+        }
+    }
+
+    /// With other metadata keys.
+    #[must_use]
+    pub fn mapping_keys(mut self, keys: MappingKeys) -> Self {
+        self.resolver = Resolver::new(keys);
+        self
+    }
+
+    /// With other options.
+    #[must_use]
+    pub fn options(mut self, options: PipelineOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// By another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// What the event would lead to. Reads both sides and writes nothing: a dry run ends here.
+    pub async fn prepare(&self, event: &Event) -> Result<Prepared, PortError> {
+        let trigger = event.trigger.as_str();
+        if trigger.starts_with("METADATA_INSTANCE.")
+            && let Some(item) = event.source.id()
+        {
+            self.resolver.forget(item);
+        }
+        if !self.rules.iter().any(|rule| rule.wants(trigger)) {
+            return Ok(Prepared::Nothing(format!("no rule for {trigger}")));
+        }
+        let Source::File(source) = &event.source else {
+            return Ok(Prepared::Nothing(format!("{trigger} without a file")));
+        };
+        let file = match complete(source) {
+            Some(file) => file,
+            None => match self.content.file(&source.id).await {
+                Err(error) if error.kind() == PortErrorKind::Gone => {
+                    return Ok(Prepared::Nothing("the file is not there any more".into()));
+                }
+                file => file?,
+            },
+        };
+        if !self
+            .rules
+            .iter()
+            .any(|rule| rule.wants(trigger) && rule.fits(&file))
+        {
+            return Ok(Prepared::Nothing(format!(
+                "no rule for {trigger} of {}",
+                file.name
+            )));
+        }
+        let mapped = self
+            .resolver
+            .resolve(&*self.content, &*self.crm, &file.folders)
+            .await?;
+        let Some(mapped) = mapped else {
+            return Ok(Prepared::Nothing(
+                "no folder above the file is mapped to a record".into(),
+            ));
+        };
+        let situation = Situation::of(event, file, mapped, self.clock.now());
+        let plan = Plan::new(&self.rules, &situation);
+        Ok(Prepared::Steps(Box::new(situation), plan))
+    }
+
+    async fn carry_out(
+        &self,
+        situation: &Situation,
+        plan: &Plan,
+        hold: &Hold,
+    ) -> Result<String, StepError> {
+        let work = Work {
+            situation,
+            content: &*self.content,
+            crm: &*self.crm,
+            ledger: &*self.ledger,
+            clock: &*self.clock,
+            hold,
+            options: &self.options,
+        };
+        let mut notes = Vec::new();
+        for step in &plan.steps {
+            let action = self
+                .rules
+                .iter()
+                .find(|rule| rule.name() == step.rule)
+                .and_then(|rule| rule.actions().get(step.position));
+            let Some(action) = action else { continue };
+            let note = action.apply(step, &work).await?;
+            info!(rule = step.rule, action = step.action, note, "step");
+            notes.push(note);
+        }
+        Ok(notes.join("; "))
+    }
+
+    fn failed(&self, error: StepError) -> Outcome {
+        match error {
+            StepError::Port(error) => self.port_failed(&error),
+            StepError::Store(error) => Outcome::Retry {
+                reason: in_one_line(&error),
+                after: None,
+            },
+            StepError::Wait { reason, until } => Outcome::Defer { reason, until },
+            StepError::LostHold => Outcome::Retry {
+                reason: "the lease ran out before the write".to_owned(),
+                after: None,
+            },
+            StepError::Person(reason) => Outcome::Dead(reason),
+        }
+    }
+
+    fn port_failed(&self, error: &PortError) -> Outcome {
+        let reason = in_one_line(error);
+        match error.kind() {
+            PortErrorKind::Gone | PortErrorKind::Refused => Outcome::Dead(reason),
+            PortErrorKind::Busy | PortErrorKind::Integrity => Outcome::Retry {
+                reason,
+                after: error.retry_after(),
+            },
+            PortErrorKind::Unknown => {
+                let settle = self.options.settle_after;
+                let after = error
+                    .retry_after()
+                    .map_or(settle, |asked| asked.max(settle));
+                Outcome::Retry {
+                    reason,
+                    after: Some(after),
+                }
+            }
+            PortErrorKind::Outage => {
+                let pause = error.retry_after().unwrap_or(OUTAGE_PAUSE);
+                let until = self.clock.now().checked_add(pause);
+                Outcome::Defer {
+                    reason,
+                    until: until.unwrap_or(jiff::Timestamp::MAX),
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for Pipeline {
+    async fn handle(&self, job: &Leased, hold: &Hold) -> Outcome {
+        if job.kind != BOX_WEBHOOK {
+            return Outcome::Dead(format!("nobody handles jobs of kind {}", job.kind));
+        }
+        let event = match Event::parse(&job.body) {
+            Ok(event) => event,
+            Err(error) => return Outcome::Dead(in_one_line(&error)),
+        };
+        if matches!(
+            event.trigger.as_str(),
+            "NO_ACTIVE_SESSION" | "WEBHOOK.DELETED"
+        ) {
+            warn!(
+                trigger = event.trigger.as_str(),
+                webhook = event.webhook_id.as_deref(),
+                "Box says that this webhook does not work any more"
+            );
+        }
+        match self.prepare(&event).await {
+            Ok(Prepared::Nothing(why)) => Outcome::Done(why),
+            Ok(Prepared::Steps(situation, plan)) => {
+                match self.carry_out(&situation, &plan, hold).await {
+                    Ok(note) => Outcome::Done(note),
+                    Err(error) => self.failed(error),
+                }
+            }
+            Err(error) => self.port_failed(&error),
+        }
+    }
+}
+
+/// The event's own picture of the file, where it is whole. A stub makes the caller ask.
+fn complete(source: &FileSource) -> Option<FileState> {
+    let version = source.version.as_ref()?;
+    let folders: Vec<_> = source
+        .path
+        .iter()
+        .map(|folder| FolderRef {
+            id: folder.id.clone(),
+            name: folder.name.clone().unwrap_or_default(),
+        })
+        .collect();
+    (!folders.is_empty()).then_some(())?;
+    Some(FileState {
+        id: source.id.clone(),
+        name: source.name.clone().filter(|name| !name.is_empty())?,
+        version: FileVersion {
+            id: version.id.clone(),
+            sha1: version.sha1.clone().or_else(|| source.sha1.clone()),
+            size: source.size,
+            created_at: source.modified_at,
+        },
+        folders,
+    })
+}

@@ -1,0 +1,73 @@
+//! What will be done, as data: to be printed, tested, shown, and then carried out.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{rules::Rule, situation::Situation};
+
+/// The steps that an event leads to, in the order in which they are carried out.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// One step: one action of one rule.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Step {
+    /// The rule that asks for it.
+    pub rule: String,
+    /// Which of the rule's actions it is, from 0.
+    pub position: usize,
+    /// The action's name.
+    pub action: String,
+    /// What it will do, in a line for people.
+    pub does: String,
+}
+
+impl Plan {
+    /// The plan for a situation. Pure: nothing is asked and nothing is done.
+    pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>, situation: &Situation) -> Self {
+        let steps = rules
+            .into_iter()
+            .filter(|rule| rule.wants(&situation.trigger) && rule.fits(&situation.file))
+            .flat_map(|rule| {
+                rule.actions()
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(position, action)| {
+                        Some(Step {
+                            rule: rule.name().to_owned(),
+                            position,
+                            action: action.name().to_owned(),
+                            does: action.plan(situation)?,
+                        })
+                    })
+            })
+            .collect();
+        Self { steps }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.steps.is_empty() {
+            return f.write_str("nothing to do");
+        }
+        for (number, step) in self.steps.iter().enumerate() {
+            if number > 0 {
+                writeln!(f)?;
+            }
+            write!(
+                f,
+                "{}. {}  (rule {}, {})",
+                number + 1,
+                step.does,
+                step.rule,
+                step.action
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+//! What can go wrong on the far sides, in the words that the bridge decides by.
+
+use std::{fmt, time::Duration};
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// A call to the content side or the CRM side failed.
+#[derive(Debug)]
+pub struct PortError {
+    kind: PortErrorKind,
+    doing: &'static str,
+    retry_after: Option<Duration>,
+    cause: Option<Cause>,
+}
+
+/// What a failure means for the job.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum PortErrorKind {
+    /// It is not there, or not for us to see.
+    Gone,
+    /// It is refused and will be refused again: a person has to change something.
+    Refused,
+    /// It certainly did not happen and may succeed later.
+    Busy,
+    /// It may have happened: look before it is repeated.
+    Unknown,
+    /// Nothing at all will succeed for a while: a daily limit is used up or the credentials are
+    /// refused. Trying costs attempts for nothing.
+    Outage,
+    /// The bytes are not the ones that the content side promised.
+    Integrity,
+}
+
+impl PortError {
+    /// An error met while `doing`, a few words such as `upload`.
+    pub fn new(kind: PortErrorKind, doing: &'static str) -> Self {
+        Self {
+            kind,
+            doing,
+            retry_after: None,
+            cause: None,
+        }
+    }
+
+    /// Adds what caused it.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl Into<Cause>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds how long the far side asked to wait.
+    #[must_use]
+    pub fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
+    /// What it means.
+    pub fn kind(&self) -> PortErrorKind {
+        self.kind
+    }
+
+    /// How long the far side asked to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Whether the write certainly had no effect.
+    pub fn had_no_effect(&self) -> bool {
+        self.kind != PortErrorKind::Unknown
+    }
+}
+
+impl fmt::Display for PortError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            PortErrorKind::Gone => "not there",
+            PortErrorKind::Refused => "refused",
+            PortErrorKind::Busy => "did not succeed this time",
+            PortErrorKind::Unknown => "may or may not have happened",
+            PortErrorKind::Outage => "not possible for now",
+            PortErrorKind::Integrity => "the bytes are not the expected ones",
+        };
+        write!(f, "{}: {what}", self.doing)
+    }
+}
+
+impl std::error::Error for PortError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+/// An error and its causes in one line, for notes that people read.
+pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        next = cause.source();
+    }
+    line
+}

@@ -1,0 +1,155 @@
+//! The way in: verify, store, and only then say yes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use jiff::Timestamp;
+
+use crate::{
+    queue::{JobId, NewJob, Push, Queue},
+    store_error::StoreError,
+    webhook::{EventError, Verified, Verifier, VerifyError},
+};
+
+/// The kind of job that a Box webhook becomes; its body is the delivery's.
+pub const BOX_WEBHOOK: &str = "box.webhook";
+
+/// Takes deliveries in: verifies the raw bytes, puts the event into the inbox, and only then lets
+/// the sender know. It knows no web framework; [`axum::route`](crate::axum::route) puts it behind
+/// one.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    verifier: Arc<Verifier>,
+    queue: Arc<dyn Queue>,
+    body_limit: usize,
+}
+
+/// A delivery that is safe with us.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Received {
+    /// New, and stored.
+    Accepted(JobId),
+    /// Known already; nothing was stored.
+    Duplicate(JobId),
+}
+
+/// Why a delivery was not taken. Nothing was stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Larger than is read.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// What is read.
+        limit: usize,
+    },
+    /// Says of itself that it is something other than JSON.
+    #[error("the content type is not JSON")]
+    NotJson,
+    /// Not signed by Box for this application, or too old.
+    #[error("the delivery is not verified")]
+    Unverified(#[from] VerifyError),
+    /// Signed, and yet no event.
+    #[error("the body is no webhook event")]
+    NoEvent(#[from] EventError),
+    /// The inbox could not take it: Box has to send it again.
+    #[error("the inbox cannot take it now")]
+    Store(#[from] StoreError),
+}
+
+impl Refusal {
+    /// The status to answer with.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unverified(_) => StatusCode::UNAUTHORIZED,
+            Self::NoEvent(_) => StatusCode::BAD_REQUEST,
+            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// A word for metrics and answers.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too_large",
+            Self::NotJson => "not_json",
+            Self::Unverified(reason) => reason.code(),
+            Self::NoEvent(_) => "no_event",
+            Self::Store(_) => "store_unavailable",
+        }
+    }
+}
+
+impl Receiver {
+    /// Box's own bodies are a few KiB; this leaves them room.
+    pub const DEFAULT_BODY_LIMIT: usize = 1024 * 1024;
+
+    /// A receiver that verifies with `verifier` and stores in `queue`.
+    pub fn new(verifier: Verifier, queue: Arc<dyn Queue>) -> Self {
+        Self {
+            verifier: Arc::new(verifier),
+            queue,
+            body_limit: Self::DEFAULT_BODY_LIMIT,
+        }
+    }
+
+    /// With another limit for bodies.
+    #[must_use]
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+
+    /// The most that [`receive`](Self::receive) takes; a server need not read more.
+    pub fn limit(&self) -> usize {
+        self.body_limit
+    }
+
+    /// Takes one delivery. `Ok` means that the event is durable: answer 200. An error carries the
+    /// status to answer with.
+    pub async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<Received, Refusal> {
+        if body.len() > self.body_limit {
+            return Err(Refusal::TooLarge {
+                limit: self.body_limit,
+            });
+        }
+        if !may_be_json(headers) {
+            return Err(Refusal::NotJson);
+        }
+        self.accept(self.verifier.verify(headers, body, now)?, now)
+            .await
+    }
+
+    /// Puts a verified delivery into the inbox.
+    pub async fn accept(&self, verified: Verified, now: Timestamp) -> Result<Received, Refusal> {
+        let event = verified.event()?;
+        let job = NewJob {
+            dedupe: format!("box:{}", event.id),
+            key: event.ordering_key(),
+            kind: BOX_WEBHOOK.to_owned(),
+            body: verified.into_body(),
+        };
+        match self.queue.push(vec![job], now).await?.as_slice() {
+            [Push::Queued(id)] => Ok(Received::Accepted(*id)),
+            [Push::Duplicate(id)] => Ok(Received::Duplicate(*id)),
+            _ => Err(StoreError::new(crate::StoreErrorKind::Corrupt, "push").into()),
+        }
+    }
+}
+
+/// Box's exact content type is not documented, so nothing is demanded; what says of itself that
+/// it is something else is not a delivery.
+fn may_be_json(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_none_or(|value| {
+        value
+            .to_str()
+            .is_ok_and(|text| text.to_ascii_lowercase().contains("json"))
+    })
+}

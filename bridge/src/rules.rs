@@ -1,0 +1,202 @@
+//! Which events lead to which actions.
+
+use std::{fmt, sync::Arc};
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use crate::{action::Action, content::FileState};
+
+/// One rule: when one of these triggers comes for a file that fits, do these actions in order.
+#[derive(Clone)]
+pub struct Rule {
+    name: String,
+    triggers: Vec<String>,
+    folder: Option<GlobMatcher>,
+    file: Option<GlobMatcher>,
+    actions: Vec<Arc<dyn Action>>,
+}
+
+/// A rule cannot be as written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// The pattern is none.
+    #[error("`{pattern}` is no pattern")]
+    Pattern {
+        /// As written.
+        pattern: String,
+        /// What is wrong with it.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Nothing would ever start it.
+    #[error("rule `{0}` has no triggers")]
+    NoTriggers(String),
+    /// It would do nothing.
+    #[error("rule `{0}` has no actions")]
+    NoActions(String),
+}
+
+impl Rule {
+    /// A rule for these triggers, such as `FILE.UPLOADED`. Its name stands in the ledger: a rule
+    /// of another name is another rule.
+    pub fn new<T: Into<String>>(
+        name: impl Into<String>,
+        triggers: impl IntoIterator<Item = T>,
+        actions: Vec<Arc<dyn Action>>,
+    ) -> Result<Self, RuleError> {
+        let name = name.into();
+        let triggers: Vec<String> = triggers.into_iter().map(Into::into).collect();
+        if triggers.is_empty() {
+            return Err(RuleError::NoTriggers(name));
+        }
+        if actions.is_empty() {
+            return Err(RuleError::NoActions(name));
+        }
+        Ok(Self {
+            name,
+            triggers,
+            folder: None,
+            file: None,
+            actions,
+        })
+    }
+
+    /// Only for files in, or below, a folder whose name fits the pattern, such as `Contracts`.
+    /// Letters match in either case, as names do in Box.
+    pub fn in_folder(mut self, pattern: &str) -> Result<Self, RuleError> {
+        self.folder = Some(matcher(pattern)?);
+        Ok(self)
+    }
+
+    /// Only for files whose name fits the pattern, such as `*.pdf`.
+    pub fn for_files(mut self, pattern: &str) -> Result<Self, RuleError> {
+        self.file = Some(matcher(pattern)?);
+        Ok(self)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What starts it.
+    pub fn triggers(&self) -> &[String] {
+        &self.triggers
+    }
+
+    /// What it does, in order.
+    pub fn actions(&self) -> &[Arc<dyn Action>] {
+        &self.actions
+    }
+
+    pub(crate) fn wants(&self, trigger: &str) -> bool {
+        self.triggers.iter().any(|wanted| wanted == trigger)
+    }
+
+    pub(crate) fn fits(&self, file: &FileState) -> bool {
+        self.file
+            .as_ref()
+            .is_none_or(|pattern| pattern.is_match(&file.name))
+            && self.folder.as_ref().is_none_or(|pattern| {
+                file.folders
+                    .iter()
+                    .any(|folder| pattern.is_match(&folder.name))
+            })
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rule")
+            .field("name", &self.name)
+            .field("triggers", &self.triggers)
+            .field(
+                "folder",
+                &self.folder.as_ref().map(|pattern| pattern.glob().glob()),
+            )
+            .field(
+                "file",
+                &self.file.as_ref().map(|pattern| pattern.glob().glob()),
+            )
+            .field("actions", &self.actions)
+            .finish()
+    }
+}
+
+fn matcher(pattern: &str) -> Result<GlobMatcher, RuleError> {
+    GlobBuilder::new(pattern)
+        .case_insensitive(true)
+        .build()
+        .map(|glob| glob.compile_matcher())
+        .map_err(|cause| RuleError::Pattern {
+            pattern: pattern.to_owned(),
+            cause: cause.into(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        action::AdvanceStage,
+        content::{FileVersion, FolderRef},
+    };
+
+    fn file(name: &str, folders: &[&str]) -> FileState {
+        let folder = |name: &&str| FolderRef {
+            id: format!("f-{name}"),
+            name: (*name).to_owned(),
+        };
+        FileState {
+            id: "1".into(),
+            name: name.into(),
+            version: FileVersion {
+                id: "2".into(),
+                sha1: None,
+                size: None,
+                created_at: None,
+            },
+            folders: folders.iter().map(folder).collect(),
+        }
+    }
+
+    fn rule() -> Rule {
+        let act: Arc<dyn Action> = Arc::new(AdvanceStage::new("Closed Won"));
+        Rule::new("r", ["FILE.UPLOADED"], vec![act]).unwrap()
+    }
+
+    #[test]
+    fn patterns_match_names_in_either_case_and_folders_at_any_depth() {
+        let rule = rule()
+            .in_folder("contract*")
+            .unwrap()
+            .for_files("*.pdf")
+            .unwrap();
+        assert!(rule.fits(&file(
+            "NDA.PDF",
+            &["All Files", "Acme", "Contracts", "2026"]
+        )));
+        assert!(!rule.fits(&file("NDA.docx", &["Contracts"])));
+        assert!(!rule.fits(&file("NDA.pdf", &["Proposals"])));
+    }
+
+    #[test]
+    fn a_rule_that_can_never_do_anything_is_refused() {
+        assert!(matches!(
+            Rule::new("r", ["X"], vec![]),
+            Err(RuleError::NoActions(_))
+        ));
+        let none: [&str; 0] = [];
+        let actions = rule().actions().to_vec();
+        assert!(matches!(
+            Rule::new("r", none, actions),
+            Err(RuleError::NoTriggers(_))
+        ));
+        assert!(matches!(
+            rule().for_files("[z-"),
+            Err(RuleError::Pattern { .. })
+        ));
+    }
+}

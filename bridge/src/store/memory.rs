@@ -1,0 +1,326 @@
+//! A store that forgets everything when the process ends: for tests.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use crate::{
+    ledger::{Begin, Effect, EffectKey, EffectState, Ledger},
+    queue::{
+        Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue, QueueAdmin,
+        Settle,
+    },
+    store_error::{StoreError, StoreErrorKind},
+};
+
+/// A [`Queue`] and a [`Ledger`] in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: BTreeMap<i64, Row>,
+    dedupe: HashMap<String, i64>,
+    effects: BTreeMap<String, EffectState>,
+    last: i64,
+}
+
+#[derive(Debug)]
+struct Row {
+    job: Job,
+    fence: i64,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl State {
+    fn held(&mut self, lease: &LeaseId, now: Timestamp) -> Result<&mut Row, StoreError> {
+        self.jobs
+            .get_mut(&lease.job.0)
+            .filter(|row| {
+                row.job.state == JobState::Leased && row.fence == lease.fence && row.job.at > now
+            })
+            .ok_or_else(|| StoreError::new(StoreErrorKind::StaleLease, "settle"))
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryStore {
+    async fn push(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Push>, StoreError> {
+        let mut state = self.state();
+        let pushed = jobs
+            .into_iter()
+            .map(|new| {
+                if let Some(id) = state.dedupe.get(&new.dedupe) {
+                    return Push::Duplicate(JobId(*id));
+                }
+                state.last += 1;
+                let id = JobId(state.last);
+                state.dedupe.insert(new.dedupe.clone(), id.0);
+                let NewJob {
+                    dedupe,
+                    key,
+                    kind,
+                    body,
+                } = new;
+                let job = Job {
+                    id,
+                    state: JobState::Ready,
+                    attempts: 0,
+                    pushed_at: now,
+                    at: now,
+                    owner: None,
+                    note: None,
+                    dedupe,
+                    key,
+                    kind,
+                    body,
+                };
+                state.jobs.insert(id.0, Row { job, fence: 0 });
+                Push::Queued(id)
+            })
+            .collect();
+        self.wake.notify_one();
+        Ok(pushed)
+    }
+
+    async fn lease(
+        &self,
+        owner: &str,
+        max: usize,
+        hold: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Leased>, StoreError> {
+        let mut state = self.state();
+        let mut seen = std::collections::HashSet::new();
+        let mut due: Vec<_> = state
+            .jobs
+            .values()
+            .filter(|row| matches!(row.job.state, JobState::Ready | JobState::Leased))
+            // Only the oldest unfinished job of a key can be due.
+            .filter(|row| seen.insert(row.job.key.clone()))
+            .filter(|row| row.job.at <= now)
+            .map(|row| (row.job.at, row.job.id.0))
+            .collect();
+        due.sort_unstable();
+        let until = now.checked_add(hold).unwrap_or(Timestamp::MAX);
+        let leased = due.into_iter().take(max).filter_map(|(_, id)| {
+            let row = state.jobs.get_mut(&id)?;
+            row.fence += 1;
+            let job = &mut row.job;
+            job.state = JobState::Leased;
+            job.attempts += 1;
+            job.at = until;
+            job.owner = Some(owner.to_owned());
+            let lease = LeaseId {
+                job: job.id,
+                fence: row.fence,
+            };
+            let (dedupe, key) = (job.dedupe.clone(), job.key.clone());
+            let new = NewJob {
+                dedupe,
+                key,
+                kind: job.kind.clone(),
+                body: job.body.clone(),
+            };
+            Some(Leased::new(lease, until, job.attempts, job.pushed_at, new))
+        });
+        Ok(leased.collect())
+    }
+
+    async fn extend(
+        &self,
+        lease: &LeaseId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.state().held(lease, now)?.job.at = until;
+        Ok(())
+    }
+
+    async fn settle(
+        &self,
+        lease: &LeaseId,
+        settle: Settle,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let job = &mut state.held(lease, now)?.job;
+        job.owner = None;
+        let (to, at, note) = match settle {
+            Settle::Done { note } => (JobState::Done, now, note),
+            Settle::Dead { reason } => (JobState::Dead, now, reason),
+            Settle::Retry { at, reason } => (JobState::Ready, at, reason),
+            Settle::Defer { at, reason } => {
+                job.attempts = job.attempts.saturating_sub(1);
+                (JobState::Ready, at, reason)
+            }
+        };
+        (job.state, job.at, job.note) = (to, at, Some(note));
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    async fn wait(&self) {
+        self.wake.notified().await;
+    }
+}
+
+#[async_trait]
+impl QueueAdmin for MemoryStore {
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError> {
+        let after = filter.after.map_or(i64::MIN, |id| id.0);
+        let state = self.state();
+        let wanted = state
+            .jobs
+            .values()
+            .filter(|row| row.job.id.0 > after)
+            .filter(|row| filter.state.is_none_or(|state| row.job.state == state))
+            .take(filter.limit);
+        Ok(wanted
+            .map(|row| Job {
+                body: Bytes::new(),
+                ..row.job.clone()
+            })
+            .collect())
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        Ok(self.state().jobs.get(&id.0).map(|row| row.job.clone()))
+    }
+
+    async fn replay(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
+        let mut state = self.state();
+        let mut replayed = 0;
+        for id in ids {
+            if let Some(row) = state.jobs.get_mut(&id.0)
+                && row.job.state == JobState::Dead
+            {
+                row.job.state = JobState::Ready;
+                row.job.attempts = 0;
+                row.job.pushed_at = now;
+                row.job.at = now;
+                replayed += 1;
+            }
+        }
+        self.wake.notify_one();
+        Ok(replayed)
+    }
+
+    async fn release(&self, owner: Option<&str>, now: Timestamp) -> Result<u64, StoreError> {
+        let mut released = 0;
+        for row in self.state().jobs.values_mut() {
+            let theirs = owner.is_none_or(|owner| row.job.owner.as_deref() == Some(owner));
+            if row.job.state == JobState::Leased && theirs {
+                row.job.state = JobState::Ready;
+                row.job.at = now;
+                row.job.owner = None;
+                released += 1;
+            }
+        }
+        self.wake.notify_one();
+        Ok(released)
+    }
+
+    async fn purge(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        let mut state = self.state();
+        let old: Vec<_> = state
+            .jobs
+            .values()
+            .filter(|row| row.job.state == JobState::Done && row.job.at < before)
+            .take(limit)
+            .map(|row| (row.job.id.0, row.job.dedupe.clone()))
+            .collect();
+        for (id, dedupe) in &old {
+            state.jobs.remove(id);
+            state.dedupe.remove(dedupe);
+        }
+        Ok(old.len() as u64)
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        for row in self.state().jobs.values() {
+            let unfinished = match row.job.state {
+                JobState::Ready => &mut counts.ready,
+                JobState::Leased => &mut counts.leased,
+                JobState::Done => &mut counts.done,
+                JobState::Dead => &mut counts.dead,
+            };
+            *unfinished += 1;
+            if matches!(row.job.state, JobState::Ready | JobState::Leased) {
+                let at = row.job.pushed_at;
+                counts.oldest = Some(counts.oldest.map_or(at, |oldest| oldest.min(at)));
+            }
+        }
+        Ok(counts)
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryStore {
+    async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError> {
+        Ok(self.state().effects.get(key.as_str()).cloned())
+    }
+
+    async fn begin(&self, key: &EffectKey, now: Timestamp) -> Result<Begin, StoreError> {
+        let mut state = self.state();
+        if let Some(EffectState::Finished(result)) = state.effects.get(key.as_str()) {
+            return Ok(Begin::Finished(result.clone()));
+        }
+        state
+            .effects
+            .insert(key.as_str().to_owned(), EffectState::Begun(now));
+        Ok(Begin::Begun)
+    }
+
+    async fn finish(&self, key: &EffectKey, result: Value, _: Timestamp) -> Result<(), StoreError> {
+        self.state()
+            .effects
+            .insert(key.as_str().to_owned(), EffectState::Finished(result));
+        Ok(())
+    }
+
+    async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if matches!(state.effects.get(key.as_str()), Some(EffectState::Begun(_))) {
+            state.effects.remove(key.as_str());
+        }
+        Ok(())
+    }
+
+    async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError> {
+        let state = self.state();
+        let under = state
+            .effects
+            .range(prefix.as_str().to_owned()..)
+            .take_while(|(key, _)| key.starts_with(prefix.as_str()))
+            .map(|(key, state)| Effect {
+                key: EffectKey::from_text(key.clone()),
+                state: state.clone(),
+            });
+        Ok(under.collect())
+    }
+}

@@ -1,0 +1,131 @@
+//! The tables, and how a file comes to have them.
+
+use rusqlite::{Connection, Error, TransactionBehavior, ffi};
+
+use crate::store_error::{StoreError, StoreErrorKind};
+
+pub(super) const OPEN: &str = "open the store";
+
+/// `bxsf`: tells our files from any other program's.
+const APPLICATION_ID: i64 = 0x6278_7366;
+const VERSION: i64 = 1;
+/// Older ones can corrupt a WAL database that two connections use
+/// (<https://sqlite.org/wal.html>, the WAL-reset bug).
+const OLDEST_LIBRARY: i32 = 3_051_003;
+/// What is left of the WAL after a burst.
+const WAL_LIMIT: i64 = 64 * 1024 * 1024;
+
+/// Times are microseconds since 1970. A job's `state` is 0 ready, 1 leased, 2 done, 3 dead. The
+/// partial indexes are what keeps a claim fast whatever stands in the table; SQLite uses one only
+/// where the query repeats its condition literally.
+const SCHEMA: &str = "
+    CREATE TABLE job (
+        id        INTEGER PRIMARY KEY AUTOINCREMENT,
+        state     INTEGER NOT NULL,
+        at        INTEGER NOT NULL,
+        attempts  INTEGER NOT NULL DEFAULT 0,
+        fence     INTEGER NOT NULL DEFAULT 0,
+        pushed_at INTEGER NOT NULL,
+        owner     TEXT,
+        note      TEXT,
+        dedupe    TEXT NOT NULL UNIQUE,
+        key       TEXT NOT NULL,
+        kind      TEXT NOT NULL,
+        body      BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX job_due ON job (at, id) WHERE state IN (0, 1);
+    CREATE INDEX job_order ON job (key, id) WHERE state IN (0, 1);
+    CREATE INDEX job_done ON job (at) WHERE state = 2;
+    CREATE INDEX job_dead ON job (id) WHERE state = 3;
+    CREATE TABLE effect (
+        key      TEXT PRIMARY KEY,
+        begun_at INTEGER NOT NULL,
+        result   TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE VIEW inbox_readable AS
+        SELECT id,
+               CASE state WHEN 1 THEN 'leased' WHEN 2 THEN 'done' WHEN 3 THEN 'dead' ELSE 'ready' END
+                   AS state,
+               attempts,
+               strftime('%Y-%m-%dT%H:%M:%fZ', pushed_at / 1e6, 'unixepoch') AS pushed_at,
+               strftime('%Y-%m-%dT%H:%M:%fZ', at / 1e6, 'unixepoch') AS at,
+               owner, note, dedupe, key, kind, CAST(body AS TEXT) AS body
+        FROM job;
+";
+
+pub(super) fn check_library() -> Result<(), StoreError> {
+    if rusqlite::version_number() < OLDEST_LIBRARY {
+        let cause = format!("SQLite {} can corrupt the store", rusqlite::version());
+        return Err(StoreError::new(StoreErrorKind::Incompatible, OPEN).with_cause(cause));
+    }
+    Ok(())
+}
+
+/// Prepares a connection that writes, and the file with it.
+pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
+    let failed = |cause| error(OPEN, cause);
+    // Looks before it touches: a foreign file must stay as it is.
+    check_kind(connection)?;
+    let mode: String = connection
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .map_err(failed)?;
+    if mode != "wal" {
+        return Err(StoreError::new(StoreErrorKind::Incompatible, OPEN)
+            .with_cause("the file system does not allow SQLite a write-ahead log"));
+    }
+    // The last two matter on macOS only, where an ordinary fsync does not reach the disk.
+    connection
+        .execute_batch(&format!(
+            "PRAGMA synchronous = FULL;
+             PRAGMA journal_size_limit = {WAL_LIMIT};
+             PRAGMA fullfsync = ON;
+             PRAGMA checkpoint_fullfsync = ON;"
+        ))
+        .map_err(failed)?;
+    let tx = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    if check_kind(&tx)? == 0 {
+        tx.execute_batch(SCHEMA)
+            .and_then(|()| tx.pragma_update(None, "application_id", APPLICATION_ID))
+            .and_then(|()| tx.pragma_update(None, "user_version", VERSION))
+            .map_err(failed)?;
+    }
+    tx.commit().map_err(failed)
+}
+
+/// The schema's version, 0 for an empty file.
+fn check_kind(connection: &Connection) -> Result<i64, StoreError> {
+    let number = |sql: &str| {
+        connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .map_err(|cause| error(OPEN, cause))
+    };
+    let application = number("PRAGMA application_id")?;
+    let version = number("PRAGMA user_version")?;
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    let refused = |why: &'static str| {
+        Err(StoreError::new(StoreErrorKind::Incompatible, OPEN).with_cause(why))
+    };
+    match (application, version, tables) {
+        (0, 0, 0) => Ok(0),
+        (APPLICATION_ID, 1..=VERSION, _) => Ok(version),
+        (APPLICATION_ID, _, _) => refused("it was written by a newer version of this program"),
+        _ => refused("it is another program's database"),
+    }
+}
+
+pub(super) fn error(doing: &'static str, cause: Error) -> StoreError {
+    let kind = match &cause {
+        Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::InvalidColumnType(..) => StoreErrorKind::Corrupt,
+        cause => match cause.sqlite_error().map(|error| error.extended_code & 0xff) {
+            Some(ffi::SQLITE_FULL) => StoreErrorKind::Full,
+            Some(ffi::SQLITE_CORRUPT) => StoreErrorKind::Corrupt,
+            Some(ffi::SQLITE_NOTADB) => StoreErrorKind::Incompatible,
+            _ => StoreErrorKind::Unavailable,
+        },
+    };
+    StoreError::new(kind, doing).with_cause(cause)
+}

@@ -1,0 +1,245 @@
+//! A connection and the one thread that may touch it.
+
+use std::{path::Path, sync::mpsc, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::{mpsc as channel, oneshot, watch};
+
+use super::{schema, unavailable};
+use crate::store_error::{StoreError, StoreErrorKind};
+
+/// What waits for the thread at most; whoever comes then waits for a place.
+const QUEUE: usize = 1024;
+/// What shares one commit at most.
+const GROUP: usize = 256;
+/// More than there are different statements, so that each is compiled once.
+const STATEMENTS: usize = 64;
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+pub(super) struct Thread {
+    messages: channel::Sender<Message>,
+    ended: watch::Receiver<()>,
+}
+
+enum Message {
+    Task(Box<dyn Task>),
+    Close,
+}
+
+/// Work on the connection, in two parts: what is done inside a transaction, and the answer to
+/// whoever asked, which waits for the commit.
+trait Task: Send {
+    /// Tells what went wrong, if anything did.
+    fn run(&mut self, connection: &Connection) -> Result<(), StoreErrorKind>;
+
+    /// Answers, with the failure instead where the transaction did not come to be.
+    fn answer(self: Box<Self>, failure: Option<&Failure>);
+}
+
+/// Why a whole transaction failed. The cause cannot be shared out, so it is told in words.
+struct Failure {
+    kind: StoreErrorKind,
+    cause: String,
+}
+
+struct Call<T, F> {
+    doing: &'static str,
+    work: Option<F>,
+    result: Option<Result<T, StoreError>>,
+    asked: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl Thread {
+    pub(super) fn start(path: &Path, access: Access, busy: Duration) -> Result<Self, StoreError> {
+        let (messages, mut waiting) = channel::channel(QUEUE);
+        let (alive, ended) = watch::channel(());
+        let (ready, opened) = mpsc::channel();
+        let path = path.to_owned();
+        let run = move || {
+            // Dropped last, when the connection is closed.
+            let _alive = alive;
+            match open(&path, access, busy) {
+                Err(error) => drop(ready.send(Err(error))),
+                Ok(connection) => {
+                    let _ = ready.send(Ok(()));
+                    serve(&connection, &mut waiting, access);
+                }
+            }
+        };
+        let name = if access == Access::Write {
+            "store-writer"
+        } else {
+            "store-reader"
+        };
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(run)
+            .map_err(|cause| unavailable(schema::OPEN).with_cause(cause))?;
+        opened
+            .recv()
+            .map_err(|cause| unavailable(schema::OPEN).with_cause(cause))??;
+        Ok(Self { messages, ended })
+    }
+
+    /// Has the thread do this; it is done even when nobody waits for the answer any more. The
+    /// answer comes after the commit.
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (asked, answer) = oneshot::channel();
+        let call = Call {
+            doing,
+            work: Some(work),
+            result: None,
+            asked,
+        };
+        let closed = || unavailable(doing).with_cause("the store is closed");
+        self.messages
+            .send(Message::Task(Box::new(call)))
+            .await
+            .map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Does what has been asked for so far, takes nothing more, and returns when the connection
+    /// is closed.
+    pub(super) async fn close(&self) {
+        // It fails where somebody else has closed it already.
+        let _ = self.messages.send(Message::Close).await;
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+}
+
+impl<T, F> Task for Call<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> Result<(), StoreErrorKind> {
+        let Some(work) = self.work.take() else {
+            return Ok(());
+        };
+        let result = work(connection).map_err(|cause| schema::error(self.doing, cause));
+        let failed = result.as_ref().map(drop).map_err(StoreError::kind);
+        self.result = Some(result);
+        failed
+    }
+
+    fn answer(self: Box<Self>, failure: Option<&Failure>) {
+        let failed = |failure: &Failure| {
+            StoreError::new(failure.kind, self.doing).with_cause(failure.cause.clone())
+        };
+        let answer = match (self.result, failure) {
+            // Its own error says more than the group's.
+            (Some(Err(error)), _) => Err(error),
+            (_, Some(failure)) => Err(failed(failure)),
+            (Some(Ok(value)), None) => Ok(value),
+            (None, None) => Err(unavailable(self.doing)),
+        };
+        // Whoever asked may have gone away.
+        let _ = self.asked.send(answer);
+    }
+}
+
+impl Failure {
+    fn of(cause: rusqlite::Error) -> Self {
+        let words = cause.to_string();
+        Self {
+            kind: schema::error("", cause).kind(),
+            cause: words,
+        }
+    }
+}
+
+fn open(path: &Path, access: Access, busy: Duration) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | match access {
+            Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        };
+    let failed = |cause| schema::error(schema::OPEN, cause);
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(busy).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    if access == Access::Write {
+        schema::prepare(&mut connection)?;
+    }
+    Ok(connection)
+}
+
+fn serve(connection: &Connection, waiting: &mut channel::Receiver<Message>, access: Access) {
+    // Readers share nothing: a long listing must not keep the others' answers.
+    let most = if access == Access::Write { GROUP } else { 1 };
+    let mut messages = Vec::with_capacity(most);
+    let mut group = Vec::with_capacity(most);
+    while waiting.blocking_recv_many(&mut messages, most) > 0 {
+        for message in messages.drain(..) {
+            match message {
+                Message::Task(task) => group.push(task),
+                // What was sent before still comes; then there is nothing more.
+                Message::Close => waiting.close(),
+            }
+        }
+        let failure = transact(connection, &mut group, access).err();
+        for task in group.drain(..) {
+            task.answer(failure.as_ref());
+        }
+    }
+}
+
+/// One transaction for the whole group. Each task has a savepoint, so one that fails takes
+/// nothing else with it.
+fn transact(
+    connection: &Connection,
+    group: &mut [Box<dyn Task>],
+    access: Access,
+) -> Result<(), Failure> {
+    if group.is_empty() {
+        return Ok(());
+    }
+    let begin = match access {
+        // At once, because a transaction that only becomes a writing one cannot wait its turn.
+        Access::Write => "BEGIN IMMEDIATE",
+        Access::Read => "BEGIN",
+    };
+    execute(connection, begin)?;
+    let done = run_all(connection, group).and_then(|()| execute(connection, "COMMIT"));
+    if done.is_err() && !connection.is_autocommit() {
+        // Nothing is left to do where even this fails; the next `BEGIN` will tell.
+        let _ = execute(connection, "ROLLBACK");
+    }
+    done
+}
+
+fn run_all(connection: &Connection, group: &mut [Box<dyn Task>]) -> Result<(), Failure> {
+    for task in group {
+        execute(connection, "SAVEPOINT task")?;
+        if let Err(kind) = task.run(connection) {
+            // When the disk is full SQLite itself undoes everything, and what would come next
+            // would stand alone.
+            if connection.is_autocommit() {
+                let cause = "undone together with what shared its commit".to_owned();
+                return Err(Failure { kind, cause });
+            }
+            execute(connection, "ROLLBACK TO task")?;
+        }
+        execute(connection, "RELEASE task")?;
+    }
+    Ok(())
+}
+
+fn execute(connection: &Connection, sql: &str) -> Result<(), Failure> {
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.execute([]))
+        .map(drop)
+        .map_err(Failure::of)
+}

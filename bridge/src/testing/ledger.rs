@@ -1,0 +1,70 @@
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::ledger::{Begin, EffectKey, EffectState, Ledger};
+
+/// Holds a [`Ledger`] to its guarantees.
+pub async fn ledger_contract(ledger: &dyn Ledger) {
+    let key = EffectKey::new(["version", "7", "1"]);
+    let at = |second: i64| Timestamp::from_second(second).unwrap();
+
+    assert_eq!(ledger.read(&key).await.unwrap(), None);
+    assert_eq!(ledger.begin(&key, at(1)).await.unwrap(), Begin::Begun);
+    assert_eq!(
+        ledger.read(&key).await.unwrap(),
+        Some(EffectState::Begun(at(1)))
+    );
+    assert_eq!(ledger.begin(&key, at(2)).await.unwrap(), Begin::Begun);
+    assert_eq!(
+        ledger.read(&key).await.unwrap(),
+        Some(EffectState::Begun(at(2))),
+        "a second beginning is stamped anew"
+    );
+
+    ledger.abandon(&key).await.unwrap();
+    assert_eq!(ledger.read(&key).await.unwrap(), None);
+
+    ledger.begin(&key, at(3)).await.unwrap();
+    ledger
+        .finish(&key, json!({ "id": "068" }), at(4))
+        .await
+        .unwrap();
+    let finished = EffectState::Finished(json!({ "id": "068" }));
+    assert_eq!(ledger.read(&key).await.unwrap(), Some(finished.clone()));
+    ledger.abandon(&key).await.unwrap();
+    assert_eq!(
+        ledger.read(&key).await.unwrap(),
+        Some(finished),
+        "what has happened stays"
+    );
+    assert_eq!(
+        ledger.begin(&key, at(5)).await.unwrap(),
+        Begin::Finished(json!({ "id": "068" }))
+    );
+    ledger.finish(&key, json!(null), at(6)).await.unwrap();
+    assert_eq!(
+        ledger.read(&key).await.unwrap(),
+        Some(EffectState::Finished(json!(null)))
+    );
+
+    for parts in [
+        ["version", "7", "2"],
+        ["version", "70", "1"],
+        ["version", "7/", "1"],
+    ] {
+        ledger.begin(&EffectKey::new(parts), at(7)).await.unwrap();
+    }
+    let under = ledger
+        .under(&EffectKey::new(["version", "7"]))
+        .await
+        .unwrap();
+    let keys: Vec<_> = under.iter().map(|effect| effect.key.clone()).collect();
+    assert_eq!(
+        keys,
+        [
+            EffectKey::new(["version", "7", "1"]),
+            EffectKey::new(["version", "7", "2"])
+        ],
+        "a prefix takes whole parts only"
+    );
+}

@@ -1,0 +1,412 @@
+//! Takes jobs from the inbox and sees each to its end.
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use tokio::{
+    sync::watch,
+    task::{Id, JoinSet},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+use tracing::{Instrument, debug, error, info, info_span, warn};
+
+use crate::{
+    backoff::Backoff,
+    clock::{Clock, SystemClock},
+    port_error::in_one_line,
+    queue::{JobId, LeaseId, Leased, Queue, Settle},
+    store_error::{StoreError, StoreErrorKind},
+};
+
+/// Does the work of one job.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Does the job, or continues it: the same job can come again after a crash.
+    async fn handle(&self, job: &Leased, hold: &Hold) -> Outcome;
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The job is done; the note says in a line what was done.
+    Done(String),
+    /// The attempt failed and may succeed later.
+    Retry {
+        /// What failed, in a line.
+        reason: String,
+        /// How long the far side asked to wait.
+        after: Option<Duration>,
+    },
+    /// Nothing was tried, and the attempt does not count.
+    Defer {
+        /// What it waits for, in a line.
+        reason: String,
+        /// When to try.
+        until: Timestamp,
+    },
+    /// Only a person can help.
+    Dead(String),
+}
+
+/// A worker's hold on its job. Ask it before each write: a worker that was stopped for longer
+/// than its lease must not go on where another has taken over.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    good_until: watch::Receiver<Instant>,
+}
+
+impl Hold {
+    /// Whether the job is still this worker's, and for long enough to send a write.
+    pub fn is_good(&self) -> bool {
+        Instant::now() < *self.good_until.borrow()
+    }
+
+    /// A hold that never ends, for handlers that run without a worker.
+    pub fn forever() -> Self {
+        let far = Instant::now() + Duration::from_secs(30 * 365 * 24 * 3600);
+        Self {
+            good_until: watch::channel(far).1,
+        }
+    }
+}
+
+/// Takes jobs and has a [`Handler`] do them, some at a time.
+pub struct Worker<H> {
+    queue: Arc<dyn Queue>,
+    handler: Arc<H>,
+    clock: Arc<dyn Clock>,
+    name: String,
+    options: WorkerOptions,
+}
+
+/// How a [`Worker`] works.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WorkerOptions {
+    /// Jobs at a time.
+    pub concurrency: usize,
+    /// How long a lease holds without being prolonged; it is prolonged at every third of it.
+    pub lease: Duration,
+    /// How often the inbox is asked without a hint.
+    pub poll: Duration,
+    /// How long jobs may take to end once the worker is told to stop.
+    pub grace: Duration,
+    /// When failed jobs are due again.
+    pub backoff: Backoff,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self {
+            concurrency: 8,
+            lease: Duration::from_secs(60),
+            poll: Duration::from_millis(500),
+            grace: Duration::from_secs(30),
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+impl<H> fmt::Debug for Worker<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("name", &self.name)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<H: Handler> Worker<H> {
+    /// A worker that is known to the inbox as `name`.
+    pub fn new(queue: Arc<dyn Queue>, handler: H, name: impl Into<String>) -> Self {
+        Self {
+            queue,
+            handler: Arc::new(handler),
+            clock: Arc::new(SystemClock),
+            name: name.into(),
+            options: WorkerOptions::default(),
+        }
+    }
+
+    /// With other options.
+    #[must_use]
+    pub fn options(mut self, options: WorkerOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// By another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Works until `stop`, then lets the jobs in hand end within the grace, and gives back those
+    /// that do not.
+    pub async fn run(&self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        let mut running = Running::default();
+        loop {
+            let filled = self.fill(&mut running).await;
+            let room = running.jobs.len() < self.options.concurrency.max(1);
+            tokio::select! {
+                () = &mut stop => break,
+                Some(ended) = running.jobs.join_next_with_id() => running.ended(ended),
+                // With room left the inbox had nothing more: wait for a hint.
+                () = self.queue.wait(), if room && filled => {}
+                () = sleep(self.options.poll), if room => {}
+            }
+        }
+        info!(
+            jobs = running.jobs.len(),
+            "stopping: the jobs in hand are finished first"
+        );
+        self.drain(running).await;
+    }
+
+    /// Works until nothing is due and nothing is in hand: for tests and for one-off runs.
+    pub async fn run_until_idle(&self) -> Result<(), StoreError> {
+        let mut running = Running::default();
+        loop {
+            self.lease(&mut running).await?;
+            match running.jobs.join_next_with_id().await {
+                Some(ended) => running.ended(ended),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes as many jobs as there is room for. A store that fails is asked again at the next
+    /// poll; `false` says so.
+    async fn fill(&self, running: &mut Running) -> bool {
+        match self.lease(running).await {
+            Ok(()) => true,
+            Err(error) => {
+                error!(error = in_one_line(&error), "the inbox gives no jobs");
+                false
+            }
+        }
+    }
+
+    async fn lease(&self, running: &mut Running) -> Result<(), StoreError> {
+        let room = self
+            .options
+            .concurrency
+            .max(1)
+            .saturating_sub(running.jobs.len());
+        if room == 0 {
+            return Ok(());
+        }
+        let asked_at = Instant::now();
+        let now = self.clock.now();
+        let leased = self
+            .queue
+            .lease(&self.name, room, self.options.lease, now)
+            .await?;
+        for job in leased {
+            let lease = job.lease;
+            let attempt = Attempt {
+                queue: Arc::clone(&self.queue),
+                handler: Arc::clone(&self.handler),
+                clock: Arc::clone(&self.clock),
+                options: self.options.clone(),
+                job,
+                asked_at,
+            };
+            let span = info_span!("job", id = %lease.job);
+            let id = running.jobs.spawn(attempt.run().instrument(span)).id();
+            running.leases.push((id, lease));
+        }
+        Ok(())
+    }
+
+    async fn drain(&self, mut running: Running) {
+        let all_ended = async {
+            while let Some(ended) = running.jobs.join_next_with_id().await {
+                running.ended(ended);
+            }
+        };
+        if timeout(self.options.grace, all_ended).await.is_ok() {
+            return;
+        }
+        running.jobs.shutdown().await;
+        for (_, lease) in running.leases {
+            let reason = "given back when the worker stopped".to_owned();
+            let now = self.clock.now();
+            let settle = Settle::Retry { at: now, reason };
+            if let Err(error) = self.queue.settle(&lease, settle, now).await {
+                debug!(job = %lease.job, %error, "not given back: its lease will run out");
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Running {
+    jobs: JoinSet<()>,
+    leases: Vec<(Id, LeaseId)>,
+}
+
+impl Running {
+    fn ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(died) => died.id(),
+        };
+        self.leases.retain(|(running, _)| *running != id);
+    }
+}
+
+/// One attempt at one job.
+struct Attempt<H> {
+    queue: Arc<dyn Queue>,
+    handler: Arc<H>,
+    clock: Arc<dyn Clock>,
+    options: WorkerOptions,
+    job: Leased,
+    asked_at: Instant,
+}
+
+impl<H: Handler> Attempt<H> {
+    async fn run(self) {
+        let Self {
+            queue,
+            handler,
+            clock,
+            options,
+            job,
+            asked_at,
+        } = self;
+        let (good_until, hold) = watch::channel(good_until(asked_at, options.lease));
+        let hold = Hold { good_until: hold };
+        let outcome = match exhausted(&job, &options.backoff, clock.now()) {
+            Some(outcome) => outcome,
+            None => {
+                // A panic in a handler is the handler's failure, and one attempt of one job.
+                let work = std::panic::AssertUnwindSafe(handler.handle(&job, &hold)).catch_unwind();
+                tokio::select! {
+                    outcome = work => outcome.unwrap_or_else(|_| Outcome::Retry {
+                        reason: "the handler panicked; its message is in the program's log".into(),
+                        after: None,
+                    }),
+                    () = keep(&*queue, &*clock, &job.lease, options.lease, &good_until) => {
+                        warn!(job = %job.lease.job, "the lease was lost; another worker has the job");
+                        return;
+                    }
+                }
+            }
+        };
+        let now = clock.now();
+        let settle = settle(&job, outcome, &options.backoff, now);
+        log(job.lease.job, &settle);
+        if let Err(error) = write(&*queue, &job.lease, settle, &*clock, options.lease).await {
+            error!(
+                job = %job.lease.job,
+                error = in_one_line(&error),
+                "the end of the attempt could not be stored; it will be repeated"
+            );
+        }
+    }
+}
+
+/// A job that was leased more often than it may be tried has killed its worker each time.
+fn exhausted(job: &Leased, backoff: &Backoff, now: Timestamp) -> Option<Outcome> {
+    if job.attempt > backoff.max_attempts {
+        return Some(Outcome::Dead(format!(
+            "tried {} times without an end: the worker may have died of it",
+            backoff.max_attempts
+        )));
+    }
+    backoff.is_too_old(job.pushed_at, now).then(|| {
+        Outcome::Dead(format!(
+            "older than {} hours",
+            backoff.max_age.as_secs() / 3600
+        ))
+    })
+}
+
+fn settle(job: &Leased, outcome: Outcome, backoff: &Backoff, now: Timestamp) -> Settle {
+    match outcome {
+        Outcome::Done(note) => Settle::Done { note },
+        Outcome::Dead(reason) => Settle::Dead { reason },
+        Outcome::Defer { reason, until } => Settle::Defer { at: until, reason },
+        Outcome::Retry { reason, after } => {
+            match backoff.next(job.attempt, after, job.pushed_at, now) {
+                Some(at) => Settle::Retry { at, reason },
+                None => Settle::Dead {
+                    reason: format!("gave up after {} attempts: {reason}", job.attempt),
+                },
+            }
+        }
+    }
+}
+
+/// A store that fails for a moment must not cost the attempt: its end is written as long as the
+/// lease holds.
+async fn write(
+    queue: &dyn Queue,
+    lease: &LeaseId,
+    settle: Settle,
+    clock: &dyn Clock,
+    hold: Duration,
+) -> Result<(), StoreError> {
+    let give_up = Instant::now() + hold;
+    let mut wait = Duration::from_millis(50);
+    loop {
+        match queue.settle(lease, settle.clone(), clock.now()).await {
+            Err(error)
+                if error.kind() != StoreErrorKind::StaleLease
+                    && Instant::now() + wait < give_up =>
+            {
+                sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(5));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Prolongs the lease until it is lost. Failures of the store are waited out while it holds.
+async fn keep(
+    queue: &dyn Queue,
+    clock: &dyn Clock,
+    lease: &LeaseId,
+    hold: Duration,
+    good: &watch::Sender<Instant>,
+) {
+    let mut ticks = interval(hold / 3);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let mut held_until = Instant::now() + hold;
+    while Instant::now() < held_until {
+        ticks.tick().await;
+        let asked_at = Instant::now();
+        let now = clock.now();
+        let until = now.checked_add(hold).unwrap_or(Timestamp::MAX);
+        match queue.extend(lease, until, now).await {
+            Ok(()) => {
+                held_until = asked_at + hold;
+                good.send_replace(good_until(asked_at, hold));
+            }
+            Err(error) if error.kind() == StoreErrorKind::StaleLease => return,
+            Err(error) => warn!(%error, "the lease could not be prolonged"),
+        }
+    }
+}
+
+/// A write needs time to arrive: the last fifth of a lease starts none.
+fn good_until(asked_at: Instant, hold: Duration) -> Instant {
+    asked_at + hold.mul_f64(0.8)
+}
+
+fn log(job: JobId, settle: &Settle) {
+    match settle {
+        Settle::Done { note } => info!(%job, note, "done"),
+        Settle::Retry { at, reason } => warn!(%job, %at, reason, "failed, will be tried again"),
+        Settle::Defer { at, reason } => info!(%job, %at, reason, "put off"),
+        Settle::Dead { reason } => error!(%job, reason, "dead: a person has to look at it"),
+    }
+}

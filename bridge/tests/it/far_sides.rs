@@ -1,0 +1,279 @@
+//! Both far sides in memory, behind the ports alone, with answers that can be lost.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use bridge::{
+    ContentSource, Crm, PortError, PortErrorKind,
+    content::{Content, FileState, FileVersion, FolderRef, Mapping},
+    crm::{Activity, Deal, NewFile, Origin, Place, Record, Stage, StoredVersion},
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use md5::{Digest, Md5};
+use serde_json::{Map, json};
+use sha1::Sha1;
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What goes wrong at the next write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fault {
+    /// Refused before anything happened.
+    Refused,
+    /// It happened, and nobody was told.
+    AnswerLost,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    /// Versions of each file, oldest first; the last is the current one.
+    pub(crate) versions: HashMap<String, Vec<(FileVersion, Vec<u8>)>>,
+    pub(crate) mappings: HashMap<String, Mapping>,
+    pub(crate) stored: Vec<StoredVersion>,
+    pub(crate) deleted: Vec<String>,
+    pub(crate) links: Vec<(String, String)>,
+    pub(crate) tasks: Vec<Activity>,
+    pub(crate) stage: String,
+    pub(crate) faults: VecDeque<(&'static str, Fault)>,
+    pub(crate) corrupt: bool,
+    pub(crate) writes: Vec<&'static str>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FarSides(Arc<Mutex<World>>);
+
+impl FarSides {
+    pub(crate) fn new() -> Self {
+        let sides = Self::default();
+        let values = Map::from_iter([
+            ("opportunity_id".to_owned(), json!("opp")),
+            ("account_id".to_owned(), json!("acc")),
+        ]);
+        let mapping = Mapping {
+            folder: "deal".to_owned(),
+            values,
+        };
+        sides.world().mappings.insert("deal".to_owned(), mapping);
+        sides.world().stage = "New".to_owned();
+        sides
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap()
+    }
+
+    pub(crate) fn add_version(&self, file: &str, bytes: &[u8]) -> FileVersion {
+        let mut world = self.world();
+        let count: usize = world.versions.values().map(Vec::len).sum();
+        let version = FileVersion {
+            id: format!("v{}", count + 1),
+            sha1: Some(hex(&Sha1::digest(bytes))),
+            size: Some(bytes.len() as u64),
+            created_at: Some(Timestamp::now()),
+        };
+        let versions = world.versions.entry(file.to_owned()).or_default();
+        versions.push((version.clone(), bytes.to_vec()));
+        version
+    }
+
+    /// Writes, unless a fault for this write is next.
+    fn write<T>(
+        &self,
+        what: &'static str,
+        effect: impl FnOnce(&mut World) -> Result<T, PortError>,
+    ) -> Result<T, PortError> {
+        let mut world = self.world();
+        world.writes.push(what);
+        let fault = match world.faults.front() {
+            Some((at, fault)) if *at == what => Some(*fault),
+            _ => None,
+        };
+        if fault.is_some() {
+            world.faults.pop_front();
+        }
+        if fault == Some(Fault::Refused) {
+            return Err(PortError::new(PortErrorKind::Busy, what));
+        }
+        let result = effect(&mut world)?;
+        match fault {
+            Some(Fault::AnswerLost) => Err(PortError::new(PortErrorKind::Unknown, what)),
+            _ => Ok(result),
+        }
+    }
+}
+
+#[async_trait]
+impl ContentSource for FarSides {
+    async fn file(&self, file: &str) -> Result<FileState, PortError> {
+        let world = self.world();
+        let gone = || PortError::new(PortErrorKind::Gone, "file");
+        let (version, _) = world
+            .versions
+            .get(file)
+            .and_then(|all| all.last())
+            .ok_or_else(gone)?;
+        let folder = |id: &str| FolderRef {
+            id: id.to_owned(),
+            name: id.to_owned(),
+        };
+        Ok(FileState {
+            id: file.to_owned(),
+            name: "NDA.pdf".to_owned(),
+            version: version.clone(),
+            folders: vec![folder("0"), folder("deal"), folder("contracts")],
+        })
+    }
+
+    async fn earlier_versions(&self, file: &str) -> Result<Vec<FileVersion>, PortError> {
+        let world = self.world();
+        let all = world
+            .versions
+            .get(file)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let past = all.split_last().map(|(_, past)| past).unwrap_or_default();
+        Ok(past.iter().map(|(version, _)| version.clone()).collect())
+    }
+
+    async fn open(&self, file: &str, version: &FileVersion) -> Result<Content, PortError> {
+        let world = self.world();
+        let versions = world
+            .versions
+            .get(file)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let Some((_, bytes)) = versions.iter().find(|(it, _)| it.id == version.id) else {
+            return Err(PortError::new(PortErrorKind::Gone, "open"));
+        };
+        let mut bytes = bytes.clone();
+        if world.corrupt {
+            bytes[0] ^= 1;
+        }
+        let size = bytes.len() as u64;
+        let chunks: Vec<_> = bytes
+            .chunks(7)
+            .map(|chunk| Ok(bytes::Bytes::copy_from_slice(chunk)))
+            .collect();
+        Ok(Content {
+            size,
+            bytes: stream::iter(chunks).boxed(),
+        })
+    }
+
+    async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError> {
+        Ok(self.world().mappings.get(folder).cloned())
+    }
+}
+
+#[async_trait]
+impl Crm for FarSides {
+    fn record(&self, text: &str) -> Result<Record, PortError> {
+        Ok(Record {
+            id: text.to_owned(),
+            object: None,
+        })
+    }
+
+    async fn upload(&self, file: &NewFile, content: Content) -> Result<String, PortError> {
+        let bytes: Vec<_> = content.bytes.try_collect().await?;
+        let bytes = bytes.concat();
+        self.write("upload", |world| {
+            let number = world.stored.len() + 1;
+            let document = match &file.place {
+                Place::New { record } => {
+                    let document = format!("doc{number}");
+                    world.links.push((document.clone(), record.id.clone()));
+                    document
+                }
+                Place::VersionOf { document } if world.deleted.contains(document) => {
+                    return Err(PortError::new(PortErrorKind::Gone, "upload"));
+                }
+                Place::VersionOf { document } => document.clone(),
+            };
+            world.stored.push(StoredVersion {
+                version: format!("ver{number}"),
+                document,
+                size: Some(bytes.len() as u64),
+                md5: Some(hex(&Md5::digest(&bytes))),
+                origin: Some(file.origin.clone()),
+            });
+            Ok(format!("ver{number}"))
+        })
+    }
+
+    async fn stored(&self, version: &str) -> Result<StoredVersion, PortError> {
+        let world = self.world();
+        let stored = world.stored.iter().find(|stored| stored.version == version);
+        stored
+            .cloned()
+            .ok_or_else(|| PortError::new(PortErrorKind::Gone, "stored"))
+    }
+
+    async fn find(
+        &self,
+        _: &Origin,
+        record: &Record,
+        document: Option<&str>,
+    ) -> Result<Vec<StoredVersion>, PortError> {
+        let world = self.world();
+        let shown = |it: &&StoredVersion| {
+            document == Some(it.document.as_str())
+                || world
+                    .links
+                    .contains(&(it.document.clone(), record.id.clone()))
+        };
+        Ok(world.stored.iter().filter(shown).cloned().collect())
+    }
+
+    async fn link(&self, document: &str, record: &Record) -> Result<(), PortError> {
+        self.write("link", |world| {
+            let link = (document.to_owned(), record.id.clone());
+            if !world.links.contains(&link) {
+                world.links.push(link);
+            }
+            Ok(())
+        })
+    }
+
+    async fn log_activity(&self, activity: &Activity) -> Result<String, PortError> {
+        self.write("task", |world| {
+            world.tasks.push(activity.clone());
+            Ok(format!("task{}", world.tasks.len()))
+        })
+    }
+
+    async fn find_activity(&self, activity: &Activity) -> Result<Option<String>, PortError> {
+        let world = self.world();
+        let found = world.tasks.iter().position(|task| task.key == activity.key);
+        Ok(found.map(|position| format!("task{}", position + 1)))
+    }
+
+    async fn deal(&self, _: &Record) -> Result<Deal, PortError> {
+        let stage = |(name, is_closed): (&str, bool)| Stage {
+            name: name.into(),
+            is_closed,
+        };
+        let current = self.world().stage.clone();
+        Ok(Deal {
+            is_closed: current == "Won",
+            stage: current,
+            changed_at: None,
+            stages: [("New", false), ("Review", false), ("Won", true)]
+                .map(stage)
+                .into(),
+        })
+    }
+
+    async fn set_stage(&self, _: &Record, stage: &str, _: &Deal) -> Result<bool, PortError> {
+        self.write("stage", |world| {
+            world.stage = stage.to_owned();
+            Ok(true)
+        })
+    }
+}

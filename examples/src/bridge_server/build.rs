@@ -1,0 +1,248 @@
+//! From the configuration to the parts of the library.
+
+use std::sync::Arc;
+
+use box_client::BoxClient;
+use bridge::{
+    Action, AdvanceStage, Attach, Backoff, BoxContent, LogTask, MappingKeys, Pipeline,
+    PipelineOptions, Rule, SalesforceCrm, WorkerOptions,
+    store::sqlite::SqliteStore,
+    webhook::{SignatureKeys, Trigger, Verifier},
+};
+use salesforce_client::SalesforceClient;
+use secrecy::SecretString;
+
+use crate::{
+    Failure,
+    config::{BoxAuth, Calls, Config, SalesforceAuth, Secret},
+    in_one_line,
+};
+
+/// Everything that can be wrong with the configuration is found here, before anything starts.
+pub(crate) struct Parts {
+    pub(crate) verifier: Verifier,
+    pub(crate) content: BoxContent,
+    pub(crate) crm: SalesforceCrm,
+    pub(crate) rules: Vec<Rule>,
+}
+
+pub(crate) fn parts(config: &Config) -> Result<Parts, Failure> {
+    let mut problems = Problems(Vec::new());
+    let verifier = problems.take("webhook", verifier(config));
+    let content = problems.take("box", content(config));
+    let crm = problems.take("salesforce", crm(config));
+    let rules: Vec<_> = config
+        .rules
+        .iter()
+        .filter_map(|it| problems.take(&format!("rule `{}`", it.name), rule(it)))
+        .collect();
+    match (verifier, content, crm, problems.0.is_empty()) {
+        (Some(verifier), Some(content), Some(crm), true) => Ok(Parts {
+            verifier,
+            content,
+            crm,
+            rules,
+        }),
+        _ => Err(Failure::Setup(problems.0)),
+    }
+}
+
+pub(crate) fn pipeline(config: &Config, parts: Parts, store: &SqliteStore) -> Pipeline {
+    let mut keys = MappingKeys::default();
+    keys.opportunity.clone_from(&config.content.opportunity_key);
+    keys.account.clone_from(&config.content.account_key);
+    keys.remember = config.content.remember_mapping.0;
+    let mut options = PipelineOptions::default();
+    options.settle_after = config.worker.settle_after.0;
+    options.overtaken_within = config.worker.overtaken_within.0;
+    let Parts {
+        content,
+        crm,
+        rules,
+        ..
+    } = parts;
+    Pipeline::new(
+        Arc::new(content),
+        Arc::new(crm),
+        Arc::new(store.clone()),
+        rules,
+    )
+    .mapping_keys(keys)
+    .options(options)
+}
+
+pub(crate) fn worker_options(config: &Config) -> WorkerOptions {
+    let mut backoff = Backoff::default();
+    backoff.base = config.retry.base.0;
+    backoff.max_delay = config.retry.max_delay.0;
+    backoff.jitter = config.retry.jitter.0;
+    backoff.max_attempts = config.retry.max_attempts;
+    backoff.max_age = config.retry.max_age.0;
+    let mut options = WorkerOptions::default();
+    options.concurrency = config.worker.concurrency;
+    options.lease = config.worker.lease.0;
+    options.poll = config.worker.poll.0;
+    options.grace = config.worker.grace.0;
+    options.backoff = backoff;
+    options
+}
+
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn take<T>(&mut self, place: &str, result: Result<T, String>) -> Option<T> {
+        result
+            .map_err(|problem| self.0.push(format!("{place}: {problem}")))
+            .ok()
+    }
+}
+
+fn verifier(config: &Config) -> Result<Verifier, String> {
+    let read = |key: &Option<Secret>| key.as_ref().map(Secret::read).transpose();
+    let keys = SignatureKeys::new(
+        read(&config.webhook.primary_key)?,
+        read(&config.webhook.secondary_key)?,
+    );
+    let keys = keys.map_err(|error| in_one_line(&error))?;
+    Ok(Verifier::new(keys)
+        .max_age(config.webhook.max_age.0)
+        .max_ahead(config.webhook.max_ahead.0))
+}
+
+fn content(config: &Config) -> Result<BoxContent, String> {
+    let side = &config.content;
+    let calls = &side.calls;
+    let builder = match &side.auth {
+        BoxAuth::ClientCredentials {
+            client_id,
+            client_secret,
+            enterprise_id,
+            user_id,
+        } => {
+            let subject = match (enterprise_id, user_id) {
+                (Some(id), _) => box_client::Subject::Enterprise(id.clone()),
+                (None, Some(id)) => box_client::Subject::User(id.clone()),
+                (None, None) => return Err("auth: set enterprise_id or user_id".to_owned()),
+            };
+            let secret = client_secret.read()?;
+            BoxClient::builder(box_client::ClientCredentials::new(
+                client_id, secret, subject,
+            ))
+        }
+        BoxAuth::DeveloperToken { token } => {
+            BoxClient::builder(box_client::DeveloperToken::new(token.read()?))
+        }
+    };
+    let Calls {
+        max_attempts,
+        first_delay,
+        max_delay,
+        deadline,
+        ..
+    } = calls;
+    let retry = box_client::RetryPolicy::default()
+        .max_attempts(*max_attempts)
+        .delays(first_delay.0, max_delay.0)
+        .deadline(deadline.0);
+    let client = builder
+        .base_url(&side.base_url)
+        .retry(retry)
+        .connect_timeout(calls.connect_timeout.0)
+        .idle_timeout(calls.idle_timeout.0)
+        .build()
+        .map_err(|error| in_one_line(&error))?;
+    Ok(BoxContent::new(
+        client,
+        &side.metadata_scope,
+        &side.metadata_template,
+    ))
+}
+
+fn crm(config: &Config) -> Result<SalesforceCrm, String> {
+    let side = &config.salesforce;
+    let calls = &side.calls;
+    let said = |error: salesforce_client::Error| in_one_line(&error);
+    let builder = match &side.auth {
+        SalesforceAuth::Jwt {
+            client_id,
+            username,
+            private_key,
+            audience,
+        } => {
+            let key: SecretString = private_key.read()?;
+            let jwt = salesforce_client::JwtBearer::new(client_id, username, &key).map_err(said)?;
+            SalesforceClient::builder(match audience {
+                Some(audience) => jwt.audience(audience),
+                None => jwt,
+            })
+        }
+        SalesforceAuth::ClientCredentials {
+            client_id,
+            client_secret,
+        } => {
+            let secret = client_secret.read()?;
+            SalesforceClient::builder(salesforce_client::ClientCredentials::new(client_id, secret))
+        }
+        SalesforceAuth::Token {
+            token,
+            instance_url,
+        } => SalesforceClient::builder(
+            salesforce_client::StaticToken::new(token.read()?, instance_url).map_err(said)?,
+        ),
+    };
+    let Calls {
+        max_attempts,
+        first_delay,
+        max_delay,
+        deadline,
+        ..
+    } = calls;
+    let retry = salesforce_client::RetryPolicy::default()
+        .max_attempts(*max_attempts)
+        .delays(first_delay.0, max_delay.0)
+        .deadline(deadline.0);
+    let client = builder
+        .login_url(&side.login_url)
+        .api_version(&side.api_version)
+        .retry(retry)
+        .connect_timeout(calls.connect_timeout.0)
+        .idle_timeout(calls.idle_timeout.0)
+        .build()
+        .map_err(said)?;
+    Ok(SalesforceCrm::new(client)
+        .version_key_field(side.version_key_field.clone())
+        .task_key_field(side.task_key_field.clone())
+        .task_status(&side.task_status))
+}
+
+fn rule(rule: &crate::config::Rule) -> Result<Rule, String> {
+    for trigger in &rule.triggers {
+        Trigger::for_registration(trigger).map_err(|error| error.to_string())?;
+    }
+    let mut actions: Vec<Arc<dyn Action>> = Vec::new();
+    if let Some(targets) = &rule.attach {
+        actions.push(Arc::new(Attach::to(targets.clone())));
+    }
+    if let Some(stage) = &rule.advance_stage {
+        actions.push(Arc::new(AdvanceStage::new(stage)));
+    }
+    if let Some(task) = &rule.log_task {
+        let template = |text: &str| {
+            text.parse()
+                .map_err(|error| format!("log_task: {}", in_one_line(&error)))
+        };
+        actions.push(Arc::new(LogTask::new(
+            template(&task.subject)?,
+            template(&task.description)?,
+        )));
+    }
+    let said = |error: bridge::RuleError| in_one_line(&error);
+    let mut built = Rule::new(&rule.name, rule.triggers.clone(), actions).map_err(said)?;
+    if let Some(folder) = &rule.folder {
+        built = built.in_folder(folder).map_err(said)?;
+    }
+    if let Some(file) = &rule.file {
+        built = built.for_files(file).map_err(said)?;
+    }
+    Ok(built)
+}

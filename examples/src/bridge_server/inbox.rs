@@ -1,0 +1,204 @@
+//! `queue`: what people do with the inbox, also while the service works on it.
+
+use std::path::Path;
+
+use bridge::{Job, JobFilter, JobId, JobState, QueueAdmin, StoreError, store::sqlite::SqliteStore};
+use clap::{Subcommand, ValueEnum};
+use comfy_table::Table;
+use jiff::Timestamp;
+
+use crate::{Failure, config::Config};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Lists events in the order of their arrival.
+    List {
+        /// Only those in this state.
+        #[arg(long)]
+        state: Option<State>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// Only those after this id.
+        #[arg(long, value_name = "ID")]
+        after: Option<i64>,
+        /// JSON, one event a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one event with its body.
+    Show {
+        /// Its id.
+        id: i64,
+    },
+    /// Lists the dead letters: events that need a person.
+    Dead {
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// JSON, one event a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes dead letters due again, with their attempts back at zero.
+    Replay {
+        /// Their ids.
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        ids: Vec<i64>,
+        /// All of them.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum State {
+    Ready,
+    Leased,
+    Done,
+    Dead,
+}
+
+impl From<State> for JobState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Ready => Self::Ready,
+            State::Leased => Self::Leased,
+            State::Done => Self::Done,
+            State::Dead => Self::Dead,
+        }
+    }
+}
+
+pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> {
+    let path = Config::read(config)?.store_path();
+    if !path.exists() {
+        return Err(Failure::Setup(vec![format!(
+            "{}: there is no inbox yet; the service makes it when it starts",
+            path.display()
+        )]));
+    }
+    let store = SqliteStore::open(&path).map_err(Failure::run)?;
+    match command {
+        Command::List {
+            state,
+            limit,
+            after,
+            json,
+        } => {
+            let filter = JobFilter {
+                state: state.map(Into::into),
+                after: after.map(JobId),
+                limit,
+            };
+            print(&store.jobs(&filter).await.map_err(Failure::run)?, json)
+        }
+        Command::Dead { limit, json } => {
+            let filter = JobFilter {
+                state: Some(JobState::Dead),
+                after: None,
+                limit,
+            };
+            print(&store.jobs(&filter).await.map_err(Failure::run)?, json)
+        }
+        Command::Show { id } => show(&store, JobId(id)).await,
+        Command::Replay { ids, all } => {
+            let ids = if all {
+                dead(&store).await.map_err(Failure::run)?
+            } else {
+                ids.into_iter().map(JobId).collect()
+            };
+            let replayed = store
+                .replay(&ids, Timestamp::now())
+                .await
+                .map_err(Failure::run)?;
+            println!("{replayed} of {} due again", ids.len());
+            Ok(())
+        }
+    }
+}
+
+async fn dead(store: &SqliteStore) -> Result<Vec<JobId>, StoreError> {
+    let mut ids = Vec::new();
+    let mut filter = JobFilter {
+        state: Some(JobState::Dead),
+        after: None,
+        limit: 1000,
+    };
+    loop {
+        let page = store.jobs(&filter).await?;
+        let Some(last) = page.last() else {
+            return Ok(ids);
+        };
+        filter.after = Some(last.id);
+        ids.extend(page.iter().map(|job| job.id));
+    }
+}
+
+async fn show(store: &SqliteStore, id: JobId) -> Result<(), Failure> {
+    let Some(job) = store.job(id).await.map_err(Failure::run)? else {
+        return Err(Failure::Run(format!("there is no event {id}")));
+    };
+    println!(
+        "event     {}\nstate     {}\nattempts  {}",
+        job.id,
+        word(job.state),
+        job.attempts
+    );
+    println!(
+        "pushed    {}\nat        {}",
+        seconds(job.pushed_at),
+        seconds(job.at)
+    );
+    println!("order     {}\nsender's  {}", job.key, job.dedupe);
+    if let Some(note) = &job.note {
+        println!("note      {note}");
+    }
+    let body: Option<serde_json::Value> = serde_json::from_slice(&job.body).ok();
+    match body.and_then(|body| serde_json::to_string_pretty(&body).ok()) {
+        Some(pretty) => println!("{pretty}"),
+        None => println!("{}", String::from_utf8_lossy(&job.body)),
+    }
+    Ok(())
+}
+
+fn print(jobs: &[Job], json: bool) -> Result<(), Failure> {
+    if json {
+        for job in jobs {
+            println!("{}", serde_json::to_string(job).map_err(Failure::run)?);
+        }
+        return Ok(());
+    }
+    if jobs.is_empty() {
+        println!("nothing");
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.set_header(["id", "state", "attempts", "pushed", "at", "order", "note"]);
+    for job in jobs {
+        table.add_row([
+            job.id.to_string(),
+            word(job.state).to_owned(),
+            job.attempts.to_string(),
+            seconds(job.pushed_at),
+            seconds(job.at),
+            job.key.clone(),
+            job.note.clone().unwrap_or_default(),
+        ]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn word(state: JobState) -> &'static str {
+    match state {
+        JobState::Ready => "ready",
+        JobState::Leased => "leased",
+        JobState::Done => "done",
+        JobState::Dead => "dead",
+    }
+}
+
+fn seconds(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

@@ -1,2 +1,0 @@
-//! The fakes as a program.
-fn main() {}

@@ -1,0 +1,190 @@
+//! A request as data. Nothing here does IO, so what will be sent can be tested without a server.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use url::Url;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What may stand in a path segment as it is (RFC 3986, unreserved).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) operation: &'static str,
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    query: Vec<(Cow<'static, str>, String)>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Bytes>,
+    pub(crate) auth: Auth,
+    pub(crate) repeat: Repeat,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// A path on the org's own host, which only the token tells.
+    Org(String),
+    /// The token endpoint.
+    Given(Url),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Auth {
+    Bearer,
+    /// The token endpoint.
+    None,
+}
+
+/// Whether a call whose outcome is unknown may be sent again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Repeat {
+    Safe,
+    Unsafe,
+}
+
+impl Call {
+    pub(crate) fn new(
+        operation: &'static str,
+        method: Method,
+        segments: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Self {
+        let mut path = String::new();
+        for segment in segments {
+            path.push('/');
+            path.extend(utf8_percent_encode(segment.as_ref(), SEGMENT));
+        }
+        Self::to(operation, method, Target::Org(path))
+    }
+
+    pub(crate) fn to(operation: &'static str, method: Method, target: Target) -> Self {
+        let repeat = if method.is_idempotent() {
+            Repeat::Safe
+        } else {
+            Repeat::Unsafe
+        };
+        let auth = if matches!(target, Target::Org(_)) {
+            Auth::Bearer
+        } else {
+            Auth::None
+        };
+        Self {
+            operation,
+            method,
+            target,
+            query: Vec::new(),
+            headers: HeaderMap::new(),
+            body: None,
+            auth,
+            repeat,
+        }
+    }
+
+    pub(crate) fn query(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<String>,
+    ) -> Self {
+        self.query.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    pub(crate) fn json(self, body: &impl Serialize) -> Result<Self> {
+        self.json_as("application/json", body)
+    }
+
+    pub(crate) fn json_as(self, content_type: &'static str, body: &impl Serialize) -> Result<Self> {
+        let operation = self.operation;
+        let bytes = serde_json::to_vec(body).map_err(|cause| {
+            Error::new(ErrorKind::Invalid, operation)
+                .detail("the body cannot be written as JSON")
+                .cause(cause)
+        })?;
+        Ok(self.bytes(HeaderValue::from_static(content_type), bytes.into()))
+    }
+
+    pub(crate) fn bytes(mut self, content_type: HeaderValue, body: Bytes) -> Self {
+        self.headers.insert(CONTENT_TYPE, content_type);
+        self.body = Some(body);
+        self
+    }
+
+    pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        self.bytes(
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+            body.into(),
+        )
+    }
+
+    pub(crate) fn repeatable(mut self) -> Self {
+        self.repeat = Repeat::Safe;
+        self
+    }
+
+    pub(crate) fn url(&self, base: &Url) -> Result<Url> {
+        let mut url = match &self.target {
+            Target::Org(path) => {
+                let whole = format!("{}{path}", base.as_str().trim_end_matches('/'));
+                Url::parse(&whole).map_err(|cause| {
+                    Error::new(ErrorKind::Invalid, self.operation)
+                        .detail("the path makes no URL")
+                        .cause(cause)
+                })?
+            }
+            Target::Given(url) => url.clone(),
+        };
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        Ok(url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_segment_stays_one_segment(text in "\\PC{1,20}") {
+            prop_assume!(text != "." && text != "..");
+            let call = Call::new("t", Method::GET, ["services", &text, "x"]);
+            let url = call.url(&Url::parse("https://example.my.salesforce.com").unwrap()).unwrap();
+            let segments: Vec<_> = url.path_segments().unwrap().collect();
+            prop_assert_eq!(segments.len(), 3);
+            let back = percent_encoding::percent_decode_str(segments[1]).decode_utf8().unwrap();
+            prop_assert_eq!(back, text);
+        }
+    }
+
+    #[test]
+    fn only_idempotent_methods_are_repeated_unasked() {
+        for (method, repeat) in [
+            (Method::GET, Repeat::Safe),
+            (Method::PUT, Repeat::Safe),
+            (Method::DELETE, Repeat::Safe),
+            (Method::POST, Repeat::Unsafe),
+        ] {
+            assert_eq!(Call::new("t", method, ["x"]).repeat, repeat);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What can go wrong with a call to Salesforce, and what to do about it.
+
+use std::{fmt, time::Duration};
+
+use crate::api_error::ApiErrors;
+
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A call that failed: what, where, and whether to try again.
+///
+/// `Display` gives the operation, status and Salesforce's code in one line, and never a
+/// token, a query or a body. What caused it is its [`source`](std::error::Error::source).
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    operation: &'static str,
+    status: Option<u16>,
+    api: Option<ApiErrors>,
+    retry_after: Option<Duration>,
+    attempts: u32,
+    sent: bool,
+    detail: Option<&'static str>,
+    cause: Option<Cause>,
+}
+
+/// What went wrong, to branch on.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Salesforce refused the token or the grant behind it (401, or a 400 of the token endpoint).
+    Auth,
+    /// Too many long calls at once (403 `REQUEST_LIMIT_EXCEEDED`, concurrent): wait a little.
+    ConcurrentLimit,
+    /// The client was set up with something that cannot work, such as a URL that is none.
+    Config,
+    /// The record was changed by others (409, 412).
+    Conflict,
+    /// The content that was to be uploaded failed, or was shorter or longer than announced.
+    /// Salesforce has nothing of it.
+    Content,
+    /// The org's calls of 24 hours are used up (403 `REQUEST_LIMIT_EXCEEDED`, total): nothing
+    /// succeeds before the window has moved on.
+    DailyLimit,
+    /// Salesforce answered something that this crate cannot read.
+    Decode,
+    /// The record is in the recycle bin.
+    Deleted,
+    /// A value that has to be unique is there already, or a duplicate rule says so.
+    Duplicate,
+    /// The user lacks a right (403, or a code that says so).
+    Forbidden,
+    /// Salesforce calls the request wrong (other 4xx): repeating it will not help.
+    Invalid,
+    /// There is no such record, or the user cannot see it (404).
+    NotFound,
+    /// Too many requests (429 or 420, from a proxy or the edge).
+    RateLimited,
+    /// Somebody else is writing to the same record: try again.
+    RowLocked,
+    /// Salesforce failed (5xx).
+    Server,
+    /// The org's storage is full: an admin has to make room.
+    StorageFull,
+    /// The [`TokenStore`](crate::TokenStore) failed. The grant is safe in this process and is
+    /// stored at the next call.
+    Store,
+    /// Nothing came for as long as the client is set to wait.
+    Timeout,
+    /// An answer was larger than the limit given for it.
+    TooLarge,
+    /// The connection could not be made or broke.
+    Transport,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, operation: &'static str) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            operation,
+            status: None,
+            api: None,
+            retry_after: None,
+            attempts: 0,
+            sent: false,
+            detail: None,
+            cause: None,
+        }))
+    }
+
+    pub(crate) fn detail(mut self, detail: &'static str) -> Self {
+        self.0.detail = Some(detail);
+        self
+    }
+
+    pub(crate) fn cause(mut self, cause: impl Into<Cause>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    pub(crate) fn answer(mut self, status: u16, api: ApiErrors) -> Self {
+        self.0.status = Some(status);
+        self.0.api = Some(api);
+        self.0.sent = true;
+        self
+    }
+
+    /// The token endpoint says 400 where the grant is refused.
+    pub(crate) fn refused_grant(mut self) -> Self {
+        self.0.kind = ErrorKind::Auth;
+        self
+    }
+
+    pub(crate) fn wait(mut self, retry_after: Option<Duration>) -> Self {
+        self.0.retry_after = retry_after;
+        self
+    }
+
+    pub(crate) fn sent(mut self) -> Self {
+        self.0.sent = true;
+        self
+    }
+
+    pub(crate) fn after(mut self, attempts: u32) -> Self {
+        self.0.attempts = attempts;
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The call that failed, such as `query`.
+    pub fn operation(&self) -> &'static str {
+        self.0.operation
+    }
+
+    /// The HTTP status, when Salesforce answered.
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// What Salesforce says of it, when Salesforce answered.
+    pub fn api(&self) -> Option<&ApiErrors> {
+        self.0.api.as_ref()
+    }
+
+    /// How long the server asked to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// How many times the call was sent.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// Whether the same call may succeed later, without anything being mended. Whether it is
+    /// also *safe* to repeat depends on [`Error::may_have_happened`].
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self.0.kind,
+            ErrorKind::ConcurrentLimit
+                | ErrorKind::RateLimited
+                | ErrorKind::RowLocked
+                | ErrorKind::Server
+                | ErrorKind::Store
+                | ErrorKind::Timeout
+                | ErrorKind::Transport
+        )
+    }
+
+    /// Whether the request may have taken effect although it failed: it left this machine and
+    /// no answer says that it was refused. Look before you repeat a write.
+    pub fn may_have_happened(&self) -> bool {
+        self.0.sent
+            && matches!(
+                self.0.kind,
+                ErrorKind::Decode | ErrorKind::Server | ErrorKind::Timeout | ErrorKind::Transport
+            )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        write!(f, "{} failed", inner.operation)?;
+        match (inner.status, inner.api.as_ref().and_then(ApiErrors::code)) {
+            (Some(status), Some(code)) => write!(f, ": {status} {code}")?,
+            (Some(status), None) => write!(f, ": {status}")?,
+            (None, _) => write!(f, ": {}", inner.kind.words())?,
+        }
+        if let Some(detail) = inner.detail {
+            write!(f, ": {detail}")?;
+        }
+        if inner.attempts > 1 {
+            write!(f, " after {} attempts", inner.attempts)?;
+        }
+        Ok(())
+    }
+}
+
+impl ErrorKind {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Auth => "not authorized",
+            Self::ConcurrentLimit => "too many calls at once",
+            Self::Config => "wrong configuration",
+            Self::Conflict => "conflict",
+            Self::Content => "the content failed",
+            Self::DailyLimit => "the daily limit is used up",
+            Self::Decode => "unreadable answer",
+            Self::Deleted => "deleted",
+            Self::Duplicate => "duplicate",
+            Self::Forbidden => "forbidden",
+            Self::Invalid => "invalid request",
+            Self::NotFound => "not found",
+            Self::RateLimited => "rate limited",
+            Self::RowLocked => "record locked",
+            Self::Server => "server error",
+            Self::StorageFull => "storage full",
+            Self::Store => "the token store failed",
+            Self::Timeout => "timed out",
+            Self::TooLarge => "larger than allowed",
+            Self::Transport => "connection failed",
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("operation", &self.0.operation)
+            .field("status", &self.0.status)
+            .field("api", &self.0.api)
+            .field("retry_after", &self.0.retry_after)
+            .field("attempts", &self.0.attempts)
+            .field("detail", &self.0.detail)
+            .field("cause", &self.0.cause)
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as _)
+    }
+}

@@ -1,0 +1,117 @@
+//! Calls that this crate does not model.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    call::{Call, Target},
+    error::{Error, ErrorKind, Result},
+    transport::Transport,
+};
+
+const OPERATION: &str = "request";
+/// Raw answers are held in memory up to here.
+const LIMIT: usize = 32 * 1024 * 1024;
+
+/// Any call. From [`SalesforceClient::request`](crate::SalesforceClient::request).
+#[must_use = "nothing is sent before send()"]
+pub struct RawRequest<'a> {
+    transport: &'a Transport,
+    call: Result<Call>,
+}
+
+impl std::fmt::Debug for RawRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawRequest").finish_non_exhaustive()
+    }
+}
+
+impl<'a> RawRequest<'a> {
+    pub(crate) fn new(transport: &'a Transport, method: Method, path: &str) -> Self {
+        let path = if path.starts_with("/services/") {
+            path.to_owned()
+        } else {
+            format!("{}{path}", transport.data())
+        };
+        let path = path.as_str();
+        let legal = path.starts_with('/') && !path.contains(['?', '#']);
+        let call = if legal {
+            Ok(Call::to(OPERATION, method, Target::Org(path.to_owned())))
+        } else {
+            Err(Error::new(ErrorKind::Invalid, OPERATION)
+                .detail("a path begins with / and has no query: use query()"))
+        };
+        Self { transport, call }
+    }
+
+    /// Adds a query parameter.
+    pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.call = self.call.map(|call| call.query(name.into(), value));
+        self
+    }
+
+    /// Adds a header, such as `Sforce-Auto-Assign`.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.call = self.call.and_then(|call| {
+            let name = HeaderName::try_from(name).ok();
+            match name.zip(HeaderValue::try_from(value).ok()) {
+                Some((name, value)) => Ok(call.header(name, value)),
+                None => Err(Error::new(ErrorKind::Invalid, OPERATION)
+                    .detail("the header has characters that no header can carry")),
+            }
+        });
+        self
+    }
+
+    /// Sends this as JSON.
+    pub fn json(mut self, body: &impl Serialize) -> Self {
+        self.call = self.call.and_then(|call| call.json(body));
+        self
+    }
+
+    /// Sends these bytes.
+    pub fn body(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let content_type = HeaderValue::from_static(content_type);
+        self.call = self.call.map(|call| call.bytes(content_type, body.into()));
+        self
+    }
+
+    /// Lets the client repeat the call even when its outcome is unknown. GET, PUT and DELETE are
+    /// repeated anyway.
+    pub fn repeatable(mut self) -> Self {
+        self.call = self.call.map(Call::repeatable);
+        self
+    }
+
+    /// Sends it and reads the answer.
+    pub async fn send(self) -> Result<RawReply> {
+        let mut reply = self.transport.send(&self.call?).await?;
+        let body = reply.bytes(LIMIT).await?;
+        Ok(RawReply {
+            status: reply.status(),
+            headers: reply.headers().clone(),
+            body,
+        })
+    }
+}
+
+/// An answer that is no failure; 300 (several matches) and 304 are among them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RawReply {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, empty where there is none.
+    pub body: Bytes,
+}
+
+impl RawReply {
+    /// The body as a type of yours.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.body)
+            .map_err(|cause| Error::new(ErrorKind::Decode, OPERATION).cause(cause))
+    }
+}

@@ -1,0 +1,341 @@
+//! SOQL with values that are bound and never spliced.
+
+use std::fmt::Write as _;
+
+use jiff::{Timestamp, civil::Date};
+
+use crate::{
+    RecordId,
+    error::{Error, ErrorKind, Result},
+};
+
+const OPERATION: &str = "soql";
+const LONGEST_QUERY: usize = 100_000;
+const LONGEST_STRING: usize = 4_000;
+
+/// A query whose `:names` are still to be bound.
+///
+/// ```
+/// # fn main() -> salesforce_client::Result<()> {
+/// let query = salesforce_client::soql("SELECT Id FROM Contact WHERE LastName = :name")
+///     .bind("name", "O'Brien");
+/// assert_eq!(query.text()?, r"SELECT Id FROM Contact WHERE LastName = 'O\'Brien'");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Soql {
+    text: String,
+    bound: Vec<(String, Literal)>,
+}
+
+/// A query. `:name` stands for a value that [`Soql::bind`] gives; inside quotes it is text.
+pub fn soql(text: impl Into<String>) -> Soql {
+    Soql {
+        text: text.into(),
+        bound: Vec::new(),
+    }
+}
+
+/// A value as SOQL writes it.
+#[derive(Clone, Debug)]
+pub struct Literal(std::result::Result<String, &'static str>);
+
+/// A pattern for `LIKE`.
+#[derive(Clone, Debug)]
+pub struct Like {
+    text: String,
+    anywhere: bool,
+}
+
+impl Like {
+    /// Matches what contains this text, whatever wildcards are in it.
+    pub fn contains(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            anywhere: true,
+        }
+    }
+
+    /// Matches what begins with this text, whatever wildcards are in it.
+    pub fn starts_with(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            anywhere: false,
+        }
+    }
+}
+
+impl Soql {
+    /// Gives the value for `:name`.
+    pub fn bind(mut self, name: impl Into<String>, value: impl Into<Literal>) -> Self {
+        self.bound.push((name.into(), value.into()));
+        self
+    }
+
+    /// The query as it is sent.
+    pub fn text(&self) -> Result<String> {
+        let mut text = String::with_capacity(self.text.len() + 64);
+        let mut used = vec![false; self.bound.len()];
+        let mut rest = self.text.as_str();
+        while let Some(at) = rest.find([':', '\'']) {
+            text.push_str(&rest[..at]);
+            rest = &rest[at..];
+            if rest.starts_with('\'') {
+                let end = end_of_string(rest).ok_or_else(|| invalid("a quote is not closed"))?;
+                text.push_str(&rest[..end]);
+                rest = &rest[end..];
+                continue;
+            }
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let name = &rest[1..];
+            let name = &name[..name.find(|c| !is_name(c)).unwrap_or(name.len())];
+            // A colon of a time, such as T09:30:00Z.
+            if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+                text.push(':');
+                rest = &rest[1..];
+                continue;
+            }
+            let position = self.bound.iter().position(|(bound, _)| bound == name);
+            let position = position.ok_or_else(|| invalid("a name in it is not bound"))?;
+            used[position] = true;
+            text.push_str(
+                self.bound[position]
+                    .1
+                    .0
+                    .as_ref()
+                    .map_err(|why| invalid(why))?,
+            );
+            rest = &rest[1 + name.len()..];
+        }
+        text.push_str(rest);
+        if used.contains(&false) {
+            return Err(invalid("a bound name is not in it"));
+        }
+        if text.chars().count() > LONGEST_QUERY {
+            return Err(invalid("it is longer than 100,000 characters"));
+        }
+        Ok(text)
+    }
+}
+
+fn invalid(why: &'static str) -> Error {
+    Error::new(ErrorKind::Invalid, OPERATION).detail(why)
+}
+
+/// Where the string that begins here ends, behind its closing quote.
+fn end_of_string(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.char_indices().skip(1).find_map(|(at, c)| {
+        let ends = c == '\'' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends.then_some(at + 1)
+    })
+}
+
+fn quoted(text: &str) -> Literal {
+    if text.chars().count() > LONGEST_STRING {
+        return Literal(Err("a text is longer than 4,000 characters"));
+    }
+    let mut literal = String::with_capacity(text.len() + 2);
+    literal.push('\'');
+    for c in text.chars() {
+        match c {
+            '\\' => literal.push_str("\\\\"),
+            '\'' => literal.push_str("\\'"),
+            '\n' => literal.push_str("\\n"),
+            '\r' => literal.push_str("\\r"),
+            '\t' => literal.push_str("\\t"),
+            '\u{8}' => literal.push_str("\\b"),
+            '\u{c}' => literal.push_str("\\f"),
+            c if c.is_control() => {
+                // Writing to a String cannot fail.
+                let _ = write!(literal, "\\u{:04X}", u32::from(c));
+            }
+            c => literal.push(c),
+        }
+    }
+    literal.push('\'');
+    Literal(Ok(literal))
+}
+
+impl From<Like> for Literal {
+    fn from(Like { text, anywhere }: Like) -> Self {
+        // Escapes hold no wildcard, so those that are there now are the text's own.
+        let own = |literal: String| {
+            let text = literal[1..literal.len() - 1]
+                .replace('%', "\\%")
+                .replace('_', "\\_");
+            format!("'{}{text}%'", if anywhere { "%" } else { "" })
+        };
+        Self(quoted(&text).0.map(own))
+    }
+}
+
+impl From<&str> for Literal {
+    fn from(text: &str) -> Self {
+        quoted(text)
+    }
+}
+
+impl From<String> for Literal {
+    fn from(text: String) -> Self {
+        quoted(&text)
+    }
+}
+
+impl From<&String> for Literal {
+    fn from(text: &String) -> Self {
+        quoted(text)
+    }
+}
+
+impl From<&RecordId> for Literal {
+    fn from(id: &RecordId) -> Self {
+        quoted(id.as_str())
+    }
+}
+
+impl From<RecordId> for Literal {
+    fn from(id: RecordId) -> Self {
+        quoted(id.as_str())
+    }
+}
+
+impl From<i64> for Literal {
+    fn from(number: i64) -> Self {
+        Self(Ok(number.to_string()))
+    }
+}
+
+impl From<f64> for Literal {
+    fn from(number: f64) -> Self {
+        Self(if number.is_finite() {
+            Ok(number.to_string())
+        } else {
+            Err("a number is not finite")
+        })
+    }
+}
+
+impl From<bool> for Literal {
+    fn from(value: bool) -> Self {
+        Self(Ok(value.to_string()))
+    }
+}
+
+impl From<Date> for Literal {
+    fn from(date: Date) -> Self {
+        Self(Ok(date.to_string()))
+    }
+}
+
+impl From<Timestamp> for Literal {
+    fn from(at: Timestamp) -> Self {
+        Self(Ok(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()))
+    }
+}
+
+impl<T: Into<Literal>> From<Option<T>> for Literal {
+    fn from(value: Option<T>) -> Self {
+        value.map_or_else(|| Self(Ok("null".to_owned())), Into::into)
+    }
+}
+
+/// A list, for `IN`.
+impl<T: Into<Literal>> From<Vec<T>> for Literal {
+    fn from(values: Vec<T>) -> Self {
+        if values.is_empty() {
+            return Self(Err("a list is empty, which SOQL cannot say"));
+        }
+        let items: std::result::Result<Vec<_>, _> =
+            values.into_iter().map(|value| value.into().0).collect();
+        Self(items.map(|items| format!("({})", items.join(","))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(value: impl Into<Literal>) -> String {
+        soql("x = :v").bind("v", value).text().unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_value_is_written_as_soql_wants_it() {
+        assert_eq!(text("O'Brien\\"), r"x = 'O\'Brien\\'");
+        assert_eq!(text(7), "x = 7");
+        assert_eq!(text(true), "x = true");
+        assert_eq!(text(None::<i64>), "x = null");
+        assert_eq!(
+            text("2024-05-31".parse::<Date>().unwrap()),
+            "x = 2024-05-31"
+        );
+        let at: Timestamp = "2024-05-31T11:30:00+02:00".parse().unwrap();
+        assert_eq!(text(at), "x = 2024-05-31T09:30:00Z");
+        assert_eq!(text(vec!["a", "b'"]), r"x = ('a','b\'')");
+        assert_eq!(text(Like::contains("50%_\\")), r"x = '%50\%\_\\%'");
+        assert_eq!(text("\u{1}"), r"x = '\u0001'");
+    }
+
+    #[test]
+    fn names_in_quotes_and_colons_of_times_are_text() {
+        let query = soql(r"a = ':v' AND b = 'it\'s :v' AND c > 2024-05-31T09:30:00Z AND d = :v");
+        let bound = query.clone().bind("v", 1).text().unwrap();
+        assert_eq!(
+            bound,
+            r"a = ':v' AND b = 'it\'s :v' AND c > 2024-05-31T09:30:00Z AND d = 1"
+        );
+        assert!(query.text().is_err(), "not bound");
+        assert!(soql("a = 1").bind("v", 1).text().is_err(), "not in it");
+        assert!(soql("a = 'x").text().is_err(), "not closed");
+        assert!(
+            soql("a IN :v")
+                .bind("v", Vec::<String>::new())
+                .text()
+                .is_err()
+        );
+    }
+
+    /// Reads a literal as SOQL does, by its documented escapes only.
+    fn read(literal: &str) -> String {
+        let mut text = String::new();
+        let mut rest = literal.strip_prefix('\'').unwrap().chars();
+        loop {
+            match rest.next().unwrap() {
+                '\'' => {
+                    assert_eq!(rest.as_str(), "", "something follows the literal");
+                    return text;
+                }
+                '\\' => match rest.next().unwrap() {
+                    'n' => text.push('\n'),
+                    'r' => text.push('\r'),
+                    't' => text.push('\t'),
+                    'b' => text.push('\u{8}'),
+                    'f' => text.push('\u{c}'),
+                    'u' => {
+                        let code: String = rest.by_ref().take(4).collect();
+                        let code = u32::from_str_radix(&code, 16).unwrap();
+                        text.push(char::from_u32(code).unwrap());
+                    }
+                    c @ ('\'' | '"' | '\\') => text.push(c),
+                    c => panic!("SOQL has no escape for {c}"),
+                },
+                c => text.push(c),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_bound_stays_one_text(value in any::<String>()) {
+            let written = soql(":v").bind("v", value.as_str()).text().unwrap();
+            prop_assert_eq!(read(&written), value);
+        }
+    }
+}
