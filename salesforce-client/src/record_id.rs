@@ -92,11 +92,15 @@ fn checksum(id: &str) -> String {
         .collect()
 }
 
-/// A program that folds case damages an id, and the checksum mends it: only an id in which all
-/// letters have one case can have been folded.
+/// A program that folds case to small letters damages an id, and the checksum mends it. Capitals
+/// alone do not tell of folding: many true ids have no small letter, and mending one with a typing
+/// error would make it another record's.
 fn restored(id: &str, end: &str) -> Option<RecordId> {
-    let folded = |is: fn(&u8) -> bool| !id.bytes().any(|byte| is(&byte));
-    if !folded(u8::is_ascii_lowercase) && !folded(u8::is_ascii_uppercase) {
+    if id
+        .bytes()
+        .chain(end.bytes())
+        .any(|byte| byte.is_ascii_uppercase())
+    {
         return None;
     }
     let mut mended = String::with_capacity(18);
@@ -187,7 +191,6 @@ mod tests {
             let short = RecordId::new(&id).unwrap();
             prop_assert_eq!(&RecordId::new(short.as_str()).unwrap(), &short);
             prop_assert_eq!(&RecordId::new(&short.as_str().to_lowercase()).unwrap(), &short);
-            prop_assert_eq!(&RecordId::new(&short.as_str().to_uppercase()).unwrap(), &short);
         }
     }
 }

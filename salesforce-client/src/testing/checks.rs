@@ -38,7 +38,8 @@ pub(super) fn prepare(
             Write::Update => field.updateable,
         };
         if is_open || actor.is_person {
-            values.insert(field.name.clone(), coerce(field, value)?);
+            let value = coerce(field, value).map_err(|refusal| as_of(def, field, refusal))?;
+            values.insert(field.name.clone(), value);
         } else {
             sealed.push(field.name.as_str());
         }
@@ -118,6 +119,17 @@ pub(super) fn not_writable(fields: &[&str]) -> Refusal {
         fields.join(", ")
     );
     Refusal::data("INVALID_FIELD_FOR_INSERT_UPDATE", text, fields)
+}
+
+/// Too long a description of a task has a code of its own, with three E's.
+fn as_of(def: &ObjectDef, field: &FieldDef, mut refusal: Refusal) -> Refusal {
+    let is_description = def.name == "Task" && field.name == "Description";
+    for error in refusal.errors.iter_mut().filter(|error| error.code == "STRING_TOO_LONG") {
+        if is_description {
+            "MAX_TASK_DESCRIPTION_EXCEEEDED".clone_into(&mut error.code);
+        }
+    }
+    refusal
 }
 
 fn check_presence(def: &ObjectDef, values: &Values, write: Write) -> Result<(), Refusal> {

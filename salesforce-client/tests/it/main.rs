@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
-    matchers::{body_string_contains, header, method, path, query_param},
+    matchers::{body_string_contains, header, headers, method, path, query_param},
 };
 
 const DATA: &str = "/services/data/v58.0";
@@ -226,7 +226,7 @@ async fn both_ways_of_upload_send_the_same_file() {
         let request = client.files().upload("Größe \"1\".pdf").strategy(strategy);
         let request = request.first_publish_location(&id("0065500000KQ12X"));
         request
-            .send(content(&["%PDF", "-1", ".7 é"]), 10)
+            .send(content(&["%PDF", "-1", ".7 é"]), 11)
             .await
             .unwrap();
     }
@@ -319,21 +319,21 @@ async fn a_link_that_is_there_is_fine() {
         .mount(&server)
         .await;
     let client = client(&server);
-    let linked = client.files().link(
-        &id("0695500000KQ12X"),
-        &id("0015500001QdQWa"),
-        ShareType::Viewer,
-    );
-    assert_eq!(linked.await.unwrap(), Linked::Already);
+    let (document, record) = (id("0695500000KQ12X"), id("0015500001QdQWa"));
+    let linked = client
+        .files()
+        .link(&document, &record, ShareType::Viewer)
+        .await;
+    assert_eq!(linked.unwrap(), Linked::Already);
 }
 
 #[tokio::test]
 async fn a_stage_is_set_only_if_nobody_changed_the_record() {
     let server = MockServer::start().await;
     Mock::given(method("PATCH"))
-        .and(header(
+        .and(headers(
             "if-unmodified-since",
-            "Fri, 31 May 2024 09:30:00 GMT",
+            vec!["Fri", "31 May 2024 09:30:00 GMT"],
         ))
         .respond_with(ResponseTemplate::new(412))
         .expect(1)
@@ -341,10 +341,12 @@ async fn a_stage_is_set_only_if_nobody_changed_the_record() {
         .await;
     let since: Timestamp = "2024-05-31T09:30:00Z".parse().unwrap();
     let client = client(&server);
+    let record = id("0065500000KQ12X");
     let set = client
         .opportunities()
-        .set_stage(&id("0065500000KQ12X"), "Closed Won", Some(since));
-    assert_eq!(set.await.unwrap_err().kind(), ErrorKind::Conflict);
+        .set_stage(&record, "Closed Won", Some(since))
+        .await;
+    assert_eq!(set.unwrap_err().kind(), ErrorKind::Conflict);
 }
 
 #[tokio::test]
