@@ -1,6 +1,23 @@
 //! The client against a server that tells what it was sent.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod bad_bytes;
+mod download;
+mod errors;
+mod grant;
+mod items;
+mod metadata;
+mod raw;
+mod refused_token;
+mod resume;
+mod retry;
+mod secrets;
+mod spec;
+mod stores;
+mod vendor;
+mod webhooks;
+mod wire;
+
 use std::time::Duration;
 
 use box_client::{
@@ -399,4 +416,91 @@ async fn no_secret_shows_in_any_text() {
     let error = client.files().get(&file()).send().await.unwrap_err();
     texts += &format!("{client:?}{error:?}{error}");
     assert!(!texts.contains("PLANTED"), "{texts}");
+}
+
+/// A store that fails so many times before it takes anything.
+#[derive(Debug)]
+struct Flaky {
+    inner: std::sync::Arc<MemoryTokenStore>,
+    failures: std::sync::atomic::AtomicU32,
+}
+
+#[async_trait::async_trait]
+impl box_client::TokenStore for Flaky {
+    async fn load(&self) -> Result<Option<box_client::Stored>, box_client::TokenStoreError> {
+        self.inner.load().await
+    }
+
+    async fn compare_and_swap(
+        &self,
+        expected: u64,
+        grant: Grant,
+    ) -> Result<box_client::Swap, box_client::TokenStoreError> {
+        use std::sync::atomic::Ordering;
+        let left = self.failures.load(Ordering::SeqCst);
+        if left > 0 {
+            self.failures.store(left - 1, Ordering::SeqCst);
+            return Err("the disk is full".into());
+        }
+        self.inner.compare_and_swap(expected, grant).await
+    }
+}
+
+#[tokio::test]
+async fn a_grant_that_could_not_be_stored_is_not_used_and_not_lost() {
+    use box_client::TokenStore;
+    use secrecy::ExposeSecret;
+    let server = MockServer::start().await;
+    Mock::given(path("/oauth2/token"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "access_token": "t", "expires_in": 3600, "refresh_token": "second",
+        })))
+        .expect(1)
+        .mount(&server)
+        .await;
+    Mock::given(path("/2.0/files/777"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "id": "777" })))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let inner = std::sync::Arc::new(MemoryTokenStore::new(Grant::new("first".to_owned())));
+    let store = Flaky {
+        inner: inner.clone(),
+        failures: 1.into(),
+    };
+    let tokens = RefreshToken::new("id", "secret".to_owned(), store);
+    let client = BoxClient::builder(tokens)
+        .base_url(&server.uri())
+        .retry(RetryPolicy::none())
+        .build()
+        .unwrap();
+    let error = client.files().get(&file()).send().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store, "used before it was stored");
+    client.files().get(&file()).send().await.unwrap();
+    let stored = inner.load().await.unwrap().unwrap();
+    assert_eq!(stored.grant.refresh_token.expose_secret(), "second");
+}
+
+#[tokio::test]
+async fn a_dead_grant_says_that_somebody_has_to_log_in() {
+    let server = MockServer::start().await;
+    Mock::given(path("/oauth2/token"))
+        .respond_with(ResponseTemplate::new(400).set_body_json(json!({
+            "error": "invalid_grant", "error_description": "Refresh token has expired",
+        })))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let tokens = RefreshToken::new(
+        "id",
+        "secret".to_owned(),
+        MemoryTokenStore::new(Grant::new("first".to_owned())),
+    );
+    let client = BoxClient::builder(tokens)
+        .base_url(&server.uri())
+        .build()
+        .unwrap();
+    let error = client.files().get(&file()).send().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Auth);
+    assert!(error.to_string().contains("log in again"), "{error}");
 }

@@ -394,3 +394,80 @@ async fn no_secret_shows_in_any_text() {
     texts += &format!("{client:?}{error:?}{error}");
     assert!(!texts.contains("PLANTED"), "{texts}");
 }
+
+#[tokio::test]
+async fn the_jwt_says_who_and_is_signed_by_the_key() {
+    use aws_lc_rs::{
+        encoding::{AsDer, Pkcs8V1Der},
+        rsa::{KeyPair, KeySize},
+        signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey},
+    };
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use salesforce_client::JwtBearer;
+
+    let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        STANDARD.encode(der.as_ref())
+    );
+    let jwt = JwtBearer::new("app", "user@example.com", &pem.clone().into()).unwrap();
+    assert!(!format!("{jwt:?}").contains(&pem[40..80]));
+    let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, jwt.public_key().to_vec());
+
+    let server = MockServer::start().await;
+    Mock::given(path("/services/oauth2/token"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "access_token": "t", "instance_url": server.uri(),
+        })))
+        .mount(&server)
+        .await;
+    let client = SalesforceClient::builder(jwt)
+        .login_url(server.uri())
+        .build()
+        .unwrap();
+    client.opportunities().stages().await.unwrap_err();
+
+    let sent = server.received_requests().await.unwrap();
+    let form = String::from_utf8(sent[0].body.clone()).unwrap();
+    let grant = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=";
+    let assertion = form.strip_prefix(grant).unwrap();
+    let (signed, signature) = assertion.rsplit_once('.').unwrap();
+    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    public.verify(signed.as_bytes(), &signature).unwrap();
+    let (header, claims) = signed.split_once('.').unwrap();
+    let read = |part: &str| -> Value {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    };
+    assert_eq!(read(header)["alg"], "RS256");
+    let claims = read(claims);
+    assert_eq!(
+        (&claims["iss"], &claims["sub"]),
+        (&json!("app"), &json!("user@example.com"))
+    );
+    assert_eq!(claims["aud"], json!(server.uri()));
+    let left = claims["exp"].as_i64().unwrap() - Timestamp::now().as_second();
+    assert!(
+        (100..=180).contains(&left),
+        "Salesforce takes three minutes at most: {left}"
+    );
+}
+
+#[test]
+fn a_key_that_cannot_sign_says_what_to_do() {
+    use salesforce_client::JwtBearer;
+    for (pem, says) in [
+        (
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----",
+            "openssl pkcs8",
+        ),
+        (
+            "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----",
+            "not an RSA key",
+        ),
+        ("no key", "no PEM"),
+    ] {
+        let error = JwtBearer::new("app", "user", &pem.to_owned().into()).unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
