@@ -11,6 +11,8 @@ mod ids;
 mod metadata;
 mod raw;
 mod retry;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 mod transport;
 mod webhooks;

@@ -1,9 +1,11 @@
 //! The error bodies of Salesforce, in all their shapes.
 
+use std::{borrow::Cow, fmt};
+
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What Salesforce says of a failed call: one thing or several.
+/// What Salesforce says of a failed call: one thing, several, or nothing that can be read.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ApiErrors(Vec<ApiError>);
 
@@ -11,12 +13,130 @@ pub struct ApiErrors(Vec<ApiError>);
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ApiError {
-    /// Salesforce's code, such as `DUPLICATE_VALUE`: an open set.
-    pub code: String,
-    /// Salesforce's sentence, or the org's own where a validation rule speaks.
+    /// Salesforce's code.
+    pub code: ErrorCode,
+    /// Salesforce's sentence, or the org's own where a validation rule speaks. It can hold the
+    /// org's data; a log is not the place for it.
     pub message: String,
     /// The fields that it is about.
     pub fields: Vec<String>,
+}
+
+/// Salesforce's name for what is wrong: an open set of some four hundred, which grows.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct ErrorCode(Cow<'static, str>);
+
+impl ErrorCode {
+    /// The code as Salesforce writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it begins with this, as the two `INSUFFICIENT_ACCESS` codes do.
+    pub fn starts_with(&self, prefix: &str) -> bool {
+        self.0.starts_with(prefix)
+    }
+}
+
+impl ErrorCode {
+    /// The session has ended, as Bulk 1.0 says it.
+    pub const BULK_1_INVALID_SESSION_ID: Self = Self(Cow::Borrowed("InvalidSessionId"));
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident)+) => {
+        impl ErrorCode {$(
+            $(#[$doc])*
+            pub const $name: Self = Self(Cow::Borrowed(stringify!($name)));
+        )+}
+    };
+}
+
+codes! {
+    /// The user has no "API Enabled".
+    API_CURRENTLY_DISABLED
+    /// The org's edition has no API.
+    API_DISABLED_FOR_ORG
+    /// A flow of the org failed, or the row was locked meanwhile.
+    CANNOT_EXECUTE_FLOW_TRIGGER
+    /// A trigger of the org failed, or the row was locked meanwhile.
+    CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY
+    /// A duplicate rule says no.
+    DUPLICATES_DETECTED
+    /// The key of an upsert matches several rows.
+    DUPLICATE_EXTERNAL_ID
+    /// A unique value, or a link of a file, is there already.
+    DUPLICATE_VALUE
+    /// The record is in the recycle bin, or beyond.
+    ENTITY_IS_DELETED
+    /// An approval process holds the record.
+    ENTITY_IS_LOCKED
+    /// A validation rule of the org says no.
+    FIELD_CUSTOM_VALIDATION_EXCEPTION
+    /// A value does not fit the record's state.
+    FIELD_INTEGRITY_EXCEPTION
+    /// Something is being maintained.
+    FUNCTIONALITY_TEMPORARILY_UNAVAILABLE
+    /// The org is being maintained.
+    INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE
+    /// No right on the record that is pointed to.
+    INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY
+    /// No right on the record.
+    INSUFFICIENT_ACCESS_OR_READONLY
+    /// An id of the wrong kind, or of a record that the user cannot see.
+    INVALID_CROSS_REFERENCE_KEY
+    /// No such field, or no right to it.
+    INVALID_FIELD
+    /// The next page of a query is gone: query again.
+    INVALID_QUERY_LOCATOR
+    /// The session has ended.
+    INVALID_SESSION_ID
+    /// The body is no JSON, or larger than 52,428,800 bytes.
+    JSON_PARSER_ERROR
+    /// The query cannot be read.
+    MALFORMED_QUERY
+    /// There is no such thing.
+    NOT_FOUND
+    /// The org is being maintained.
+    ORG_IN_MAINTENANCE
+    /// The query ran into its time limit.
+    QUERY_TIMEOUT
+    /// A limit of calls: the daily or the concurrent one, told apart by the message.
+    REQUEST_LIMIT_EXCEEDED
+    /// The call ran into its time limit.
+    REQUEST_RUNNING_TOO_LONG
+    /// A required field is missing.
+    REQUIRED_FIELD_MISSING
+    /// Too busy.
+    SERVER_UNAVAILABLE
+    /// The org's storage is full.
+    STORAGE_LIMIT_EXCEEDED
+    /// A text is longer than its field.
+    STRING_TOO_LONG
+    /// Too much of the org's own code runs at once.
+    TOO_MANY_APEX_REQUESTS
+    /// Somebody else is writing to the record.
+    UNABLE_TO_LOCK_ROW
+    /// A failure inside Salesforce; the message has a number for its support.
+    UNKNOWN_EXCEPTION
+}
+
+impl PartialEq<str> for ErrorCode {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other
+    }
+}
+
+impl PartialEq<&str> for ErrorCode {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == *other
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 impl ApiErrors {
@@ -31,9 +151,23 @@ impl ApiErrors {
         }
     }
 
+    /// The code alone, if it is a plain word: what the token endpoint sends besides can hold
+    /// parts of tokens.
+    pub(crate) fn without_texts(mut self) -> Self {
+        let is_word = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        self.0.truncate(1);
+        self.0
+            .retain(|error| error.code.0.len() <= 40 && error.code.0.bytes().all(is_word));
+        for error in &mut self.0 {
+            error.message.clear();
+            error.fields.clear();
+        }
+        self
+    }
+
     /// The first code.
-    pub fn code(&self) -> Option<&str> {
-        self.0.first().map(|error| error.code.as_str())
+    pub fn code(&self) -> Option<&ErrorCode> {
+        self.0.first().map(|error| &error.code)
     }
 
     /// The first message. It can hold the org's data; a log is not the place for it.
@@ -41,15 +175,18 @@ impl ApiErrors {
         self.0.first().map(|error| error.message.as_str())
     }
 
-    /// All of them.
+    /// All of them, in Salesforce's order.
     pub fn iter(&self) -> impl Iterator<Item = &ApiError> {
         self.0.iter()
     }
 
-    pub(crate) fn has(&self, codes: &[&str]) -> bool {
-        self.0
-            .iter()
-            .any(|error| codes.contains(&error.code.as_str()))
+    /// Whether one of them has this code.
+    pub fn has(&self, code: &ErrorCode) -> bool {
+        self.0.iter().any(|error| error.code == *code)
+    }
+
+    pub(crate) fn has_any(&self, codes: &[ErrorCode]) -> bool {
+        codes.iter().any(|code| self.has(code))
     }
 
     pub(crate) fn says(&self, text: &str) -> bool {
@@ -65,8 +202,9 @@ impl ApiError {
                 .find_map(|name| value.get(name)?.as_str())
                 .map(str::to_owned)
         };
+        let code = text(&["errorCode", "statusCode", "exceptionCode", "error"])?;
         Some(Self {
-            code: text(&["errorCode", "statusCode", "exceptionCode", "error"])?,
+            code: ErrorCode(Cow::Owned(code)),
             message: text(&["message", "exceptionMessage", "error_description"])
                 .unwrap_or_default(),
             fields: value
@@ -89,7 +227,7 @@ fn xml(text: &str) -> Option<ApiError> {
     };
     let code = element(["errorCode", "exceptionCode"])?;
     Some(ApiError {
-        code,
+        code: ErrorCode(Cow::Owned(code)),
         message: element(["message", "exceptionMessage"]).unwrap_or_default(),
         fields: Vec::new(),
     })
@@ -138,7 +276,8 @@ mod tests {
             ("[]", None),
             ("null", None),
         ] {
-            assert_eq!(ApiErrors::read(body.as_bytes()).code(), code, "{body}");
+            let errors = ApiErrors::read(body.as_bytes());
+            assert_eq!(errors.code().map(ErrorCode::as_str), code, "{body}");
         }
     }
 

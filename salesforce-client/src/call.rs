@@ -10,14 +10,11 @@ use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// What may stand in a path segment as it is (RFC 3986, unreserved).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+/// What may stand in a path segment as it is (RFC 3986, unreserved). A dot may not: what follows
+/// the last one can be taken for a format, as in `123.json`.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) operation: &'static str,
     pub(crate) method: Method,
@@ -29,7 +26,7 @@ pub(crate) struct Call {
     pub(crate) repeat: Repeat,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Target {
     /// A path on the org's own host, which only the token tells.
     Org(String),
@@ -40,6 +37,8 @@ pub(crate) enum Target {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Auth {
     Bearer,
+    /// Bulk 1.0 has a header of its own for the token.
+    Session,
     /// The token endpoint.
     None,
 }
@@ -55,12 +54,18 @@ impl Call {
     pub(crate) fn new(
         operation: &'static str,
         method: Method,
-        segments: impl IntoIterator<Item = impl AsRef<str>>,
+        base: &str,
+        segments: &[&str],
     ) -> Self {
-        let mut path = String::new();
+        let length = segments
+            .iter()
+            .map(|segment| segment.len() + 1)
+            .sum::<usize>();
+        let mut path = String::with_capacity(base.len() + length);
+        path.push_str(base);
         for segment in segments {
             path.push('/');
-            path.extend(utf8_percent_encode(segment.as_ref(), SEGMENT));
+            path.extend(utf8_percent_encode(segment, SEGMENT));
         }
         Self::to(operation, method, Target::Org(path))
     }
@@ -71,10 +76,10 @@ impl Call {
         } else {
             Repeat::Unsafe
         };
-        let auth = if matches!(target, Target::Org(_)) {
-            Auth::Bearer
-        } else {
-            Auth::None
+        let auth = match &target {
+            Target::Org(path) if path.starts_with("/services/async/") => Auth::Session,
+            Target::Org(_) => Auth::Bearer,
+            Target::Given(_) => Auth::None,
         };
         Self {
             operation,
@@ -102,18 +107,14 @@ impl Call {
         self
     }
 
-    pub(crate) fn json(self, body: &impl Serialize) -> Result<Self> {
-        self.json_as("application/json", body)
-    }
-
-    pub(crate) fn json_as(self, content_type: &'static str, body: &impl Serialize) -> Result<Self> {
+    pub(crate) fn json(self, body: &(impl Serialize + ?Sized)) -> Result<Self> {
         let operation = self.operation;
         let bytes = serde_json::to_vec(body).map_err(|cause| {
             Error::new(ErrorKind::Invalid, operation)
                 .detail("the body cannot be written as JSON")
                 .cause(cause)
         })?;
-        Ok(self.bytes(HeaderValue::from_static(content_type), bytes.into()))
+        Ok(self.bytes(HeaderValue::from_static("application/json"), bytes.into()))
     }
 
     pub(crate) fn bytes(mut self, content_type: HeaderValue, body: Bytes) -> Self {
@@ -167,7 +168,7 @@ mod tests {
         #[test]
         fn a_segment_stays_one_segment(text in "\\PC{1,20}") {
             prop_assume!(text != "." && text != "..");
-            let call = Call::new("t", Method::GET, ["services", &text, "x"]);
+            let call = Call::new("t", Method::GET, "/services", &[&text, "x"]);
             let url = call.url(&Url::parse("https://example.my.salesforce.com").unwrap()).unwrap();
             let segments: Vec<_> = url.path_segments().unwrap().collect();
             prop_assert_eq!(segments.len(), 3);
@@ -183,8 +184,9 @@ mod tests {
             (Method::PUT, Repeat::Safe),
             (Method::DELETE, Repeat::Safe),
             (Method::POST, Repeat::Unsafe),
+            (Method::PATCH, Repeat::Unsafe),
         ] {
-            assert_eq!(Call::new("t", method, ["x"]).repeat, repeat);
+            assert_eq!(Call::new("t", method, "", &["x"]).repeat, repeat);
         }
     }
 }

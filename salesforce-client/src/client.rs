@@ -2,13 +2,16 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::Method;
+use http::{HeaderValue, Method};
 use serde::de::DeserializeOwned;
-use url::Url;
 
 use crate::{
-    ApiUsage, Files, Opportunities, Query, RawRequest, RetryPolicy, SObjects, Soql, TokenSource,
+    ApiUsage, ApiVersion, Files, Opportunities, OrgVersion, Query, RawRequest, RetryPolicy,
+    SObject, SObjects, Soql, Tasks, TokenSource,
+    call::Call,
     error::{Error, ErrorKind, Result},
+    limits::LatestUsage,
+    token::http_url,
     transport::{Sender, Transport},
 };
 
@@ -32,7 +35,8 @@ impl SalesforceClient {
             tokens: Arc::new(tokens),
             http: None,
             login_url: "https://login.salesforce.com".to_owned(),
-            api_version: "58.0".to_owned(),
+            api_version: ApiVersion::default().to_string(),
+            client_name: None,
             retry: RetryPolicy::default(),
             connect: Duration::from_secs(10),
             idle: Duration::from_secs(60),
@@ -42,19 +46,29 @@ impl SalesforceClient {
         }
     }
 
-    /// The records of one object, such as `Task` or `Invoice__c`.
+    /// The records of one object, such as `Task` or `Invoice__c`, as maps of their fields.
     pub fn sobject<'a>(&'a self, name: &'a str) -> SObjects<'a> {
         SObjects::new(&self.transport, name)
     }
 
+    /// The records of one object, read as `T`.
+    pub fn records<T: SObject>(&self) -> SObjects<'_, T> {
+        SObjects::new(&self.transport, T::NAME)
+    }
+
     /// A query whose rows are read as `T`.
-    pub fn query<T: DeserializeOwned + Send + 'static>(&self, soql: Soql) -> Query<'_, T> {
-        Query::new(&self.transport, soql)
+    pub fn query<T: DeserializeOwned>(&self, soql: impl Into<Soql>) -> Query<T> {
+        Query::new(&self.transport, soql.into())
     }
 
     /// Files: their versions, their bytes, and the records that they are shown on.
     pub fn files(&self) -> Files<'_> {
         Files::new(&self.transport)
+    }
+
+    /// Tasks.
+    pub fn tasks(&self) -> Tasks<'_> {
+        Tasks::new(&self.transport)
     }
 
     /// Opportunities and their stages.
@@ -64,7 +78,13 @@ impl SalesforceClient {
 
     /// How much of the org's calls of 24 hours is used, as the latest answer told.
     pub fn api_usage(&self) -> Option<ApiUsage> {
-        self.transport.usage()
+        self.transport.sender.usage.get()
+    }
+
+    /// The versions of the API that the org has, oldest first.
+    pub async fn versions(&self) -> Result<Vec<OrgVersion>> {
+        let call = Call::new("versions", Method::GET, "/services/data", &[]);
+        self.transport.json(&call).await
     }
 
     /// Any call that this crate does not model, with the same token, retries and errors. `path`
@@ -77,7 +97,8 @@ impl SalesforceClient {
 impl fmt::Debug for SalesforceClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SalesforceClient")
-            .field("data", &self.transport.data())
+            .field("login", &self.transport.sender.login.as_str())
+            .field("data", &self.transport.sender.data)
             .finish_non_exhaustive()
     }
 }
@@ -90,6 +111,7 @@ pub struct SalesforceClientBuilder {
     http: Option<reqwest::Client>,
     login_url: String,
     api_version: String,
+    client_name: Option<String>,
     retry: RetryPolicy,
     connect: Duration,
     idle: Duration,
@@ -107,6 +129,13 @@ impl SalesforceClientBuilder {
     /// Another version of the API than 58.0, as `67.0`.
     pub fn api_version(mut self, version: impl Into<String>) -> Self {
         self.api_version = version.into();
+        self
+    }
+
+    /// The program's name, which Change Data Capture gives back with its own changes
+    /// (`Sforce-Call-Options`).
+    pub fn client_name(mut self, name: impl Into<String>) -> Self {
+        self.client_name = Some(name.into());
         self
     }
 
@@ -153,25 +182,24 @@ impl SalesforceClientBuilder {
     /// The client.
     pub fn build(self) -> Result<SalesforceClient> {
         let bad = |detail| Error::new(ErrorKind::Config, "build").detail(detail);
-        let login = Url::parse(&self.login_url)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
-            .ok_or_else(|| bad("the login URL must be http or https, without a query"))?;
-        let is_version = self
-            .api_version
-            .split_once('.')
-            .is_some_and(|(major, minor)| {
-                minor == "0" && major.parse::<u16>().is_ok_and(|major| major >= 31)
-            });
-        if !is_version {
-            return Err(bad(
-                "the API version must be written 58.0, and be 31.0 or newer",
-            ));
+        let login = http_url(&self.login_url).ok_or_else(|| {
+            bad("the login URL must be http or https, without a user, a query or a fragment")
+        })?;
+        if login.path().contains("/services/") {
+            return Err(bad("the login URL ends before /services/oauth2"));
         }
+        self.tokens.check(login.as_str().trim_end_matches('/'))?;
+        let version: ApiVersion = self.api_version.parse().map_err(|cause| {
+            bad("the API version must be written 58.0, and be 31.0 or newer").cause(cause)
+        })?;
+        let call_options = self.client_name.as_deref().map(call_options).transpose()?;
         let http = match self.http {
             Some(http) => http,
             None => reqwest::Client::builder()
                 .connect_timeout(self.connect)
+                // A connection that the other side has closed meanwhile loses the call on it, and
+                // a lost create is not repeated.
+                .pool_idle_timeout(Duration::from_secs(30))
                 .redirect(reqwest::redirect::Policy::none())
                 .user_agent(concat!(
                     "salesforce-api-client/",
@@ -184,15 +212,28 @@ impl SalesforceClientBuilder {
         let sender = Sender {
             http,
             login,
-            data: format!("/services/data/v{}", self.api_version),
+            data: format!("/services/data/v{version}"),
+            call_options,
             retry: self.retry,
             idle: self.idle,
             upload_answer: self.upload_answer,
             token_lifetime: self.token_lifetime,
-            usage: std::sync::Mutex::new(None),
+            usage: LatestUsage::default(),
         };
         Ok(SalesforceClient {
             transport: Arc::new(Transport::new(sender, self.tokens)),
         })
     }
+}
+
+fn call_options(client_name: &str) -> Result<HeaderValue> {
+    let separates = |c: char| matches!(c, ',' | ';' | '=') || !c.is_ascii_graphic();
+    let legal = !client_name.is_empty() && !client_name.contains(separates);
+    legal
+        .then(|| HeaderValue::try_from(format!("client={client_name}")).ok())
+        .flatten()
+        .ok_or_else(|| {
+            Error::new(ErrorKind::Config, "build")
+                .detail("the client's name must be one word of plain characters")
+        })
 }

@@ -1,10 +1,10 @@
 //! What can go wrong with a call to Salesforce, and what to do about it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use crate::api_error::ApiErrors;
+use crate::api_error::{ApiErrors, ErrorCode};
 
-pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -15,6 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// token, a query or a body. What caused it is its [`source`](std::error::Error::source).
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     operation: &'static str,
@@ -22,9 +23,14 @@ struct Inner {
     api: Option<ApiErrors>,
     retry_after: Option<Duration>,
     attempts: u32,
+    /// Whether the request, as a whole, left this machine.
     sent: bool,
+    /// Whether an attempt before the last one may have taken effect.
+    doubtful: bool,
+    /// Whether the same call succeeds with the next token.
+    session_ended: bool,
     detail: Option<&'static str>,
-    cause: Option<Cause>,
+    cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 /// What went wrong, to branch on.
@@ -33,23 +39,26 @@ struct Inner {
 pub enum ErrorKind {
     /// Salesforce refused the token or the grant behind it (401, or a 400 of the token endpoint).
     Auth,
-    /// Too many long calls at once (403 `REQUEST_LIMIT_EXCEEDED`, concurrent): wait a little.
+    /// Too many long calls, or too much of the org's own code, run at once: wait a little.
     ConcurrentLimit,
-    /// The client was set up with something that cannot work, such as a URL that is none.
+    /// The client was set up with something that cannot work: a URL that is none, a key that is
+    /// no key, a version of the API that is retired (410).
     Config,
-    /// The record was changed by others (409, 412).
+    /// The record is in a state that is in the way: changed by others (409, 412), or locked by an
+    /// approval.
     Conflict,
-    /// The content that was to be uploaded failed, or was shorter or longer than announced.
-    /// Salesforce has nothing of it.
+    /// The content that was to be uploaded failed, or was shorter or longer than announced: its
+    /// own error is the [`source`](std::error::Error::source). Salesforce has nothing of it.
     Content,
-    /// The org's calls of 24 hours are used up (403 `REQUEST_LIMIT_EXCEEDED`, total): nothing
-    /// succeeds before the window has moved on.
+    /// The org's calls of 24 hours are used up (403 `REQUEST_LIMIT_EXCEEDED`, total). The client
+    /// does not try again by itself: nothing succeeds before the window has moved on.
     DailyLimit,
     /// Salesforce answered something that this crate cannot read.
     Decode,
-    /// The record is in the recycle bin.
+    /// The record is deleted.
     Deleted,
-    /// A value that has to be unique is there already, or a duplicate rule says so.
+    /// A value that has to be unique is there already, a duplicate rule says so, or several
+    /// records have the external id (300). Nothing was changed.
     Duplicate,
     /// The user lacks a right (403, or a code that says so).
     Forbidden,
@@ -57,20 +66,22 @@ pub enum ErrorKind {
     Invalid,
     /// There is no such record, or the user cannot see it (404).
     NotFound,
-    /// Too many requests (429 or 420, from a proxy or the edge).
+    /// Too many requests (429), which comes from proxies: Salesforce itself has the two limits
+    /// above.
     RateLimited,
-    /// Somebody else is writing to the same record: try again.
+    /// Somebody else is writing to the same record. Nothing was changed: try again.
     RowLocked,
-    /// Salesforce failed (5xx).
+    /// Salesforce failed or is being maintained (5xx), or its edge knows no way to the org (420).
     Server,
     /// The org's storage is full: an admin has to make room.
     StorageFull,
     /// The [`TokenStore`](crate::TokenStore) failed. The grant is safe in this process and is
     /// stored at the next call.
     Store,
-    /// Nothing came for as long as the client is set to wait.
+    /// Nothing came for as long as the client is set to wait, or Salesforce's own time for the
+    /// call was over.
     Timeout,
-    /// An answer was larger than the limit given for it.
+    /// A request is larger than Salesforce takes, or an answer larger than the limit given for it.
     TooLarge,
     /// The connection could not be made or broke.
     Transport,
@@ -86,9 +97,16 @@ impl Error {
             retry_after: None,
             attempts: 0,
             sent: false,
+            doubtful: false,
+            session_ended: false,
             detail: None,
             cause: None,
         }))
+    }
+
+    /// For a [`TokenSource`](crate::TokenSource) of your own: no token could be had.
+    pub fn no_token(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::new(ErrorKind::Auth, "token").cause(cause)
     }
 
     pub(crate) fn detail(mut self, detail: &'static str) -> Self {
@@ -97,7 +115,7 @@ impl Error {
     }
 
     pub(crate) fn cause(mut self, cause: impl Into<Cause>) -> Self {
-        self.0.cause = Some(cause.into());
+        self.0.cause = Some(Arc::from(cause.into()));
         self
     }
 
@@ -109,8 +127,15 @@ impl Error {
     }
 
     /// The token endpoint says 400 where the grant is refused.
-    pub(crate) fn refused_grant(mut self) -> Self {
+    pub(crate) fn refused_grant(mut self, advice: Option<&'static str>) -> Self {
         self.0.kind = ErrorKind::Auth;
+        self.0.detail = advice;
+        self
+    }
+
+    /// Of the token endpoint's texts only the code.
+    pub(crate) fn without_texts(mut self) -> Self {
+        self.0.api = self.0.api.map(ApiErrors::without_texts);
         self
     }
 
@@ -124,9 +149,26 @@ impl Error {
         self
     }
 
-    pub(crate) fn after(mut self, attempts: u32) -> Self {
-        self.0.attempts = attempts;
+    /// The request broke off before it was whole, so that it had no effect.
+    pub(crate) fn incomplete(mut self) -> Self {
+        self.0.sent = false;
         self
+    }
+
+    pub(crate) fn session_ended(mut self) -> Self {
+        self.0.session_ended = true;
+        self
+    }
+
+    pub(crate) fn after(mut self, attempts: u32, doubtful: bool) -> Self {
+        self.0.attempts = attempts;
+        self.0.doubtful |= doubtful;
+        self
+    }
+
+    /// The same failure for another waiter.
+    pub(crate) fn again(&self) -> Self {
+        Self(self.0.clone())
     }
 
     /// What went wrong.
@@ -162,26 +204,46 @@ impl Error {
     /// Whether the same call may succeed later, without anything being mended. Whether it is
     /// also *safe* to repeat depends on [`Error::may_have_happened`].
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self.0.kind,
-            ErrorKind::ConcurrentLimit
-                | ErrorKind::RateLimited
-                | ErrorKind::RowLocked
-                | ErrorKind::Server
-                | ErrorKind::Store
-                | ErrorKind::Timeout
-                | ErrorKind::Transport
-        )
+        self.0.session_ended
+            || matches!(
+                self.0.kind,
+                ErrorKind::ConcurrentLimit
+                    | ErrorKind::RateLimited
+                    | ErrorKind::RowLocked
+                    | ErrorKind::Server
+                    | ErrorKind::Store
+                    | ErrorKind::Timeout
+                    | ErrorKind::Transport
+            )
     }
 
-    /// Whether the request may have taken effect although it failed: it left this machine and
-    /// no answer says that it was refused. Look before you repeat a write.
+    /// Whether the request may have taken effect although it failed: one of its attempts left
+    /// this machine as a whole and no answer says that it was refused. Look before you repeat a
+    /// write.
     pub fn may_have_happened(&self) -> bool {
-        self.0.sent
-            && matches!(
-                self.0.kind,
-                ErrorKind::Decode | ErrorKind::Server | ErrorKind::Timeout | ErrorKind::Transport
-            )
+        self.0.doubtful || self.last_may_have_happened()
+    }
+
+    /// The same of the last attempt alone.
+    pub(crate) fn last_may_have_happened(&self) -> bool {
+        let refused = matches!(self.0.status, Some(300..=407 | 409..=499));
+        let unknown = matches!(
+            self.0.kind,
+            ErrorKind::Decode
+                | ErrorKind::Server
+                | ErrorKind::Timeout
+                | ErrorKind::TooLarge
+                | ErrorKind::Transport
+        );
+        self.0.sent && !refused && unknown
+    }
+
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.0.doubtful
+    }
+
+    pub(crate) fn has_code(&self, code: &ErrorCode) -> bool {
+        self.api().is_some_and(|errors| errors.has(code))
     }
 }
 
@@ -240,6 +302,7 @@ impl fmt::Debug for Error {
             .field("api", &self.0.api)
             .field("retry_after", &self.0.retry_after)
             .field("attempts", &self.0.attempts)
+            .field("may_have_happened", &self.may_have_happened())
             .field("detail", &self.0.detail)
             .field("cause", &self.0.cause)
             .finish()

@@ -1,5 +1,7 @@
 //! What `Sforce-Limit-Info` tells with nearly every answer.
 
+use std::sync::Mutex;
+
 use serde::Serialize;
 
 /// How much of the org's calls of 24 hours is used.
@@ -31,6 +33,26 @@ impl ApiUsage {
     }
 }
 
+/// The latest that was told, for all clones of a client.
+#[derive(Debug, Default)]
+pub(crate) struct LatestUsage(Mutex<Option<ApiUsage>>);
+
+impl LatestUsage {
+    pub(crate) fn set(&self, usage: ApiUsage) {
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(usage);
+    }
+
+    pub(crate) fn get(&self) -> Option<ApiUsage> {
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +65,8 @@ mod tests {
             usage(10018, 100_000)
         );
         let both = "api-usage=25/5000; per-app-api-usage=17/250(appName=sample-app)";
+        assert_eq!(ApiUsage::read(both), usage(25, 5000));
+        let both = "per-app-api-usage=17/250(appName=sample-app);api-usage=25/5000";
         assert_eq!(ApiUsage::read(both), usage(25, 5000));
         assert_eq!(ApiUsage::read("per-app-api-usage=17/250(appName=x)"), None);
         assert_eq!(ApiUsage::read("api-usage=many"), None);

@@ -1,19 +1,19 @@
 //! Opportunities and the stages they go through.
 
+use std::sync::Arc;
+
 use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{
-    RecordId, SObjects, error::Result, query::Query, soql::soql, time, transport::Transport,
-};
+use crate::{Query, Record, RecordId, SObjects, error::Result, soql, transport::Transport};
 
 /// Calls on Opportunities. From
 /// [`SalesforceClient::opportunities`](crate::SalesforceClient::opportunities).
 #[derive(Clone, Copy)]
 pub struct Opportunities<'a> {
-    transport: &'a Transport,
+    transport: &'a Arc<Transport>,
 }
 
 impl std::fmt::Debug for Opportunities<'_> {
@@ -35,9 +35,12 @@ pub struct OpportunityStage {
     /// Whether the stage wins it.
     #[serde(default)]
     pub is_won: bool,
-    /// When it was last changed.
-    #[serde(default, deserialize_with = "time::optional")]
+    /// When it was last changed: the guard for [`set_stage`](Opportunities::set_stage).
     pub last_modified_date: Option<Timestamp>,
+    /// Its account.
+    pub account_id: Option<RecordId>,
+    /// Its name.
+    pub name: Option<String>,
 }
 
 /// A stage of the org.
@@ -57,10 +60,17 @@ pub struct Stage {
     pub is_won: bool,
     /// Its place in the org's order.
     pub sort_order: Option<i64>,
+    /// Whether people can choose it.
+    #[serde(default)]
+    pub is_active: bool,
 }
 
+const FIELDS: &str = "StageName,IsClosed,IsWon,LastModifiedDate,AccountId,Name";
+/// More than any org has.
+const MOST_STAGES: usize = 1_000;
+
 impl<'a> Opportunities<'a> {
-    pub(crate) fn new(transport: &'a Transport) -> Self {
+    pub(crate) fn new(transport: &'a Arc<Transport>) -> Self {
         Self { transport }
     }
 
@@ -73,32 +83,35 @@ impl<'a> Opportunities<'a> {
                 Method::GET,
                 &["sobjects", "Opportunity", id.as_str()],
             )
-            .query("fields", "StageName,IsClosed,IsWon,LastModifiedDate");
+            .query("fields", FIELDS);
         self.transport.json(&call).await
     }
 
     /// The org's active stages in their order.
     pub async fn stages(&self) -> Result<Vec<Stage>> {
         let soql = soql(
-            "SELECT ApiName, MasterLabel, IsClosed, IsWon, SortOrder FROM OpportunityStage \
+            "SELECT ApiName, MasterLabel, IsActive, IsClosed, IsWon, SortOrder FROM OpportunityStage \
              WHERE IsActive = true ORDER BY SortOrder",
         );
-        Query::new(self.transport, soql).all(1000).await
+        Query::new(self.transport, soql).all(MOST_STAGES).await
     }
 
-    /// Sets the stage of an Opportunity that nobody has changed since; a
-    /// [`Conflict`](crate::ErrorKind::Conflict) otherwise.
+    /// Sets the stage of an Opportunity. With `unmodified_since` only if nobody has changed it
+    /// after that; a [`Conflict`](crate::ErrorKind::Conflict) otherwise. The call is not repeated
+    /// when its outcome is unknown.
+    ///
+    /// Salesforce takes any text for a stage, so take it from [`stages`](Self::stages).
     pub async fn set_stage(
         &self,
         id: &RecordId,
         stage: &str,
         unmodified_since: Option<Timestamp>,
     ) -> Result<()> {
-        let records = SObjects::new(self.transport, "Opportunity");
-        let fields = json!({ "StageName": stage });
+        let opportunities = SObjects::<Record>::new(self.transport, "Opportunity");
+        let update = opportunities.update(id, &json!({ "StageName": stage }));
         match unmodified_since {
-            Some(since) => records.update_unmodified(id, since, &fields).await,
-            None => records.update(id, &fields).await,
+            Some(at) => update.if_unmodified_since(at).send().await,
+            None => update.send().await,
         }
     }
 }

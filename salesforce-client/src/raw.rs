@@ -29,15 +29,14 @@ impl std::fmt::Debug for RawRequest<'_> {
 
 impl<'a> RawRequest<'a> {
     pub(crate) fn new(transport: &'a Transport, method: Method, path: &str) -> Self {
+        let legal = path.starts_with('/') && !path.contains(['?', '#', '\\']);
         let path = if path.starts_with("/services/") {
             path.to_owned()
         } else {
-            format!("{}{path}", transport.data())
+            format!("{}{path}", transport.sender.data)
         };
-        let path = path.as_str();
-        let legal = path.starts_with('/') && !path.contains(['?', '#']);
         let call = if legal {
-            Ok(Call::to(OPERATION, method, Target::Org(path.to_owned())))
+            Ok(Call::to(OPERATION, method, Target::Org(path)))
         } else {
             Err(Error::new(ErrorKind::Invalid, OPERATION)
                 .detail("a path begins with / and has no query: use query()"))
@@ -96,7 +95,7 @@ impl<'a> RawRequest<'a> {
     }
 }
 
-/// An answer that is no failure; 300 (several matches) and 304 are among them.
+/// An answer that is no failure; 304 is among them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RawReply {

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use http::{HeaderMap, header::RETRY_AFTER};
 use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{call::Repeat, error::Error};
 
 /// How patient the client is. The waits grow from `first_delay` by doubling up to `max_delay`,
 /// each shortened by full jitter; what the server asks for in `Retry-After` wins when it is longer.
@@ -64,13 +67,63 @@ impl RetryPolicy {
         self
     }
 
-    pub(crate) fn waits(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+    /// The longest waits, before their jitter.
+    fn ceilings(&self) -> ExponentialBackoff {
         ExponentialBuilder::default()
             .with_min_delay(self.first_delay)
             .with_max_delay(self.max_delay)
             .with_max_times(self.max_attempts.saturating_sub(1) as usize)
             .build()
-            .map(|longest| longest.mul_f64(fastrand::f64()))
+    }
+}
+
+/// The attempts at one call: how many there were, what is left of the patience, and whether one
+/// of them may have taken effect.
+pub(crate) struct Attempts<'a> {
+    policy: &'a RetryPolicy,
+    started: Instant,
+    made: u32,
+    doubtful: bool,
+    /// Made at the first failure, which most calls never have.
+    ceilings: Option<ExponentialBackoff>,
+}
+
+impl<'a> Attempts<'a> {
+    pub(crate) fn new(policy: &'a RetryPolicy) -> Self {
+        Self {
+            policy,
+            started: Instant::now(),
+            made: 0,
+            doubtful: false,
+            ceilings: None,
+        }
+    }
+
+    pub(crate) fn begin(&mut self) {
+        self.made += 1;
+    }
+
+    /// The time in which a body streams does not count.
+    pub(crate) fn forget(&mut self, streaming: Duration) {
+        self.started += streaming;
+    }
+
+    /// How long to wait before the next attempt; `None` gives up.
+    pub(crate) fn wait_after(&mut self, error: &Error, repeat: Repeat) -> Option<Duration> {
+        let unknown = error.last_may_have_happened();
+        if !error.is_retryable() || (unknown && repeat == Repeat::Unsafe) {
+            return None;
+        }
+        self.doubtful |= unknown;
+        let ceilings = self.ceilings.get_or_insert_with(|| self.policy.ceilings());
+        let wait = ceilings.next()?.mul_f64(fastrand::f64());
+        let wait = error.retry_after().map_or(wait, |asked| asked.max(wait));
+        (self.started.elapsed().saturating_add(wait) < self.policy.deadline).then_some(wait)
+    }
+
+    /// The error as the caller gets it.
+    pub(crate) fn give_up(&self, error: Error) -> Error {
+        error.after(self.made, self.doubtful)
     }
 }
 
@@ -88,6 +141,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::ErrorKind;
 
     fn asked(text: &str) -> Option<Duration> {
         let now = "2026-03-01T10:00:00Z".parse().unwrap();
@@ -108,18 +162,50 @@ mod tests {
         assert_eq!(asked("-3"), None);
     }
 
+    fn busy() -> Error {
+        Error::new(ErrorKind::RowLocked, "t")
+    }
+
     #[test]
     fn waits_are_jittered_below_a_doubling_ceiling() {
         let policy = RetryPolicy::default().delays(Duration::from_secs(1), Duration::from_secs(4));
         for _ in 0..200 {
-            let waits: Vec<_> = policy.waits().collect();
-            assert_eq!(waits.len(), 4);
-            for (wait, ceiling) in waits.iter().zip([1, 2, 4, 4]) {
-                assert!(*wait <= Duration::from_secs(ceiling), "{waits:?}");
+            let mut attempts = Attempts::new(&policy);
+            for ceiling in [1, 2, 4, 4] {
+                let wait = attempts.wait_after(&busy(), Repeat::Unsafe).unwrap();
+                assert!(wait <= Duration::from_secs(ceiling), "{wait:?}");
             }
+            assert_eq!(attempts.wait_after(&busy(), Repeat::Unsafe), None);
         }
-        let spread: std::collections::BTreeSet<_> =
-            (0..50).map(|_| policy.waits().next().unwrap()).collect();
+        let spread: std::collections::BTreeSet<_> = (0..50)
+            .map(|_| Attempts::new(&policy).wait_after(&busy(), Repeat::Unsafe))
+            .collect();
         assert!(spread.len() > 10, "no jitter");
+    }
+
+    #[test]
+    fn nobody_waits_past_the_deadline() {
+        let policy = RetryPolicy::default().deadline(Duration::from_secs(60));
+        let asked = busy().wait(Some(Duration::from_secs(61)));
+        assert_eq!(
+            Attempts::new(&policy).wait_after(&asked, Repeat::Safe),
+            None
+        );
+        let asked = busy().wait(Some(Duration::from_secs(50)));
+        let wait = Attempts::new(&policy).wait_after(&asked, Repeat::Safe);
+        assert_eq!(wait, Some(Duration::from_secs(50)));
+    }
+
+    #[test]
+    fn a_doubt_outlives_the_attempt_that_raised_it() {
+        let policy = RetryPolicy::default();
+        let mut attempts = Attempts::new(&policy);
+        attempts.begin();
+        let lost = Error::new(ErrorKind::Timeout, "t").sent();
+        assert!(attempts.wait_after(&lost, Repeat::Safe).is_some());
+        attempts.begin();
+        let refused = attempts.give_up(busy());
+        assert!(refused.may_have_happened(), "{refused:?}");
+        assert_eq!(refused.attempts(), 2);
     }
 }

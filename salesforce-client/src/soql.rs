@@ -13,7 +13,9 @@ const OPERATION: &str = "soql";
 const LONGEST_QUERY: usize = 100_000;
 const LONGEST_STRING: usize = 4_000;
 
-/// A query whose `:names` are still to be bound.
+/// A query whose `:names` are still to be bound. A text alone is a query too.
+///
+/// Vendor: SOQL and SOSL Reference, "Quoted String Escape Sequences".
 ///
 /// ```
 /// # fn main() -> salesforce_client::Result<()> {
@@ -30,7 +32,8 @@ pub struct Soql {
     bound: Vec<(String, Literal)>,
 }
 
-/// A query. `:name` stands for a value that [`Soql::bind`] gives; inside quotes it is text.
+/// A query. `:name` stands for a value that [`Soql::bind`] gives; inside quotes it is text. Names
+/// of objects and fields cannot be bound.
 pub fn soql(text: impl Into<String>) -> Soql {
     Soql {
         text: text.into(),
@@ -38,9 +41,43 @@ pub fn soql(text: impl Into<String>) -> Soql {
     }
 }
 
-/// A value as SOQL writes it.
+impl<T: Into<String>> From<T> for Soql {
+    fn from(text: T) -> Self {
+        soql(text)
+    }
+}
+
+/// A value as SOQL writes it: texts, numbers, booleans, dates, times (in whole seconds), ids, lists
+/// of them for `IN`, and `None` for `null`.
 #[derive(Clone, Debug)]
-pub struct Literal(std::result::Result<String, &'static str>);
+pub struct Literal(std::result::Result<String, SoqlError>);
+
+/// Why a query cannot be written.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SoqlError {
+    /// A list is empty, which SOQL cannot say: such a query has no rows.
+    #[error("a list is empty")]
+    EmptyList,
+    /// A number is infinite or none.
+    #[error("a number is not finite")]
+    NotFinite,
+    /// A text is longer than the 4,000 characters that Salesforce takes.
+    #[error("a text is longer than 4,000 characters")]
+    TextTooLong,
+    /// The whole is longer than the 100,000 characters that Salesforce takes.
+    #[error("the query is longer than 100,000 characters")]
+    TooLong,
+    /// A name has no value.
+    #[error("no value is bound to :{0}")]
+    Unbound(String),
+    /// A quote has no end.
+    #[error("a quote is not closed")]
+    Unclosed,
+    /// A value's name does not occur.
+    #[error(":{0} is not in the query")]
+    Unknown(String),
+}
 
 /// A pattern for `LIKE`.
 #[derive(Clone, Debug)]
@@ -76,6 +113,14 @@ impl Soql {
 
     /// The query as it is sent.
     pub fn text(&self) -> Result<String> {
+        self.written().map_err(|cause| {
+            Error::new(ErrorKind::Invalid, OPERATION)
+                .detail("the query cannot be written")
+                .cause(cause)
+        })
+    }
+
+    fn written(&self) -> std::result::Result<String, SoqlError> {
         let mut text = String::with_capacity(self.text.len() + 64);
         let mut used = vec![false; self.bound.len()];
         let mut rest = self.text.as_str();
@@ -83,7 +128,7 @@ impl Soql {
             text.push_str(&rest[..at]);
             rest = &rest[at..];
             if rest.starts_with('\'') {
-                let end = end_of_string(rest).ok_or_else(|| invalid("a quote is not closed"))?;
+                let end = end_of_string(rest).ok_or(SoqlError::Unclosed)?;
                 text.push_str(&rest[..end]);
                 rest = &rest[end..];
                 continue;
@@ -91,37 +136,29 @@ impl Soql {
             let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
             let name = &rest[1..];
             let name = &name[..name.find(|c| !is_name(c)).unwrap_or(name.len())];
-            // A colon of a time, such as T09:30:00Z.
+            // A colon of a time, such as T09:30:00Z, or of LAST_N_DAYS:7.
             if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
                 text.push(':');
                 rest = &rest[1..];
                 continue;
             }
-            let position = self.bound.iter().position(|(bound, _)| bound == name);
-            let position = position.ok_or_else(|| invalid("a name in it is not bound"))?;
+            let mut values = self.bound.iter().enumerate();
+            let (position, (_, Literal(value))) = values
+                .find(|(_, (bound, _))| bound == name)
+                .ok_or_else(|| SoqlError::Unbound(name.to_owned()))?;
             used[position] = true;
-            text.push_str(
-                self.bound[position]
-                    .1
-                    .0
-                    .as_ref()
-                    .map_err(|why| invalid(why))?,
-            );
+            text.push_str(value.as_ref().map_err(Clone::clone)?);
             rest = &rest[1 + name.len()..];
         }
         text.push_str(rest);
-        if used.contains(&false) {
-            return Err(invalid("a bound name is not in it"));
+        if let Some(position) = used.iter().position(|used| !used) {
+            return Err(SoqlError::Unknown(self.bound[position].0.clone()));
         }
         if text.chars().count() > LONGEST_QUERY {
-            return Err(invalid("it is longer than 100,000 characters"));
+            return Err(SoqlError::TooLong);
         }
         Ok(text)
     }
-}
-
-fn invalid(why: &'static str) -> Error {
-    Error::new(ErrorKind::Invalid, OPERATION).detail(why)
 }
 
 /// Where the string that begins here ends, behind its closing quote.
@@ -136,7 +173,7 @@ fn end_of_string(text: &str) -> Option<usize> {
 
 fn quoted(text: &str) -> Literal {
     if text.chars().count() > LONGEST_STRING {
-        return Literal(Err("a text is longer than 4,000 characters"));
+        return Literal(Err(SoqlError::TextTooLong));
     }
     let mut literal = String::with_capacity(text.len() + 2);
     literal.push('\'');
@@ -203,18 +240,24 @@ impl From<RecordId> for Literal {
     }
 }
 
-impl From<i64> for Literal {
-    fn from(number: i64) -> Self {
-        Self(Ok(number.to_string()))
-    }
+macro_rules! integers {
+    ($($integer:ty)+) => {$(
+        impl From<$integer> for Literal {
+            fn from(number: $integer) -> Self {
+                Self(Ok(number.to_string()))
+            }
+        }
+    )+};
 }
+
+integers! { i8 i16 i32 i64 isize u8 u16 u32 u64 usize }
 
 impl From<f64> for Literal {
     fn from(number: f64) -> Self {
         Self(if number.is_finite() {
             Ok(number.to_string())
         } else {
-            Err("a number is not finite")
+            Err(SoqlError::NotFinite)
         })
     }
 }
@@ -243,15 +286,26 @@ impl<T: Into<Literal>> From<Option<T>> for Literal {
     }
 }
 
-/// A list, for `IN`.
 impl<T: Into<Literal>> From<Vec<T>> for Literal {
     fn from(values: Vec<T>) -> Self {
         if values.is_empty() {
-            return Self(Err("a list is empty, which SOQL cannot say"));
+            return Self(Err(SoqlError::EmptyList));
         }
         let items: std::result::Result<Vec<_>, _> =
             values.into_iter().map(|value| value.into().0).collect();
         Self(items.map(|items| format!("({})", items.join(","))))
+    }
+}
+
+impl<T: Into<Literal> + Clone> From<&[T]> for Literal {
+    fn from(values: &[T]) -> Self {
+        values.to_vec().into()
+    }
+}
+
+impl<T: Into<Literal>, const N: usize> From<[T; N]> for Literal {
+    fn from(values: [T; N]) -> Self {
+        Vec::from(values).into()
     }
 }
 
@@ -291,15 +345,24 @@ mod tests {
             bound,
             r"a = ':v' AND b = 'it\'s :v' AND c > 2024-05-31T09:30:00Z AND d = 1"
         );
-        assert!(query.text().is_err(), "not bound");
-        assert!(soql("a = 1").bind("v", 1).text().is_err(), "not in it");
-        assert!(soql("a = 'x").text().is_err(), "not closed");
-        assert!(
-            soql("a IN :v")
-                .bind("v", Vec::<String>::new())
-                .text()
-                .is_err()
-        );
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named() {
+        let why = |query: Soql| query.written().unwrap_err();
+        assert_eq!(why(soql("a = :v")), SoqlError::Unbound("v".into()));
+        let unknown = soql("a = 1").bind("v", 1);
+        assert_eq!(why(unknown), SoqlError::Unknown("v".into()));
+        assert_eq!(why(soql("a = 'x")), SoqlError::Unclosed);
+        assert_eq!(why(soql("a = 'x\\'")), SoqlError::Unclosed);
+        let empty = soql("a IN :v").bind("v", Vec::<String>::new());
+        assert_eq!(why(empty), SoqlError::EmptyList);
+        let number = soql("a = :v").bind("v", f64::NAN);
+        assert_eq!(why(number), SoqlError::NotFinite);
+        let long = soql("a = :v").bind("v", "x".repeat(4_001));
+        assert_eq!(why(long), SoqlError::TextTooLong);
+        let much = soql("a IN :v").bind("v", vec!["x".repeat(4_000); 30]);
+        assert_eq!(why(much), SoqlError::TooLong);
     }
 
     /// Reads a literal as SOQL does, by its documented escapes only.
@@ -323,7 +386,7 @@ mod tests {
                         let code = u32::from_str_radix(&code, 16).unwrap();
                         text.push(char::from_u32(code).unwrap());
                     }
-                    c @ ('\'' | '"' | '\\') => text.push(c),
+                    c @ ('\'' | '"' | '\\' | '%' | '_') => text.push(c),
                     c => panic!("SOQL has no escape for {c}"),
                 },
                 c => text.push(c),
@@ -336,6 +399,15 @@ mod tests {
         fn whatever_is_bound_stays_one_text(value in any::<String>()) {
             let written = soql(":v").bind("v", value.as_str()).text().unwrap();
             prop_assert_eq!(read(&written), value);
+        }
+
+        #[test]
+        fn a_pattern_has_no_wildcard_but_its_own(value in any::<String>()) {
+            let written = soql(":v").bind("v", Like::contains(value.as_str())).text().unwrap();
+            let inner = written.strip_prefix("'%").unwrap().strip_suffix("%'").unwrap();
+            let bare: String = inner.replace("\\\\", "").replace("\\%", "").replace("\\_", "");
+            prop_assert!(!bare.contains(['%', '_']), "{written}");
+            prop_assert_eq!(read(&format!("'{inner}'")), value);
         }
     }
 }

@@ -1,25 +1,26 @@
 //! The only place that sends: token, attempt, classification, one repeat after 401, retries.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_LENGTH},
+};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::debug;
 use url::Url;
 
 use crate::{
     ApiUsage, RetryPolicy, TokenSource,
     api_error::ApiErrors,
-    call::{Auth, Call, Repeat},
+    call::{Auth, Call},
+    classify::{is_session_end, kind_of},
     error::{Error, ErrorKind, Result},
-    files::Upload,
-    retry::retry_after,
+    limits::LatestUsage,
+    retry::{Attempts, retry_after},
     token::{AccessToken, TokenCache},
 };
 
@@ -27,6 +28,12 @@ use crate::{
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
 /// No answer of the API that this crate decodes comes near this.
 const JSON_LIMIT: usize = 32 * 1024 * 1024;
+/// What is set aside for a body at once because an answer says that it is so long.
+const BELIEVED_LENGTH: usize = 4 * 1024 * 1024;
+/// Salesforce's limit for the URI, and for the URI with all headers.
+const HEAD_LIMIT: usize = 16_384;
+/// What the HTTP library adds to a head: its name, the host, what it accepts.
+const HEAD_RESERVE: usize = 256;
 
 /// Sends calls. The token endpoint is called through a sender too, so that a refresh has the same
 /// patience and the same errors as everything else.
@@ -35,17 +42,18 @@ pub(crate) struct Sender {
     pub(crate) login: Url,
     /// `/services/data/vNN.0`
     pub(crate) data: String,
+    pub(crate) call_options: Option<HeaderValue>,
     pub(crate) retry: RetryPolicy,
     pub(crate) idle: Duration,
     pub(crate) upload_answer: Duration,
     pub(crate) token_lifetime: Duration,
-    pub(crate) usage: Mutex<Option<ApiUsage>>,
+    pub(crate) usage: LatestUsage,
 }
 
 /// A sender with tokens: what the resource handles hold.
 pub(crate) struct Transport {
-    sender: Arc<Sender>,
-    tokens: TokenCache,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) tokens: TokenCache,
 }
 
 impl Transport {
@@ -57,38 +65,9 @@ impl Transport {
         }
     }
 
-    /// `/services/data/vNN.0`
-    pub(crate) fn data(&self) -> &str {
-        &self.sender.data
-    }
-
-    pub(crate) fn usage(&self) -> Option<ApiUsage> {
-        *self
-            .sender
-            .usage
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
     /// A call on a resource of the REST API.
     pub(crate) fn call(&self, operation: &'static str, method: Method, segments: &[&str]) -> Call {
-        let version = self.data().rsplit('/').next().unwrap_or_default();
-        let all = ["services", "data", version]
-            .into_iter()
-            .chain(segments.iter().copied());
-        Call::new(operation, method, all)
-    }
-
-    /// Sends a body that exists once. There is no second try: what has been read of it is gone.
-    pub(crate) async fn upload(&self, call: &Call, upload: Upload) -> Result<Reply> {
-        let token = self.tokens.token().await?;
-        let result = self.sender.upload(call, &token, upload).await;
-        if let Err(error) = &result
-            && wants_new_token(error)
-        {
-            self.tokens.reject(&token).await;
-        }
-        result.map_err(|error| error.after(1))
+        Call::new(operation, method, &self.sender.data, segments)
     }
 
     /// Sends until there is an answer that is no failure, or no hope. The body is unread.
@@ -107,16 +86,17 @@ impl Transport {
 
 impl Sender {
     pub(crate) async fn send(&self, call: &Call, tokens: Option<&TokenCache>) -> Result<Reply> {
-        let started = Instant::now();
-        let mut waits = self.retry.waits();
+        let mut attempts = Attempts::new(&self.retry);
         let mut renewed = false;
-        let mut attempts = 0;
         loop {
-            attempts += 1;
-            let token = match tokens.filter(|_| call.auth == Auth::Bearer) {
-                Some(tokens) => Some((tokens, tokens.token().await?)),
+            let token = match tokens.filter(|_| call.auth != Auth::None) {
+                Some(tokens) => {
+                    let token = tokens.token().await;
+                    Some((tokens, token.map_err(|error| attempts.give_up(error))?))
+                }
                 None => None,
             };
+            attempts.begin();
             let error = match self
                 .attempt(call, token.as_ref().map(|(_, token)| token))
                 .await
@@ -126,21 +106,16 @@ impl Sender {
             };
             if let Some((tokens, token)) = &token
                 && !renewed
-                && wants_new_token(&error)
+                && is_session_end(&error)
             {
                 renewed = true;
-                tokens.reject(token).await;
+                tokens.reject(token);
                 continue;
             }
-            let wait = (error.is_retryable() && may_repeat(call, &error))
-                .then(|| waits.next())
-                .flatten()
-                .map(|wait| error.retry_after().map_or(wait, |asked| asked.max(wait)))
-                .filter(|wait| started.elapsed() + *wait < self.retry.deadline);
-            let Some(wait) = wait else {
-                return Err(error.after(attempts));
+            let Some(wait) = attempts.wait_after(&error, call.repeat) else {
+                return Err(attempts.give_up(error));
             };
-            debug!(operation = call.operation, attempts, ?wait, %error, "trying again");
+            debug!(operation = call.operation, ?wait, %error, "trying again");
             tokio::time::sleep(wait).await;
         }
     }
@@ -155,64 +130,57 @@ impl Sender {
         self.judge(call.operation, response).await
     }
 
-    async fn upload(&self, call: &Call, token: &AccessToken, upload: Upload) -> Result<Reply> {
-        let mut request = self.request(call, Some(token))?;
-        let Upload { body, progress } = upload;
-        *request.body_mut() = Some(body);
-        let mut answer = std::pin::pin!(self.http.execute(request));
-        let mut seen = progress.sent();
-        let mut since = Instant::now();
-        let response = loop {
-            let patience = if progress.is_whole() {
-                self.upload_answer
-            } else {
-                self.idle
-            };
-            if let Ok(answer) = timeout(patience.min(self.idle), &mut answer).await {
-                break answer;
-            }
-            if progress.sent() != seen {
-                seen = progress.sent();
-                since = Instant::now();
-            } else if since.elapsed() >= patience {
-                return Err(Error::new(ErrorKind::Timeout, call.operation).sent());
-            }
-        };
-        match (response, progress.failure()) {
-            // The body was broken off on purpose, so it never was a whole request.
-            (_, Some(cause)) => Err(Error::new(ErrorKind::Content, call.operation).cause(cause)),
-            (Ok(response), None) => self.judge(call.operation, response).await,
-            (Err(cause), None) => Err(broken(call.operation, cause)),
-        }
-    }
-
-    fn request(&self, call: &Call, token: Option<&AccessToken>) -> Result<reqwest::Request> {
+    /// The request without its body.
+    pub(crate) fn request(
+        &self,
+        call: &Call,
+        token: Option<&AccessToken>,
+    ) -> Result<reqwest::Request> {
         let base = token.map_or(&self.login, AccessToken::base);
         let mut request = reqwest::Request::new(call.method.clone(), call.url(base)?);
-        *request.headers_mut() = call.headers.clone();
+        let headers = request.headers_mut();
+        *headers = call.headers.clone();
         if let Some(token) = token {
-            request
-                .headers_mut()
-                .insert(AUTHORIZATION, token.bearer(call.operation)?);
+            match call.auth {
+                Auth::Session => {
+                    headers.insert(HeaderName::from_static("x-sfdc-session"), token.session()?)
+                }
+                _ => headers.insert(AUTHORIZATION, token.bearer().clone()),
+            };
+            if let Some(options) = &self.call_options {
+                headers.insert(
+                    HeaderName::from_static("sforce-call-options"),
+                    options.clone(),
+                );
+            }
+        }
+        let headers: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 4)
+            .sum();
+        if request.url().as_str().len() + headers + HEAD_RESERVE > HEAD_LIMIT {
+            return Err(Error::new(ErrorKind::TooLarge, call.operation)
+                .detail("URL and headers are longer than the 16,384 bytes that Salesforce takes"));
         }
         Ok(request)
     }
 
-    async fn judge(&self, operation: &'static str, response: reqwest::Response) -> Result<Reply> {
+    pub(crate) async fn judge(
+        &self,
+        operation: &'static str,
+        response: reqwest::Response,
+    ) -> Result<Reply> {
         let reply = Reply {
             response,
             operation,
             idle: self.idle,
         };
         if let Some(usage) = reply.header("sforce-limit-info").and_then(ApiUsage::read) {
-            *self
-                .usage
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(usage);
+            self.usage.set(usage);
         }
         debug!(operation, status = reply.status().as_u16(), "answered");
         match reply.status() {
-            status if status.is_success() || matches!(status.as_u16(), 300 | 304) => Ok(reply),
+            status if status.is_success() || status == StatusCode::NOT_MODIFIED => Ok(reply),
             _ => Err(reply.into_error().await),
         }
     }
@@ -238,6 +206,10 @@ impl Reply {
         self.headers().get(name)?.to_str().ok()
     }
 
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.header(CONTENT_LENGTH.as_str())?.parse().ok()
+    }
+
     /// The next piece of the body, `None` at its end.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
         timeout(self.idle, self.response.chunk())
@@ -248,12 +220,22 @@ impl Reply {
 
     /// The whole body, if it is no longer than `limit`.
     pub(crate) async fn bytes(&mut self, limit: usize) -> Result<Bytes> {
-        let mut body = BytesMut::new();
-        while let Some(chunk) = self.chunk().await? {
+        let length = self.content_length().unwrap_or(0);
+        let Some(first) = self.chunk().await? else {
+            return Ok(Bytes::new());
+        };
+        if first.len() as u64 == length && first.len() <= limit {
+            return Ok(first);
+        }
+        let believed = usize::try_from(length).unwrap_or(usize::MAX);
+        let mut body = BytesMut::with_capacity(believed.min(BELIEVED_LENGTH).min(limit));
+        let mut next = Some(first);
+        while let Some(chunk) = next {
             if body.len() + chunk.len() > limit {
                 return Err(Error::new(ErrorKind::TooLarge, self.operation).sent());
             }
             body.extend_from_slice(&chunk);
+            next = self.chunk().await?;
         }
         Ok(body.freeze())
     }
@@ -272,79 +254,18 @@ impl Reply {
         // A body that breaks off still leaves the status to report.
         let body = self.bytes(ERROR_BODY_LIMIT).await.unwrap_or_default();
         let errors = ApiErrors::read(&body);
-        let kind = failure(self.status(), &errors);
-        Error::new(kind, self.operation)
+        let (kind, detail) = kind_of(self.status(), &errors);
+        let error = Error::new(kind, self.operation)
             .answer(self.status().as_u16(), errors)
-            .wait(wait)
+            .wait(wait);
+        match detail {
+            Some(detail) => error.detail(detail),
+            None => error,
+        }
     }
 }
 
-/// The code tells more than the status, where there is one.
-fn failure(status: StatusCode, errors: &ApiErrors) -> ErrorKind {
-    let triggered = [
-        "CANNOT_EXECUTE_FLOW_TRIGGER",
-        "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
-    ];
-    if errors.has(&["REQUEST_LIMIT_EXCEEDED"]) {
-        return match errors.says("Concurrent") {
-            true => ErrorKind::ConcurrentLimit,
-            false => ErrorKind::DailyLimit,
-        };
-    }
-    if errors.has(&["UNABLE_TO_LOCK_ROW"])
-        || errors.has(&triggered) && errors.says("UNABLE_TO_LOCK_ROW")
-    {
-        return ErrorKind::RowLocked;
-    }
-    if errors.has(&[
-        "DUPLICATE_VALUE",
-        "DUPLICATES_DETECTED",
-        "DUPLICATE_EXTERNAL_ID",
-    ]) {
-        return ErrorKind::Duplicate;
-    }
-    if errors.has(&["ENTITY_IS_DELETED"]) {
-        return ErrorKind::Deleted;
-    }
-    if errors.has(&["STORAGE_LIMIT_EXCEEDED"]) {
-        return ErrorKind::StorageFull;
-    }
-    if errors.has(&[
-        "INSUFFICIENT_ACCESS_OR_READONLY",
-        "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY",
-    ]) {
-        return ErrorKind::Forbidden;
-    }
-    match status.as_u16() {
-        401 => ErrorKind::Auth,
-        403 => ErrorKind::Forbidden,
-        404 => ErrorKind::NotFound,
-        409 | 412 => ErrorKind::Conflict,
-        420 | 429 => ErrorKind::RateLimited,
-        500.. => ErrorKind::Server,
-        _ => ErrorKind::Invalid,
-    }
-}
-
-/// A session that has ended is renewed once. Two messages look like it and mean a setting that no
-/// token mends.
-fn wants_new_token(error: &Error) -> bool {
-    const HOPELESS: [&str; 2] = [
-        "This session is not valid for use with the REST API",
-        "Connected app is not attached to Agent",
-    ];
-    error.status() == Some(401)
-        && !error
-            .api()
-            .is_some_and(|errors| HOPELESS.iter().any(|text| errors.says(text)))
-}
-
-/// What certainly had no effect may be sent again whatever it is; the rest only if it is safe.
-fn may_repeat(call: &Call, error: &Error) -> bool {
-    call.repeat == Repeat::Safe || !error.may_have_happened()
-}
-
-fn broken(operation: &'static str, cause: reqwest::Error) -> Error {
+pub(crate) fn broken(operation: &'static str, cause: reqwest::Error) -> Error {
     // A URL can hold a whole query with people's names in it.
     let cause = cause.without_url();
     if cause.is_builder() {

@@ -1,7 +1,7 @@
 //! A store that forgets everything when the process ends: for tests.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
@@ -56,6 +56,16 @@ impl MemoryStore {
 }
 
 impl State {
+    /// A worker whose lease has run out is not heard any more; the job has been due since.
+    fn give_up_expired(&mut self, now: Timestamp) {
+        for row in self.jobs.values_mut() {
+            if row.job.state == JobState::Leased && row.job.at <= now {
+                row.job.state = JobState::Ready;
+                row.job.owner = None;
+            }
+        }
+    }
+
     fn held(&mut self, lease: &LeaseId, now: Timestamp) -> Result<&mut Row, StoreError> {
         self.jobs
             .get_mut(&lease.job.0)
@@ -113,14 +123,25 @@ impl Queue for MemoryStore {
         hold: Duration,
         now: Timestamp,
     ) -> Result<Vec<Leased>, StoreError> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
         let mut state = self.state();
-        let mut seen = std::collections::HashSet::new();
+        state.give_up_expired(now);
+        // Only the oldest unfinished job of a key can be due, and none while another is held.
+        let mut held: HashSet<&str> = HashSet::new();
+        for row in state
+            .jobs
+            .values()
+            .filter(|row| row.job.state == JobState::Leased)
+        {
+            held.insert(&row.job.key);
+        }
         let mut due: Vec<_> = state
             .jobs
             .values()
-            .filter(|row| matches!(row.job.state, JobState::Ready | JobState::Leased))
-            // Only the oldest unfinished job of a key can be due.
-            .filter(|row| seen.insert(row.job.key.clone()))
+            .filter(|row| row.job.state == JobState::Ready)
+            .filter(|row| held.insert(&row.job.key))
             .filter(|row| row.job.at <= now)
             .map(|row| (row.job.at, row.job.id.0))
             .collect();

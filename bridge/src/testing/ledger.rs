@@ -67,4 +67,17 @@ pub async fn ledger_contract(ledger: &dyn Ledger) {
         ],
         "a prefix takes whole parts only"
     );
+    let all = ledger.under(&EffectKey::new::<&str>([])).await.unwrap();
+    assert_eq!(all.len(), 4, "no parts: everything");
+    assert!(all.is_sorted_by(|a, b| a.key.as_str() < b.key.as_str()));
+
+    let empty_part = EffectKey::new(["task", ""]);
+    ledger.begin(&empty_part, at(8)).await.unwrap();
+    ledger
+        .begin(&EffectKey::new(["task", "b"]), at(8))
+        .await
+        .unwrap();
+    let under = ledger.under(&empty_part).await.unwrap();
+    assert_eq!(under.len(), 1, "an empty part is a part");
+    assert_eq!(under[0].state, EffectState::Begun(at(8)));
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use crate::{
@@ -49,6 +50,13 @@ async fn settle(queue: &dyn QueueAdmin, leased: &Leased, settle: Settle, second:
         .unwrap();
 }
 
+fn retry(second: i64) -> Settle {
+    Settle::Retry {
+        at: at(second),
+        reason: "again".into(),
+    }
+}
+
 fn done() -> Settle {
     Settle::Done {
         note: "done".into(),
@@ -69,6 +77,13 @@ pub async fn queue_contract<Q: QueueAdmin>(fresh: impl Fn() -> Q) {
     a_lost_lease_is_taken_over_and_fenced(&fresh()).await;
     attempts_are_counted_when_leased(&fresh()).await;
     a_clock_set_back_loses_nothing(&fresh()).await;
+    what_is_longest_due_comes_first(&fresh()).await;
+    a_lease_that_has_run_out_is_lost_before_another_takes_it(&fresh()).await;
+    one_key_is_never_in_two_hands(&fresh()).await;
+    a_replayed_job_begins_anew(&fresh()).await;
+    many_at_once_share_the_jobs_out(&fresh()).await;
+    what_may_be_due_is_hinted_at(&fresh()).await;
+    nobody_purges_what_still_counts(&fresh()).await;
     people_can_list_replay_release_and_purge(&fresh()).await;
 }
 
@@ -189,6 +204,155 @@ async fn a_clock_set_back_loses_nothing(queue: &dyn QueueAdmin) {
     assert_eq!(only(queue, 20).await.dedupe, "b");
 }
 
+async fn what_is_longest_due_comes_first(queue: &dyn QueueAdmin) {
+    for (dedupe, second) in [("late", 30), ("early", 10), ("middle", 20)] {
+        push(queue, job(dedupe, dedupe), second).await;
+    }
+    let two = queue.lease("w", 2, HOLD, at(40)).await.unwrap();
+    let names: Vec<_> = two.iter().map(|job| job.dedupe.as_str()).collect();
+    assert_eq!(names, ["early", "middle"]);
+}
+
+async fn a_lease_that_has_run_out_is_lost_before_another_takes_it(queue: &dyn QueueAdmin) {
+    push(queue, job("a", "k"), 0).await;
+    let leased = only(queue, 0).await;
+    for late in [
+        queue.extend(&leased.lease, at(500), at(60)).await,
+        queue.settle(&leased.lease, done(), at(60)).await,
+    ] {
+        assert_eq!(late.unwrap_err().kind(), StoreErrorKind::StaleLease);
+    }
+    assert_eq!(only(queue, 60).await.attempt, 2);
+}
+
+async fn one_key_is_never_in_two_hands(queue: &dyn QueueAdmin) {
+    let first = push(queue, job("a1", "a"), 0).await;
+    push(queue, job("a2", "a"), 0).await;
+    push(queue, job("a3", "a"), 0).await;
+    let leased = only(queue, 0).await;
+    settle(queue, &leased, dead(), 1).await;
+    let second = only(queue, 1).await;
+    assert_eq!(second.dedupe, "a2");
+
+    assert_eq!(queue.replay(&[first], at(2)).await.unwrap(), 1);
+    assert!(
+        lease(queue, 2).await.is_empty(),
+        "a2 is in a worker's hands"
+    );
+    settle(queue, &second, retry(3), 3).await;
+    let again = only(queue, 3).await;
+    assert_eq!(again.dedupe, "a1", "now the oldest goes first again");
+    settle(queue, &again, dead(), 4).await;
+    // This time a2 is not held, only next: what is replayed goes before it.
+    assert_eq!(queue.replay(&[first], at(5)).await.unwrap(), 1);
+    let again = only(queue, 5).await;
+    assert_eq!(again.dedupe, "a1");
+    // Its worker dies; while nobody knows, it is still the one whose turn it is.
+    assert!(lease(queue, 64).await.is_empty());
+    let again = only(queue, 65).await;
+    assert_eq!(again.dedupe, "a1");
+    settle(queue, &again, done(), 66).await;
+    for rest in ["a2", "a3"] {
+        let leased = only(queue, 66).await;
+        assert_eq!(leased.dedupe, rest);
+        settle(queue, &leased, done(), 66).await;
+    }
+}
+
+async fn a_replayed_job_begins_anew(queue: &dyn QueueAdmin) {
+    let id = push(queue, job("a", "k"), 0).await;
+    let leased = only(queue, 0).await;
+    settle(queue, &leased, dead(), 1).await;
+    assert_eq!(queue.replay(&[id, id], at(5000)).await.unwrap(), 1);
+    // Else its age would kill it at once.
+    let again = only(queue, 5000).await;
+    assert_eq!((again.attempt, again.pushed_at), (1, at(5000)));
+    let late = queue.settle(&leased.lease, done(), at(5000)).await;
+    assert_eq!(late.unwrap_err().kind(), StoreErrorKind::StaleLease);
+}
+
+async fn many_at_once_share_the_jobs_out(queue: &dyn QueueAdmin) {
+    let producers = (0..8).map(|producer| async move {
+        for n in 0..5 {
+            let (dedupe, key) = (format!("{producer}/{n}"), format!("key {producer}"));
+            push(queue, job(&dedupe, &key), 0).await;
+            let listed = queue.jobs(&JobFilter::default()).await.unwrap();
+            assert!(
+                listed.iter().any(|job| job.dedupe == dedupe),
+                "own writes are seen"
+            );
+            assert!(listed.is_sorted_by_key(|job| job.id));
+        }
+    });
+    join_all(producers).await;
+    let workers = (0..8).map(|_| async {
+        let mut mine = Vec::new();
+        loop {
+            let leased = queue.lease("w", 3, HOLD, at(0)).await.unwrap();
+            if leased.is_empty() {
+                return mine;
+            }
+            assert!(leased.len() <= 3);
+            for job in leased {
+                settle(queue, &job, done(), 0).await;
+                mine.push(job.dedupe);
+            }
+        }
+    });
+    let mut all: Vec<_> = join_all(workers).await.into_iter().flatten().collect();
+    // A worker that found nothing may have missed what another was about to set free.
+    while let Some(job) = lease(queue, 0).await.first() {
+        settle(queue, job, done(), 0).await;
+        all.push(job.dedupe.clone());
+    }
+    all.sort_unstable();
+    let expected: Vec<_> = (0..8)
+        .flat_map(|p| (0..5).map(move |n| format!("{p}/{n}")))
+        .collect();
+    assert_eq!(all, expected, "each exactly once");
+}
+
+async fn what_may_be_due_is_hinted_at(queue: &dyn QueueAdmin) {
+    let hint = |after: &'static str| async move {
+        let wait = tokio::time::timeout(Duration::from_secs(10), queue.wait());
+        assert!(wait.await.is_ok(), "no hint after a {after}");
+    };
+    push(queue, job("a1", "a"), 0).await;
+    hint("push").await;
+    push(queue, job("a2", "a"), 0).await;
+    hint("push").await;
+    let leased = only(queue, 0).await;
+    settle(queue, &leased, dead(), 1).await;
+    hint("settle that gives the next its turn").await;
+    queue.replay(&[leased.lease.job], at(2)).await.unwrap();
+    hint("replay").await;
+    only(queue, 2).await;
+    queue.release(None, at(3)).await.unwrap();
+    hint("release").await;
+}
+
+async fn nobody_purges_what_still_counts(queue: &dyn QueueAdmin) {
+    for name in ["a", "b", "c", "d"] {
+        push(queue, job(name, name), 0).await;
+    }
+    let leased = lease(queue, 0).await;
+    for leased in &leased[..2] {
+        settle(queue, leased, done(), 1).await;
+    }
+    settle(queue, &leased[2], dead(), 1).await;
+    assert_eq!(queue.purge(at(100), 1).await.unwrap(), 1, "at most so many");
+    assert_eq!(queue.purge(at(100), 10).await.unwrap(), 1);
+    assert_eq!(queue.purge(at(100), 10).await.unwrap(), 0);
+    let left = queue.jobs(&JobFilter::default()).await.unwrap();
+    let states: Vec<_> = left.iter().map(|job| job.state).collect();
+    assert_eq!(states, [JobState::Dead, JobState::Leased]);
+    let next = push(queue, job("e", "e"), 2).await;
+    assert!(
+        left.iter().all(|job| job.id < next),
+        "numbers are not used twice"
+    );
+}
+
 async fn people_can_list_replay_release_and_purge(queue: &dyn QueueAdmin) {
     let ids = [
         push(queue, job("done", "a"), 0).await,
@@ -217,12 +381,27 @@ async fn people_can_list_replay_release_and_purge(queue: &dyn QueueAdmin) {
     };
     let page = queue.jobs(&filter).await.unwrap();
     assert_eq!(page.iter().map(|job| job.id).collect::<Vec<_>>(), ids[1..]);
+    for (state, name) in [
+        (JobState::Done, "done"),
+        (JobState::Dead, "dead"),
+        (JobState::Leased, "held"),
+        (JobState::Ready, "ready"),
+    ] {
+        let filter = JobFilter {
+            state: Some(state),
+            ..JobFilter::default()
+        };
+        let listed = queue.jobs(&filter).await.unwrap();
+        let names: Vec<_> = listed.iter().map(|job| job.dedupe.as_str()).collect();
+        assert_eq!(names, [name]);
+    }
+    let dead = queue.job(ids[1]).await.unwrap().unwrap();
+    assert_eq!((dead.note.as_deref(), dead.at), (Some("dead"), at(3)));
     let filter = JobFilter {
-        state: Some(JobState::Dead),
+        limit: 0,
         ..JobFilter::default()
     };
-    let listed = queue.jobs(&filter).await.unwrap();
-    assert_eq!(listed[0].note.as_deref(), Some("dead"));
+    assert_eq!(queue.jobs(&filter).await.unwrap(), []);
 
     assert_eq!(
         queue.replay(&ids, at(5)).await.unwrap(),

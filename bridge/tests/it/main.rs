@@ -1,7 +1,10 @@
 //! The bridge from outside, by what it promises.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod agree;
 mod contracts;
+mod crash;
 mod far_sides;
+mod file;
 mod once;
 mod signatures;

@@ -2,306 +2,288 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use base64::Engine;
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-use base64::engine::general_purpose::STANDARD as BASE64;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-use base64::engine::{general_purpose::PAD, simd::Simd};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::{StreamExt, stream};
-use http::HeaderValue;
+use futures_util::StreamExt;
+use tokio::time::Instant;
 
-/// Three times as fast as the portable one, where there is such hardware.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-static BASE64: std::sync::LazyLock<Simd> = std::sync::LazyLock::new(|| Simd::standard(PAD));
+use super::encoding::{Base64, Encoding};
 
-type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Content = Pin<Box<dyn Stream<Item = Result<Bytes, Cause>> + Send>>;
 
-/// How the content is wrapped.
-#[derive(Clone, Debug)]
-pub(super) struct Encoding {
-    head: String,
-    tail: String,
-    boundary: Option<String>,
+/// A chunk of any size is handed on in pieces of this, so that a large one does not look like a
+/// connection that stands still.
+const PIECE: usize = 192 * 1024;
+
+pub(super) fn content<S, E>(stream: S) -> Content
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+    E: Into<Cause>,
+{
+    Box::pin(stream.map(|item| item.map_err(Into::into)))
 }
 
-impl Encoding {
-    /// The object `json` with one more member at its end, all in one line.
-    pub(super) fn base64(json: &str) -> Self {
-        let open = json.strip_suffix('}').unwrap_or(json);
-        let comma = if open.ends_with('{') { "" } else { "," };
-        Self {
-            head: format!("{open}{comma}\"VersionData\":\""),
-            tail: "\"}".to_owned(),
-            boundary: None,
-        }
-    }
+/// What has become of a body so far: shared by the body, which the connection holds, and the call
+/// that waits for the answer.
+#[derive(Debug)]
+pub(super) struct Progress(Mutex<State>);
 
-    /// The JSON first, and each part with its own content type: without one Salesforce takes the
-    /// JSON for another binary part. The part's file name stays plain ASCII; the true name is in
-    /// the JSON.
-    pub(super) fn multipart(json: &str, name: &str) -> Self {
-        let boundary: String = std::iter::repeat_with(fastrand::alphanumeric)
-            .take(40)
-            .collect();
-        let extension = name
-            .rsplit_once('.')
-            .map(|(_, extension)| extension)
-            .filter(|extension| {
-                extension.len() <= 16 && extension.bytes().all(|b| b.is_ascii_alphanumeric())
-            })
-            .unwrap_or("bin");
-        Self {
-            head: format!(
-                "--{boundary}\r\n\
-                 Content-Disposition: form-data; name=\"entity_content\"\r\n\
-                 Content-Type: application/json\r\n\r\n\
-                 {json}\r\n\
-                 --{boundary}\r\n\
-                 Content-Disposition: form-data; name=\"VersionData\"; filename=\"file.{extension}\"\r\n\
-                 Content-Type: application/octet-stream\r\n\r\n"
-            ),
-            tail: format!("\r\n--{boundary}--\r\n"),
-            boundary: Some(boundary),
-        }
-    }
-
-    pub(super) fn content_type(&self) -> HeaderValue {
-        match &self.boundary {
-            None => HeaderValue::from_static("application/json"),
-            Some(boundary) => {
-                HeaderValue::try_from(format!("multipart/form-data; boundary=\"{boundary}\""))
-                    .expect("letters and digits make a header")
-            }
-        }
-    }
-
-    /// The body's length for a content of `size` bytes.
-    pub(super) fn length(&self, size: u64) -> u64 {
-        let content = if self.boundary.is_some() {
-            size
-        } else {
-            size.div_ceil(3) * 4
-        };
-        self.head.len() as u64 + content + self.tail.len() as u64
-    }
-}
-
-/// A body that can be sent once.
-pub(crate) struct Upload {
-    pub(crate) body: reqwest::Body,
-    pub(crate) progress: Arc<Progress>,
-}
-
-/// What has become of a body so far.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    sent: AtomicU64,
-    whole: AtomicBool,
-    failure: Mutex<Option<Cause>>,
+#[derive(Debug)]
+struct State {
+    last_piece: Instant,
+    is_whole: bool,
+    is_abandoned: bool,
+    failure: Option<Cause>,
 }
 
 impl Progress {
-    /// How much of it has been asked for.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            last_piece: Instant::now(),
+            is_whole: false,
+            is_abandoned: false,
+            failure: None,
+        })))
     }
 
-    /// Whether all of it has been asked for.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.whole.load(Ordering::Relaxed)
+    /// Until when to wait: `idle` after each piece, `answer` after the last one.
+    pub(super) fn patience(&self, idle: Duration, answer: Duration) -> Instant {
+        let state = self.state();
+        state.last_piece + if state.is_whole { answer } else { idle }
     }
 
-    /// What kept it from becoming whole.
-    pub(crate) fn failure(&self) -> Option<Cause> {
-        self.failure
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .take()
+    /// Whether the body, tail and all, has gone out. Before that it can have no effect.
+    pub(super) fn is_whole(&self) -> bool {
+        self.state().is_whole
     }
 
-    fn fail(&self, cause: Cause) -> std::io::Error {
-        *self
-            .failure
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(cause);
-        std::io::Error::other("the content failed")
+    /// What kept the content from becoming whole.
+    pub(super) fn take_failure(&self) -> Option<Cause> {
+        self.state().failure.take()
     }
-}
 
-impl Upload {
-    pub(super) fn new<S, E>(encoding: Encoding, content: S, size: u64) -> Self
-    where
-        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
-        E: Into<Cause>,
-    {
-        let progress = Arc::new(Progress::default());
-        let state = Body {
-            base64: encoding.boundary.is_none(),
-            head: Some(encoding.head.into()),
-            tail: Some(encoding.tail.into()),
-            content: Box::pin(content.map(|item| item.map_err(Into::into))),
-            left: size,
-            carry: BytesMut::new(),
-            progress: Arc::clone(&progress),
-        };
-        let pieces = stream::try_unfold(state, |mut state| async move {
-            let piece = state
-                .next()
-                .await
-                .map_err(|cause| state.progress.fail(cause))?;
-            Ok::<_, std::io::Error>(piece.map(|piece| {
-                state
-                    .progress
-                    .sent
-                    .fetch_add(piece.len() as u64, Ordering::Relaxed);
-                (piece, state)
-            }))
-        });
-        Self {
-            body: reqwest::Body::wrap_stream(pieces),
-            progress,
-        }
+    /// Nobody waits for the answer any more: a body that goes on would be a file that nobody
+    /// knows of.
+    pub(super) fn abandon(&self) {
+        self.state().is_abandoned = true;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Body {
-    base64: bool,
-    head: Option<Bytes>,
-    tail: Option<Bytes>,
-    content: Pin<Box<dyn Stream<Item = Result<Bytes, Cause>> + Send>>,
+pub(super) struct Body {
+    phase: Phase,
+    encoding: Arc<Encoding>,
+    base64: Option<Base64>,
+    content: Content,
+    /// What is left of the last chunk.
+    chunk: Bytes,
+    /// What the content has still to bring.
     left: u64,
-    /// Up to two bytes that do not fill a group of three yet.
-    carry: BytesMut,
     progress: Arc<Progress>,
 }
 
+#[derive(Clone, Copy)]
+enum Phase {
+    Head,
+    Content,
+    Over,
+}
+
+/// Breaks the request off; what went wrong is in the [`Progress`].
+#[derive(Debug, thiserror::Error)]
+#[error("the body was broken off")]
+pub(super) struct BrokenOff;
+
 impl Body {
-    async fn next(&mut self) -> Result<Option<Bytes>, Cause> {
-        if let Some(head) = self.head.take() {
-            return Ok(Some(head));
+    pub(super) fn new(
+        encoding: Arc<Encoding>,
+        content: Content,
+        size: u64,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self {
+            phase: Phase::Head,
+            base64: encoding.is_base64().then(Base64::default),
+            encoding,
+            content,
+            chunk: Bytes::new(),
+            left: size,
+            progress,
         }
-        while self.tail.is_some() {
-            let Some(chunk) = self.content.next().await.transpose()? else {
-                if self.left > 0 {
-                    return Err("the content is shorter than announced".into());
-                }
-                // Only now is it certain that the content is right: this completes the request.
-                let tail = self.tail.take();
-                self.progress.whole.store(true, Ordering::Relaxed);
-                return Ok(tail);
-            };
-            let length = chunk.len() as u64;
-            self.left = self
-                .left
-                .checked_sub(length)
-                .ok_or("the content is longer than announced")?;
-            let piece = if self.base64 {
-                self.encoded(chunk)
-            } else {
-                chunk
-            };
-            if !piece.is_empty() {
-                return Ok(Some(piece));
-            }
-        }
-        Ok(None)
     }
 
-    /// Whole groups of three bytes; the rest of the content is in the last chunk, so its end is
-    /// padded there.
-    fn encoded(&mut self, mut chunk: Bytes) -> Bytes {
-        let mut text = String::with_capacity((self.carry.len() + chunk.len()).div_ceil(3) * 4);
-        if !self.carry.is_empty() {
-            let missing = (3 - self.carry.len()).min(chunk.len());
-            self.carry.extend_from_slice(&chunk.split_to(missing));
-            if self.carry.len() == 3 || self.left == 0 {
-                BASE64.encode_string(self.carry.split(), &mut text);
+    /// A piece of the chunk in hand, if it gives one.
+    fn piece(&mut self) -> Option<Bytes> {
+        let next = self.chunk.split_to(PIECE.min(self.chunk.len()));
+        let piece = match &mut self.base64 {
+            None => next,
+            Some(base64) => base64.encode(&next),
+        };
+        (!piece.is_empty()).then_some(piece)
+    }
+
+    fn take(&mut self, chunk: Bytes) -> Result<(), Cause> {
+        self.left = self
+            .left
+            .checked_sub(chunk.len() as u64)
+            .ok_or("the content is longer than announced")?;
+        self.chunk = chunk;
+        Ok(())
+    }
+
+    /// Only when the content has ended well and at its length is the request made complete.
+    fn end(&mut self) -> Result<Bytes, Cause> {
+        if self.left > 0 {
+            return Err("the content is shorter than announced".into());
+        }
+        self.phase = Phase::Over;
+        let tail = self.encoding.tail();
+        let Some(base64) = &mut self.base64 else {
+            return Ok(tail);
+        };
+        let mut end = base64.finish().into_bytes();
+        end.extend_from_slice(&tail);
+        Ok(end.into())
+    }
+
+    fn fail(&mut self, cause: Cause) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        self.phase = Phase::Over;
+        self.progress.state().failure = Some(cause);
+        Poll::Ready(Some(Err(BrokenOff)))
+    }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, BrokenOff>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        {
+            let mut state = this.progress.state();
+            state.last_piece = Instant::now();
+            if state.is_abandoned {
+                this.phase = Phase::Over;
+                return Poll::Ready(Some(Err(BrokenOff)));
             }
         }
-        let now = if self.left == 0 {
-            chunk.len()
-        } else {
-            chunk.len() / 3 * 3
-        };
-        BASE64.encode_string(chunk.split_to(now), &mut text);
-        self.carry.extend_from_slice(&chunk);
-        text.into()
+        loop {
+            match this.phase {
+                Phase::Head => {
+                    this.phase = Phase::Content;
+                    return Poll::Ready(Some(Ok(this.encoding.head())));
+                }
+                Phase::Content => {}
+                Phase::Over => return Poll::Ready(None),
+            }
+            if !this.chunk.is_empty() {
+                match this.piece() {
+                    Some(piece) => return Poll::Ready(Some(Ok(piece))),
+                    None => continue,
+                }
+            }
+            let outcome = match ready!(this.content.as_mut().poll_next(cx)) {
+                Some(Ok(chunk)) => this.take(chunk),
+                Some(Err(cause)) => Err(cause),
+                None => match this.end() {
+                    Ok(end) => {
+                        this.progress.state().is_whole = true;
+                        return Poll::Ready(Some(Ok(end)));
+                    }
+                    Err(cause) => Err(cause),
+                },
+            };
+            if let Err(cause) = outcome {
+                return this.fail(cause);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use base64::engine::general_purpose::STANDARD;
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use futures_util::{FutureExt, StreamExt, stream};
     use proptest::prelude::*;
 
     use super::*;
 
-    async fn pieces(
-        encoding: &Encoding,
-        chunks: Vec<Vec<u8>>,
-        size: u64,
-    ) -> (Vec<u8>, Option<Cause>) {
-        let mut body = Body {
-            base64: encoding.boundary.is_none(),
-            head: Some(encoding.head.clone().into()),
-            tail: Some(encoding.tail.clone().into()),
-            content: Box::pin(stream::iter(
-                chunks.into_iter().map(|chunk| Ok(chunk.into())),
-            )),
-            left: size,
-            carry: BytesMut::new(),
-            progress: Arc::default(),
-        };
-        let mut all = Vec::new();
-        loop {
-            match body.next().await {
-                Ok(Some(piece)) => all.extend_from_slice(&piece),
-                Ok(None) => return (all, None),
-                Err(cause) => return (all, Some(cause)),
-            }
-        }
+    fn sent(encoding: Encoding, chunks: Vec<Vec<u8>>, announced: u64) -> (Vec<u8>, Arc<Progress>) {
+        let chunks = chunks.into_iter().map(|chunk| Ok::<_, Cause>(chunk.into()));
+        let progress = Progress::new();
+        let content = content(stream::iter(chunks));
+        let body = Body::new(
+            Arc::new(encoding),
+            content,
+            announced,
+            Arc::clone(&progress),
+        );
+        let pieces = body.collect::<Vec<_>>().now_or_never().unwrap();
+        let bytes: Vec<_> = pieces.into_iter().map_while(Result::ok).collect();
+        (bytes.concat(), progress)
     }
 
     proptest! {
         #[test]
         fn however_the_content_is_cut_the_body_is_the_same_and_as_long_as_announced(
-            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..8),
+            chunks in proptest::collection::vec(
+                proptest::collection::vec(any::<u8>(), 0..400), 0..8),
         ) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let content = chunks.concat();
             let size = content.len() as u64;
 
             let encoding = Encoding::base64(r#"{"Title":"t"}"#);
-            let (body, _) = runtime.block_on(pieces(&encoding, chunks.clone(), size));
-            prop_assert_eq!(body.len() as u64, encoding.length(size));
-            let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
-            prop_assert_eq!(STANDARD.decode(json["VersionData"].as_str().unwrap()).unwrap(), content.clone());
-            prop_assert_eq!(&json["Title"], "t");
+            let length = encoding.length(size);
+            let (body, progress) = sent(encoding, chunks.clone(), size);
+            prop_assert!(progress.is_whole());
+            prop_assert_eq!(body.len() as u64, length);
+            let expected = format!(r#"{{"Title":"t","VersionData":"{}"}}"#, STANDARD.encode(&content));
+            prop_assert_eq!(String::from_utf8(body).unwrap(), expected);
 
             let encoding = Encoding::multipart("{}", "a.pdf");
-            let (body, _) = runtime.block_on(pieces(&encoding, chunks, size));
-            prop_assert_eq!(body.len() as u64, encoding.length(size));
-            let expected = [encoding.head.as_bytes(), &content, encoding.tail.as_bytes()].concat();
+            let expected = [&encoding.head()[..], &content, &encoding.tail()[..]].concat();
+            let length = encoding.length(size);
+            let (body, _) = sent(encoding, chunks, size);
+            prop_assert_eq!(body.len() as u64, length);
             prop_assert_eq!(body, expected);
         }
     }
 
-    #[tokio::test]
-    async fn a_content_of_another_length_never_gets_its_tail() {
-        let encoding = Encoding::base64("{}");
-        for announced in [2, 4] {
-            let (body, cause) = pieces(&encoding, vec![b"abc".to_vec()], announced).await;
-            assert!(cause.is_some());
-            assert!(!body.ends_with(b"\"}"));
+    #[test]
+    fn a_chunk_larger_than_a_piece_is_the_same_body() {
+        let content: Vec<u8> = (0..PIECE * 2 + 5).map(|n| (n % 251) as u8).collect();
+        let size = content.len() as u64;
+        let (body, _) = sent(Encoding::base64("{}"), vec![content.clone()], size);
+        let expected = format!(r#"{{"VersionData":"{}"}}"#, STANDARD.encode(&content));
+        assert!(body == expected.as_bytes());
+    }
+
+    #[test]
+    fn a_content_of_another_length_never_gets_its_tail() {
+        for announced in [0, 2, 4] {
+            for encoding in [Encoding::base64("{}"), Encoding::multipart("{}", "a")] {
+                let tail = encoding.tail();
+                let (body, progress) = sent(encoding, vec![b"abc".to_vec()], announced);
+                assert!(progress.take_failure().is_some());
+                assert!(!progress.is_whole());
+                assert!(!body.ends_with(&tail));
+            }
         }
+    }
+
+    #[test]
+    fn a_content_that_goes_on_after_its_length_never_gets_its_tail() {
+        let chunks = vec![b"abc".to_vec(), Vec::new(), b"d".to_vec()];
+        let (_, progress) = sent(Encoding::multipart("{}", "a"), chunks, 3);
+        assert!(!progress.is_whole());
     }
 }

@@ -1,26 +1,34 @@
 //! Files: a ContentDocument with its ContentVersions, shown by ContentDocumentLinks.
 
 mod body;
+mod download;
+mod encoding;
+mod link;
 mod upload;
 
-use http::Method;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use std::sync::Arc;
 
-pub(crate) use self::body::Upload;
-pub use self::upload::{Strategy, UploadRequest};
+use http::Method;
+use serde::{Deserialize, Deserializer, de};
+
+pub use self::{
+    download::Download,
+    link::{LinkRequest, Linked, ShareType, Visibility},
+    upload::{Strategy, UploadRequest},
+};
 use crate::{
-    RecordId, SObjects, Soql,
-    error::{ErrorKind, Result},
-    query::Query,
-    soql::soql,
+    Query, Record, RecordId, SObjects, error::Result, sobjects::check_name, soql,
     transport::Transport,
 };
 
 /// Calls on files. From [`SalesforceClient::files`](crate::SalesforceClient::files).
+///
+/// A file is a ContentDocument. It has ContentVersions, which are the bytes, and
+/// ContentDocumentLinks, which are the records that it is shown on. It is made by uploading its
+/// first version.
 #[derive(Clone, Copy)]
 pub struct Files<'a> {
-    transport: &'a Transport,
+    transport: &'a Arc<Transport>,
 }
 
 impl std::fmt::Debug for Files<'_> {
@@ -28,6 +36,125 @@ impl std::fmt::Debug for Files<'_> {
         f.debug_struct("Files").finish_non_exhaustive()
     }
 }
+
+const DOWNLOAD: &str = "files.download";
+/// Ids in one query stay far from the 16,384 bytes that a URI may have.
+const IDS_A_QUERY: usize = 200;
+const MOST_ROWS: usize = 50_000;
+
+impl<'a> Files<'a> {
+    pub(crate) fn new(transport: &'a Arc<Transport>) -> Self {
+        Self { transport }
+    }
+
+    /// Uploads a file of this name, with extension. The options say where it goes.
+    ///
+    /// Vendor: REST API Developer Guide, "Insert or Update Blob Data".
+    pub fn upload(&self, name: impl Into<String>) -> UploadRequest {
+        UploadRequest::new(self.transport, name.into())
+    }
+
+    /// A version.
+    pub async fn version(&self, id: &RecordId) -> Result<ContentVersion> {
+        let segments = ["sobjects", "ContentVersion", id.as_str()];
+        let call = self
+            .transport
+            .call("files.version", Method::GET, &segments)
+            .query("fields", VERSION_FIELDS);
+        self.transport.json(&call).await
+    }
+
+    /// All versions of these files that the user may see, in no certain order.
+    pub async fn versions_of(&self, documents: &[RecordId]) -> Result<Vec<ContentVersion>> {
+        let mut versions = Vec::new();
+        for some in documents.chunks(IDS_A_QUERY) {
+            let soql = soql(format!(
+                "SELECT {VERSION_FIELDS} FROM ContentVersion WHERE ContentDocumentId IN :ids"
+            ))
+            .bind("ids", some);
+            let room = MOST_ROWS - versions.len();
+            versions.extend(Query::new(self.transport, soql).all(room).await?);
+        }
+        Ok(versions)
+    }
+
+    /// The version whose unique custom field has this value, in any case of its letters.
+    ///
+    /// Salesforce looks only among the files that the user owns or that are shared with the user,
+    /// not among those that the user sees on records.
+    pub async fn find_by(&self, field: &str, value: &str) -> Result<Option<ContentVersion>> {
+        check_name("files.find_by", field)?;
+        let soql = soql(format!(
+            "SELECT {VERSION_FIELDS} FROM ContentVersion WHERE {field} = :value"
+        ))
+        .bind("value", value);
+        Query::new(self.transport, soql).first().await
+    }
+
+    /// How files are shown on a record. This finds what others have put there too, which a query
+    /// on versions alone does not.
+    pub async fn linked_to(&self, record: &RecordId) -> Result<Vec<ContentDocumentLink>> {
+        let soql = soql(
+            "SELECT Id, ContentDocumentId, LinkedEntityId, ShareType, Visibility, \
+             ContentDocument.Title, ContentDocument.LatestPublishedVersionId \
+             FROM ContentDocumentLink WHERE LinkedEntityId = :record",
+        )
+        .bind("record", record);
+        Query::new(self.transport, soql).all(MOST_ROWS).await
+    }
+
+    /// The files that are shown on a record, others' as well: the ids of
+    /// [`linked_to`](Self::linked_to) alone.
+    pub async fn on_record(&self, record: &RecordId) -> Result<Vec<RecordId>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Link {
+            content_document_id: RecordId,
+        }
+        let soql = soql(
+            "SELECT ContentDocumentId FROM ContentDocumentLink WHERE LinkedEntityId = :record",
+        )
+        .bind("record", record);
+        let links: Vec<Link> = Query::new(self.transport, soql).all(MOST_ROWS).await?;
+        Ok(links
+            .into_iter()
+            .map(|link| link.content_document_id)
+            .collect())
+    }
+
+    /// Shows a file on a record. Where it is shown already that is
+    /// [`Linked::Already`], as it always is for the first location of an upload.
+    pub fn link(
+        &self,
+        document: &RecordId,
+        record: &RecordId,
+        share_type: ShareType,
+    ) -> LinkRequest<'a> {
+        LinkRequest::new(self.transport, document, record, share_type)
+    }
+
+    /// A version's bytes.
+    pub async fn download(&self, version: &RecordId) -> Result<Download> {
+        let segments = [
+            "sobjects",
+            "ContentVersion",
+            version.as_str(),
+            "VersionData",
+        ];
+        let call = self.transport.call(DOWNLOAD, Method::GET, &segments);
+        self.transport.send(&call).await.map(Download::new)
+    }
+
+    /// Deletes a file with all its versions and links.
+    pub async fn delete(&self, document: &RecordId) -> Result<()> {
+        SObjects::<Record>::new(self.transport, "ContentDocument")
+            .delete(document)
+            .await
+    }
+}
+
+const VERSION_FIELDS: &str = "Id,ContentDocumentId,Checksum,ContentSize,Title,Description,\
+     PathOnClient,VersionNumber,IsLatest";
 
 /// A version of a file.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,159 +168,59 @@ pub struct ContentVersion {
     /// MD5 of its bytes, in hex.
     pub checksum: Option<String>,
     /// Its bytes.
+    #[serde(default, deserialize_with = "whole_number")]
     pub content_size: Option<u64>,
     /// What people see.
     pub title: Option<String>,
     /// More about it.
     pub description: Option<String>,
+    /// The name it was uploaded with.
+    pub path_on_client: Option<String>,
+    /// Its number among the file's versions, from 1, as Salesforce's text.
+    pub version_number: Option<String>,
+    /// Whether it is the newest.
+    pub is_latest: Option<bool>,
 }
 
-const VERSION_FIELDS: &str = "Id,ContentDocumentId,Checksum,ContentSize,Title,Description";
-/// Ids in one query stay far from the 16,384 bytes that a URI may have.
-const IDS_A_QUERY: usize = 200;
-const MOST_ROWS: usize = 50_000;
-
-/// Who sees what of a file that is shown on a record.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
-pub enum ShareType {
-    /// May look.
-    #[serde(rename = "V")]
-    Viewer,
-    /// May change.
-    #[serde(rename = "C")]
-    Collaborator,
-    /// As with the record.
-    #[serde(rename = "I")]
-    Inferred,
-}
-
-/// What a link did.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Linked {
-    /// The link is new.
-    Created(RecordId),
-    /// The file was shown on the record already.
-    Already,
-}
-
-#[derive(Deserialize)]
+/// How a file is shown on a record.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Link {
-    content_document_id: RecordId,
+#[non_exhaustive]
+pub struct ContentDocumentLink {
+    /// Its id.
+    pub id: RecordId,
+    /// The file.
+    pub content_document_id: RecordId,
+    /// The record.
+    pub linked_entity_id: RecordId,
+    /// What people may do with it.
+    pub share_type: Option<ShareType>,
+    /// Which people see it.
+    pub visibility: Option<Visibility>,
+    /// The file's title and newest version.
+    pub content_document: Option<LinkedDocument>,
 }
 
-impl<'a> Files<'a> {
-    pub(crate) fn new(transport: &'a Transport) -> Self {
-        Self { transport }
-    }
+/// A file as it is named inside its link.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[non_exhaustive]
+pub struct LinkedDocument {
+    /// What people see.
+    pub title: Option<String>,
+    /// Its newest version.
+    pub latest_published_version_id: Option<RecordId>,
+}
 
-    /// Uploads a file of this name, with extension. The options say where it goes.
-    pub fn upload(&self, name: impl Into<String>) -> UploadRequest<'a> {
-        UploadRequest::new(self.transport, name.into())
-    }
-
-    /// A version.
-    pub async fn version(&self, id: &RecordId) -> Result<ContentVersion> {
-        let call = self
-            .transport
-            .call(
-                "files.version",
-                Method::GET,
-                &["sobjects", "ContentVersion", id.as_str()],
-            )
-            .query("fields", VERSION_FIELDS);
-        self.transport.json(&call).await
-    }
-
-    /// All versions of these files that the user may see.
-    pub async fn versions_of(&self, documents: &[RecordId]) -> Result<Vec<ContentVersion>> {
-        let mut versions = Vec::new();
-        for some in documents.chunks(IDS_A_QUERY) {
-            let soql = soql(format!(
-                "SELECT {VERSION_FIELDS} FROM ContentVersion WHERE ContentDocumentId IN :ids"
-            ))
-            .bind("ids", some.to_vec());
-            versions.extend(self.query::<ContentVersion>(soql).await?);
-        }
-        Ok(versions)
-    }
-
-    /// The version whose unique custom field has this value.
-    pub async fn find_by(&self, field: &str, value: &str) -> Result<Option<ContentVersion>> {
-        if !field
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        {
-            return Err(crate::Error::new(ErrorKind::Invalid, "files.find_by")
-                .detail("a field's name has letters, digits and underscores"));
-        }
-        let soql = soql(format!(
-            "SELECT {VERSION_FIELDS} FROM ContentVersion WHERE {field} = :value"
-        ))
-        .bind("value", value);
-        Query::new(self.transport, soql).first().await
-    }
-
-    /// The files that are shown on a record. This finds what others have put there too, which a
-    /// query on versions alone does not.
-    pub async fn on_record(&self, record: &RecordId) -> Result<Vec<RecordId>> {
-        let soql = soql(
-            "SELECT ContentDocumentId FROM ContentDocumentLink WHERE LinkedEntityId = :record",
-        )
-        .bind("record", record);
-        let links = self.query::<Link>(soql).await?;
-        Ok(links
-            .into_iter()
-            .map(|link| link.content_document_id)
-            .collect())
-    }
-
-    /// Shows a file on a record, visible to all who see the record. A second link is refused by
-    /// Salesforce, so the call is safe to repeat and is repeated.
-    pub async fn link(
-        &self,
-        document: &RecordId,
-        record: &RecordId,
-        share: ShareType,
-    ) -> Result<Linked> {
-        #[derive(Deserialize)]
-        struct Saved {
-            id: RecordId,
-        }
-        let body = json!({
-            "ContentDocumentId": document,
-            "LinkedEntityId": record,
-            "ShareType": share,
-            "Visibility": "AllUsers",
-        });
-        let call = self
-            .transport
-            .call(
-                "files.link",
-                Method::POST,
-                &["sobjects", "ContentDocumentLink"],
-            )
-            .json(&body)?
-            .repeatable();
-        match self.transport.json::<Saved>(&call).await {
-            Ok(saved) => Ok(Linked::Created(saved.id)),
-            Err(error) if error.kind() == ErrorKind::Duplicate => Ok(Linked::Already),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Deletes a file with all its versions and links.
-    pub async fn delete(&self, document: &RecordId) -> Result<()> {
-        SObjects::new(self.transport, "ContentDocument")
-            .delete(document)
-            .await
-    }
-
-    async fn query<T: serde::de::DeserializeOwned + Send + 'static>(
-        &self,
-        soql: Soql,
-    ) -> Result<Vec<T>> {
-        Query::new(self.transport, soql).all(MOST_ROWS).await
+/// Numbers can come as decimals with an exponent.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    match (number.as_u64(), number.as_f64()) {
+        (Some(whole), _) => Ok(Some(whole)),
+        // 2^63: a size beyond it is none.
+        (None, Some(float)) if (0.0..9.2e18).contains(&float) => Ok(Some(float as u64)),
+        _ => Err(de::Error::custom("a size must be a number from 0")),
     }
 }

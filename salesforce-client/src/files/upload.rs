@@ -1,3 +1,5 @@
+use std::{fmt, future::Future, pin::pin, sync::Arc};
+
 use bytes::Bytes;
 use futures_core::Stream;
 use http::{
@@ -5,22 +7,34 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
 
-use super::body::{Encoding, Upload};
+use super::{
+    body::{Body, Content, Progress, content},
+    encoding::Encoding,
+};
 use crate::{
-    RecordId,
+    Record, RecordId,
+    call::Call,
+    classify::is_session_end,
     error::{Error, ErrorKind, Result},
-    transport::Transport,
+    retry::Attempts,
+    sobjects::check_name,
+    tasks::truncate,
+    token::AccessToken,
+    transport::{Reply, Transport, broken},
 };
 
 const OPERATION: &str = "files.upload";
 /// Salesforce's limit for a JSON body.
 const LARGEST_JSON: u64 = 52_428_800;
-/// Salesforce's limit for a version.
-const LARGEST_FILE: u64 = 2 * 1024 * 1024 * 1024;
+/// Salesforce's limit for a version: below 2 GiB.
+const LARGEST_FILE: u64 = (1 << 31) - 1;
 /// Up to here base64 costs less than it saves; it is also what every proxy lets through.
 const BASE64_UP_TO: u64 = 6 * 1024 * 1024;
+const LONGEST_TITLE: usize = 255;
 
 /// How a file's bytes are sent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -37,15 +51,16 @@ pub enum Strategy {
 
 /// An upload. From [`Files::upload`](super::Files::upload).
 #[must_use = "nothing is sent before send()"]
-pub struct UploadRequest<'a> {
-    transport: &'a Transport,
+pub struct UploadRequest {
+    transport: Arc<Transport>,
     name: String,
-    fields: Map<String, Value>,
+    fields: Record,
     strategy: Strategy,
+    base64_up_to: u64,
 }
 
-impl std::fmt::Debug for UploadRequest<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for UploadRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UploadRequest")
             .field("fields", &self.fields)
             .field("strategy", &self.strategy)
@@ -53,22 +68,20 @@ impl std::fmt::Debug for UploadRequest<'_> {
     }
 }
 
-impl<'a> UploadRequest<'a> {
-    pub(crate) fn new(transport: &'a Transport, name: String) -> Self {
-        let title = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
-        let title: String = if title.is_empty() { &name } else { title }
-            .chars()
-            .take(255)
-            .collect();
-        let fields = Map::from_iter([
-            ("Title".to_owned(), Value::from(title)),
+impl UploadRequest {
+    pub(super) fn new(transport: &Arc<Transport>, name: String) -> Self {
+        let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
+        let title = if stem.is_empty() { &name } else { stem };
+        let fields = Record::from_iter([
+            ("Title".to_owned(), truncate(title, LONGEST_TITLE).into()),
             ("PathOnClient".to_owned(), Value::from(name.clone())),
         ]);
         Self {
-            transport,
+            transport: Arc::clone(transport),
             name,
             fields,
             strategy: Strategy::Auto,
+            base64_up_to: BASE64_UP_TO,
         }
     }
 
@@ -77,7 +90,8 @@ impl<'a> UploadRequest<'a> {
         self.field("Title", title.into())
     }
 
-    /// Shows the new file on this record from the start, in the same transaction.
+    /// Shows the new file on this record from the start, in the same transaction. Not together
+    /// with [`new_version_of`](Self::new_version_of).
     pub fn first_publish_location(self, record: &RecordId) -> Self {
         self.field("FirstPublishLocationId", record.as_str())
     }
@@ -92,6 +106,11 @@ impl<'a> UploadRequest<'a> {
         self.field("Description", description.into())
     }
 
+    /// Why there is another version, up to 1,000 characters.
+    pub fn reason_for_change(self, reason: impl Into<String>) -> Self {
+        self.field("ReasonForChange", reason.into())
+    }
+
     /// Any other field, such as a custom one.
     pub fn field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.fields.insert(name.into(), value.into());
@@ -104,52 +123,206 @@ impl<'a> UploadRequest<'a> {
         self
     }
 
+    /// Up to which size [`Strategy::Auto`] takes base64: 6 MiB unless set.
+    pub fn base64_up_to(mut self, bytes: u64) -> Self {
+        self.base64_up_to = bytes;
+        self
+    }
+
     /// Sends `content`, which has exactly `size` bytes, and gives the version's id. Nothing is
     /// held in memory but the piece on its way.
     ///
     /// The request is completed only after `content` has ended without an error and at its size;
     /// otherwise it is broken off, Salesforce has nothing of it, and the error is of kind
     /// [`Content`](ErrorKind::Content) with the content's own error as its cause. A content exists
-    /// once, so there is no second try.
+    /// once, so there is no second try; whether one is worth it says
+    /// [`is_retryable`](Error::is_retryable), also where only the session had ended.
     pub async fn send<S, E>(self, content: S, size: u64) -> Result<RecordId>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        #[derive(Deserialize)]
-        struct Saved {
-            id: RecordId,
+        let upload = self.prepare(size)?;
+        // The token comes first: without one the content stays untouched.
+        let token = upload.transport.tokens.token().await?;
+        let sent = upload.attempt(&token, super::body::content(content)).await;
+        sent.map_err(|error| upload.renewable(&token, error).after(1, false))
+    }
+
+    /// As [`send`](Self::send), with a content that can be had again: `open` is called for each
+    /// attempt. A new attempt is made where the one before certainly had no effect: the session
+    /// had ended, the connection broke before the body was whole, the record was locked.
+    pub async fn send_with<O, F, S, E>(self, open: O, size: u64) -> Result<RecordId>
+    where
+        O: Fn() -> F + Send,
+        F: Future<Output = Result<S, E>> + Send,
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let upload = self.prepare(size)?;
+        let policy = &upload.transport.sender.retry;
+        let mut attempts = Attempts::new(policy);
+        let mut renewed = false;
+        loop {
+            let token = upload.transport.tokens.token().await?;
+            attempts.begin();
+            let began = Instant::now();
+            let sent = match open().await {
+                Ok(stream) => upload.attempt(&token, content(stream)).await,
+                Err(cause) => Err(Error::new(ErrorKind::Content, OPERATION).cause(cause)),
+            };
+            attempts.forget(began.elapsed());
+            let error = match sent {
+                Ok(id) => return Ok(id),
+                Err(error) => error,
+            };
+            if is_session_end(&error) && !renewed {
+                renewed = true;
+                upload.transport.tokens.reject(&token);
+                continue;
+            }
+            let Some(wait) = attempts.wait_after(&error, upload.call.repeat) else {
+                return Err(attempts.give_up(error));
+            };
+            debug!(operation = OPERATION, ?wait, %error, "trying again");
+            tokio::time::sleep(wait).await;
         }
+    }
+
+    fn prepare(self, size: u64) -> Result<Upload> {
+        self.check()?;
         let json = Value::Object(self.fields).to_string();
-        let encoding = choose(self.strategy, &json, &self.name, size)?;
-        let length = HeaderValue::from(encoding.length(size));
+        let encoding = choose(self.strategy, self.base64_up_to, &json, &self.name, size)?;
         let call = self
             .transport
             .call(OPERATION, Method::POST, &["sobjects", "ContentVersion"])
             .header(CONTENT_TYPE, encoding.content_type())
-            .header(CONTENT_LENGTH, length);
-        let upload = Upload::new(encoding, content, size);
-        let saved: Saved = self.transport.upload(&call, upload).await?.json().await?;
-        Ok(saved.id)
+            .header(CONTENT_LENGTH, HeaderValue::from(encoding.length(size)));
+        Ok(Upload {
+            transport: self.transport,
+            call,
+            encoding: Arc::new(encoding),
+            size,
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        let refuse = |detail| Err(Error::new(ErrorKind::Invalid, OPERATION).detail(detail));
+        for name in self.fields.keys() {
+            check_name(OPERATION, name)?;
+        }
+        if self.name.is_empty() {
+            return refuse("a file has a name");
+        }
+        if self.fields.contains_key("VersionData") {
+            return refuse("the bytes are the content, not a field");
+        }
+        let publishes = self.fields.contains_key("FirstPublishLocationId");
+        if publishes && self.fields.contains_key("ContentDocumentId") {
+            return refuse("only a new file has a first location, not a new version: link it");
+        }
+        Ok(())
     }
 }
 
-fn choose(strategy: Strategy, json: &str, name: &str, size: u64) -> Result<Encoding> {
+fn choose(
+    strategy: Strategy,
+    base64_up_to: u64,
+    json: &str,
+    name: &str,
+    size: u64,
+) -> Result<Encoding> {
     let too_large = |detail| Err(Error::new(ErrorKind::TooLarge, OPERATION).detail(detail));
-    let base64 = match strategy {
-        Strategy::Auto => size <= BASE64_UP_TO,
-        Strategy::Base64 => true,
-        Strategy::Multipart => false,
-    };
-    if base64 {
+    if strategy != Strategy::Multipart && (strategy == Strategy::Base64 || size <= base64_up_to) {
         let encoding = Encoding::base64(json);
-        if encoding.length(size) > LARGEST_JSON {
+        if encoding.length(size) <= LARGEST_JSON {
+            return Ok(encoding);
+        }
+        if strategy == Strategy::Base64 {
             return too_large("base64 in JSON ends at 52,428,800 bytes of body; use multipart");
         }
-        return Ok(encoding);
     }
     if size > LARGEST_FILE {
-        return too_large("Salesforce takes files of up to 2 GiB");
+        return too_large("Salesforce takes files of less than 2 GiB");
     }
     Ok(Encoding::multipart(json, name))
+}
+
+/// An upload that is ready to be sent, as often as there is a content for it.
+struct Upload {
+    transport: Arc<Transport>,
+    call: Call,
+    encoding: Arc<Encoding>,
+    size: u64,
+}
+
+impl Upload {
+    async fn attempt(&self, token: &AccessToken, content: Content) -> Result<RecordId> {
+        #[derive(Deserialize)]
+        struct Saved {
+            id: RecordId,
+        }
+        let reply = self.exchange(token, content).await?;
+        let saved: Saved = reply.json().await?;
+        Ok(saved.id)
+    }
+
+    async fn exchange(&self, token: &AccessToken, content: Content) -> Result<Reply> {
+        let sender = &self.transport.sender;
+        let progress = Progress::new();
+        let _abandoned = AbandonOnDrop(Arc::clone(&progress));
+        let body = Body::new(
+            Arc::clone(&self.encoding),
+            content,
+            self.size,
+            Arc::clone(&progress),
+        );
+        let mut request = sender.request(&self.call, Some(token))?;
+        *request.body_mut() = Some(reqwest::Body::wrap_stream(body));
+        let mut answer = pin!(sender.http.execute(request));
+        let answer = loop {
+            // The body can become whole meanwhile, which changes how long to wait.
+            let look = Instant::now() + sender.idle.min(sender.upload_answer);
+            if let Ok(answer) = timeout_at(look, &mut answer).await {
+                break answer.map_err(|cause| broken(OPERATION, cause));
+            }
+            if progress.patience(sender.idle, sender.upload_answer) <= Instant::now() {
+                break Err(Error::new(ErrorKind::Timeout, OPERATION).sent());
+            }
+        };
+        if let Some(cause) = progress.take_failure() {
+            return Err(Error::new(ErrorKind::Content, OPERATION).cause(cause));
+        }
+        let judged = match answer {
+            Ok(response) => sender.judge(OPERATION, response).await,
+            Err(error) => Err(error),
+        };
+        // What never was a whole request had no effect, whatever became of it.
+        judged.map_err(|error| {
+            if progress.is_whole() {
+                error
+            } else {
+                error.incomplete()
+            }
+        })
+    }
+
+    /// Lets the next call have another token where this one is over.
+    fn renewable(&self, token: &AccessToken, error: Error) -> Error {
+        if !is_session_end(&error) {
+            return error;
+        }
+        self.transport.tokens.reject(token);
+        error
+            .session_ended()
+            .detail("the session had ended: send the content again")
+    }
+}
+
+struct AbandonOnDrop(Arc<Progress>);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }

@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
@@ -8,7 +11,7 @@ use tracing::warn;
 
 use super::{AccessToken, TokenEndpoint, TokenSource};
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     transport::Sender,
 };
 
@@ -20,25 +23,35 @@ const EARLY: Duration = Duration::from_secs(60);
 /// that an outage of the token endpoint costs one call in this time and not every call.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
-/// One token for all clones of a client. The lock is held across the fetch on purpose: that makes
-/// one fetch serve all who wait. The fetch runs in a task of its own, so a caller that goes away
-/// cannot take a single-use refresh token with it.
+/// One token for all clones of a client. One fetch serves all who wait, whether it succeeds or
+/// fails; while it is an early one, nobody waits. It runs in a task of its own, so a caller that
+/// goes away cannot take a single-use refresh token with it.
 pub(crate) struct TokenCache {
     source: Arc<dyn TokenSource>,
     sender: Arc<Sender>,
-    slot: Arc<Mutex<Slot>>,
+    slot: Arc<RwLock<Slot>>,
+    /// Held across the fetch on purpose: that makes it the only one.
+    fetching: Arc<Mutex<Fetches>>,
 }
 
 #[derive(Default)]
 struct Slot {
     held: Option<Held>,
     refused: Option<AccessToken>,
+    /// How many fetches have ended.
+    fetches: u64,
 }
 
+#[derive(Clone)]
 struct Held {
     token: AccessToken,
     renew_at: Option<Instant>,
-    dies_at: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Fetches {
+    /// Why the last one failed, if it did.
+    failure: Option<Error>,
 }
 
 impl TokenCache {
@@ -47,27 +60,43 @@ impl TokenCache {
             source,
             sender,
             slot: Arc::default(),
+            fetching: Arc::default(),
         }
     }
 
     pub(crate) async fn token(&self) -> Result<AccessToken> {
-        let slot = Arc::clone(&self.slot).lock_owned().await;
-        if let Some(held) = &slot.held
-            && held.renew_at.is_none_or(|at| Instant::now() < at)
-        {
-            return Ok(held.token.clone());
+        let (held, fetches) = self.look();
+        let fetching = Arc::clone(&self.fetching);
+        let fetching = match held {
+            Some(held) if held.is_fresh() => return Ok(held.token),
+            // The old token is good while somebody else fetches the next one.
+            Some(held) => match fetching.try_lock_owned() {
+                Ok(fetching) => fetching,
+                Err(_) => return Ok(held.token),
+            },
+            None => fetching.lock_owned().await,
+        };
+        // What happened while this caller waited is this caller's answer too.
+        let (held, now) = self.look();
+        match (held, &fetching.failure) {
+            (Some(held), _) if held.is_fresh() => return Ok(held.token),
+            (None, Some(failure)) if now != fetches => return Err(failure.again()),
+            _ => {}
         }
-        let fetch = renew(Arc::clone(&self.source), Arc::clone(&self.sender), slot);
-        tokio::spawn(fetch).await.unwrap_or_else(|died| {
-            Err(Error::new(ErrorKind::Auth, "token")
-                .detail("the token source died")
-                .cause(died))
-        })
+        let fetch = fetch(
+            Arc::clone(&self.source),
+            Arc::clone(&self.sender),
+            Arc::clone(&self.slot),
+            fetching,
+        );
+        tokio::spawn(fetch)
+            .await
+            .unwrap_or_else(|died| Err(Error::no_token(died).detail("the token source died")))
     }
 
     /// Takes a token out of use, unless another has taken its place already.
-    pub(crate) async fn reject(&self, refused: &AccessToken) {
-        let mut slot = self.slot.lock().await;
+    pub(crate) fn reject(&self, refused: &AccessToken) {
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         if slot
             .held
             .as_ref()
@@ -77,37 +106,58 @@ impl TokenCache {
             slot.refused = Some(refused.clone());
         }
     }
+
+    fn look(&self) -> (Option<Held>, u64) {
+        let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
+        (slot.held.clone(), slot.fetches)
+    }
 }
 
-async fn renew(
+impl Held {
+    fn is_fresh(&self) -> bool {
+        self.renew_at.is_none_or(|at| Instant::now() < at)
+    }
+}
+
+async fn fetch(
     source: Arc<dyn TokenSource>,
     sender: Arc<Sender>,
-    mut slot: OwnedMutexGuard<Slot>,
+    slot: Arc<RwLock<Slot>>,
+    mut fetches: OwnedMutexGuard<Fetches>,
 ) -> Result<AccessToken> {
+    let refused = {
+        let slot = slot.read().unwrap_or_else(PoisonError::into_inner);
+        slot.refused.clone()
+    };
     let endpoint = TokenEndpoint { sender: &sender };
-    match source.fetch(&endpoint, slot.refused.as_ref()).await {
+    let fetched = source.fetch(&endpoint, refused.as_ref()).await;
+    let now = Instant::now();
+    let mut slot = slot.write().unwrap_or_else(PoisonError::into_inner);
+    slot.fetches += 1;
+    match fetched {
         Ok(token) => {
-            let now = Instant::now();
-            let life = token.expires_in;
+            fetches.failure = None;
             slot.refused = None;
             slot.held = Some(Held {
                 // A short-lived token is renewed in the last tenth of its life.
-                renew_at: life.map(|life| now + life.saturating_sub(EARLY.min(life / 10))),
-                dies_at: life.map(|life| now + life),
+                renew_at: token
+                    .lifetime
+                    .map(|life| now + life.saturating_sub(EARLY.min(life / 10))),
                 token: token.clone(),
             });
             Ok(token)
         }
-        Err(error) => {
-            let now = Instant::now();
-            match &mut slot.held {
-                Some(held) if held.dies_at.is_none_or(|at| now < at) => {
-                    warn!(%error, "the token could not be renewed early; the old one still lives");
-                    held.renew_at = Some(now + PAUSE_AFTER_FAILURE);
-                    Ok(held.token.clone())
-                }
-                _ => Err(error),
+        // Its life is only our own setting: Salesforce says when it is really over.
+        Err(error) => match &mut slot.held {
+            Some(held) => {
+                warn!(%error, "the token could not be renewed early; the old one goes on serving");
+                held.renew_at = Some(now + PAUSE_AFTER_FAILURE);
+                Ok(held.token.clone())
             }
-        }
+            None => {
+                fetches.failure = Some(error.again());
+                Err(error)
+            }
+        },
     }
 }

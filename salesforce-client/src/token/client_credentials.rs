@@ -29,19 +29,23 @@ impl TokenSource for ClientCredentials {
         endpoint: &TokenEndpoint<'_>,
         _: Option<&AccessToken>,
     ) -> Result<AccessToken> {
-        let login = endpoint.login_url();
-        if matches!(
-            login,
-            "https://login.salesforce.com" | "https://test.salesforce.com"
-        ) {
-            return Err(Error::new(ErrorKind::Config, "token")
-                .detail("the client credentials flow works on the org's My Domain only"));
-        }
         let form = [
             ("grant_type", "client_credentials"),
             ("client_id", &self.client_id),
             ("client_secret", self.client_secret.expose_secret()),
         ];
         endpoint.post(&form).await?.access(endpoint.lifetime())
+    }
+
+    fn check(&self, login_url: &str) -> Result<()> {
+        let host = login_url
+            .rsplit_once("://")
+            .map_or(login_url, |(_, host)| host);
+        if matches!(host, "login.salesforce.com" | "test.salesforce.com") {
+            return Err(Error::new(ErrorKind::Config, "build").detail(
+                "the client credentials flow works on the org's My Domain only: set login_url",
+            ));
+        }
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ mod jwt;
 mod refresh;
 mod store;
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method};
@@ -39,14 +39,22 @@ pub trait TokenSource: Debug + Send + Sync + 'static {
         endpoint: &TokenEndpoint<'_>,
         refused: Option<&AccessToken>,
     ) -> Result<AccessToken>;
+
+    /// Whether the source can work with this login URL at all. Asked when a client is built.
+    fn check(&self, login_url: &str) -> Result<()> {
+        let _ = login_url;
+        Ok(())
+    }
 }
 
-/// A token for calls, and the org's host, which only the token's answer tells.
-#[derive(Clone, Debug)]
+/// A token for calls, and the org's host, which only the token's answer tells. Cheap to clone.
+#[derive(Clone)]
 pub struct AccessToken {
     secret: SecretString,
-    instance_url: Url,
-    expires_in: Option<Duration>,
+    instance_url: Arc<Url>,
+    lifetime: Option<Duration>,
+    /// Made once, not for each call.
+    bearer: HeaderValue,
 }
 
 impl AccessToken {
@@ -55,19 +63,19 @@ impl AccessToken {
     pub fn new(
         secret: SecretString,
         instance_url: &str,
-        expires_in: Option<Duration>,
+        lifetime: Option<Duration>,
     ) -> Result<Self> {
-        let instance_url = Url::parse(instance_url)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
-            .ok_or_else(|| {
-                Error::new(ErrorKind::Config, "token")
-                    .detail("the instance URL must be http or https, without a query")
-            })?;
+        let instance_url = http_url(instance_url).ok_or_else(|| {
+            Error::new(ErrorKind::Config, "token").detail(
+                "the instance URL must be http or https, without a user, a query or a fragment",
+            )
+        })?;
+        let bearer = header_of(&format!("Bearer {}", secret.expose_secret()))?;
         Ok(Self {
             secret,
-            instance_url,
-            expires_in,
+            instance_url: Arc::new(instance_url),
+            lifetime,
+            bearer,
         })
     }
 
@@ -89,15 +97,43 @@ impl AccessToken {
         self.secret.expose_secret() == other.secret.expose_secret()
     }
 
-    pub(crate) fn bearer(&self, operation: &'static str) -> Result<HeaderValue> {
-        let text = format!("Bearer {}", self.secret.expose_secret());
-        let mut value = HeaderValue::try_from(text).map_err(|_| {
-            Error::new(ErrorKind::Config, operation)
-                .detail("the access token has characters that no header can carry")
-        })?;
-        value.set_sensitive(true);
-        Ok(value)
+    pub(crate) fn bearer(&self) -> &HeaderValue {
+        &self.bearer
     }
+
+    /// As Bulk 1.0 wants it.
+    pub(crate) fn session(&self) -> Result<HeaderValue> {
+        header_of(self.secret.expose_secret())
+    }
+}
+
+impl Debug for AccessToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccessToken")
+            .field("instance_url", &self.instance_url.as_str())
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
+}
+
+fn header_of(secret: &str) -> Result<HeaderValue> {
+    let mut value = HeaderValue::try_from(secret).map_err(|_| {
+        Error::new(ErrorKind::Config, "token")
+            .detail("the access token has characters that no header can carry")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A URL that paths can be joined to, and that hides nothing.
+pub(crate) fn http_url(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    })
 }
 
 /// Salesforce's token endpoint, with the client's connections, retries and errors.
@@ -108,7 +144,7 @@ pub struct TokenEndpoint<'a> {
 impl Debug for TokenEndpoint<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TokenEndpoint")
-            .field("login", &self.sender.login)
+            .field("login", &self.login_url())
             .finish_non_exhaustive()
     }
 }
@@ -119,30 +155,33 @@ impl TokenEndpoint<'_> {
         self.sender.login.as_str().trim_end_matches('/')
     }
 
-    /// Posts a form.
+    /// Posts a form to `/services/oauth2/token`. What goes wrong is told by Salesforce's code and
+    /// by words of this crate: the endpoint's own texts have carried parts of tokens.
+    ///
+    /// A lost answer is asked for again: when the first request was served and refresh tokens
+    /// rotate, the next one is lost whether it is asked for again or not.
     pub async fn post(&self, form: &[(&str, &str)]) -> Result<TokenReply> {
-        let url = self
-            .sender
-            .login
-            .join("/services/oauth2/token")
-            .map_err(|cause| {
-                Error::new(ErrorKind::Config, "token")
-                    .detail("the login URL is none")
-                    .cause(cause)
-            })?;
+        let login = &self.sender.login;
+        let path = format!(
+            "{}/services/oauth2/token",
+            login.path().trim_end_matches('/')
+        );
+        let mut url = login.clone();
+        url.set_path(&path);
         let call = Call::to("token", Method::POST, Target::Given(url))
             .form(form)
             .repeatable();
-        let reply: TokenReply = match self.sender.send(&call, None).await {
-            Ok(reply) => reply.json().await?,
-            // The token endpoint says 400 where the grant is refused.
-            Err(error) if error.status() == Some(400) => return Err(error.refused_grant()),
-            Err(error) => return Err(error),
+        let mut reply = match self.sender.send(&call, None).await {
+            Ok(reply) => reply,
+            Err(error) => return Err(told(error)),
         };
-        if self.sender.login.scheme() == "https" && !reply.instance_url.starts_with("https://") {
-            return Err(Error::new(ErrorKind::Decode, "token")
-                .detail("the instance URL is not https although the login URL is"));
-        }
+        let body = reply.bytes(REPLY_LIMIT).await?;
+        // The cause would quote the body.
+        let mut reply: TokenReply = serde_json::from_slice(&body).map_err(|_| {
+            Error::new(ErrorKind::Decode, "token")
+                .detail("the token endpoint's answer has no token in it")
+        })?;
+        reply.needs_https = login.scheme() == "https";
         Ok(reply)
     }
 
@@ -150,6 +189,48 @@ impl TokenEndpoint<'_> {
     pub fn lifetime(&self) -> Duration {
         self.sender.token_lifetime
     }
+}
+
+const REPLY_LIMIT: usize = 256 * 1024;
+
+/// The error without Salesforce's texts, and with what is known of the commoner ones.
+fn told(error: Error) -> Error {
+    // 5xx and the like say nothing about the grant.
+    if !matches!(error.status(), Some(400 | 401 | 403)) {
+        return error.without_texts();
+    }
+    let advice = error
+        .api()
+        .and_then(|api| advice(api.code()?.as_str(), api.message().unwrap_or_default()));
+    error.refused_grant(advice).without_texts()
+}
+
+fn advice(code: &str, description: &str) -> Option<&'static str> {
+    let says = |text: &str| description.to_ascii_lowercase().contains(text);
+    Some(match code {
+        "invalid_grant" if says("expired access/refresh token") => {
+            "the refresh token is dead: log in again"
+        }
+        "invalid_grant" if says("hasn't approved") => {
+            "the user has not approved the app: approve it once, or pre-authorize it"
+        }
+        "invalid_grant" if says("audience") => {
+            "wrong audience: a sandbox wants https://test.salesforce.com"
+        }
+        "invalid_grant" if says("not supported on this domain") => {
+            "this flow works on the org's My Domain only"
+        }
+        "invalid_grant" if says("no client credentials user") => {
+            "the app has no run-as user for the client credentials flow"
+        }
+        "invalid_grant" if says("authentication failure") => {
+            "the user is deactivated, or a policy keeps the user out"
+        }
+        "invalid_client_id" => "the app is unknown here, or too new: that takes some minutes",
+        "invalid_client" => "the app's secret is wrong",
+        "app_not_found" => "the app is not installed in this org",
+        _ => return None,
+    })
 }
 
 /// The token endpoint's answer.
@@ -162,11 +243,20 @@ pub struct TokenReply {
     pub instance_url: String,
     /// The next refresh token, where rotation is on.
     pub refresh_token: Option<SecretString>,
+    /// The identity URL, `https://<host>/id/<org>/<user>`.
+    pub id: Option<String>,
+    /// A token that came over TLS does not go out without it.
+    #[serde(skip)]
+    needs_https: bool,
 }
 
 impl TokenReply {
     /// The access token, to be used for `lifetime`.
     pub fn access(&self, lifetime: Duration) -> Result<AccessToken> {
+        if self.needs_https && !self.instance_url.starts_with("https://") {
+            return Err(Error::new(ErrorKind::Decode, "token")
+                .detail("the instance URL is not https although the login URL is"));
+        }
         AccessToken::new(
             self.access_token.clone(),
             &self.instance_url,

@@ -98,21 +98,22 @@ impl TokenSource for RefreshToken {
             }
             match endpoint.post(&form).await {
                 Ok(reply) => {
-                    let access = reply.access(endpoint.lifetime())?;
+                    // Stored before anything else is looked at: nothing may lose it.
                     let grant = Grant {
                         refresh_token: reply
                             .refresh_token
+                            .clone()
                             .unwrap_or_else(|| stored.grant.refresh_token.clone()),
-                        access_token: Some(access.secret.clone()),
+                        access_token: Some(reply.access_token.clone()),
                         issued_at: Some(Timestamp::now()),
-                        instance_url: Some(access.instance_url().to_owned()),
+                        instance_url: Some(reply.instance_url.clone()),
                     };
                     *unsaved = Some(Unsaved {
                         grant,
                         replaces: stored.version,
                     });
                     self.save(&mut unsaved).await?;
-                    return Ok(access);
+                    return reply.access(endpoint.lifetime());
                 }
                 Err(error) if is_spent(&error) && !last => {
                     let spent = stored.grant.refresh_token;
@@ -138,7 +139,8 @@ fn living(grant: &Grant, refused: Option<&AccessToken>, lifetime: Duration) -> O
 }
 
 fn is_spent(error: &Error) -> bool {
-    error.api().and_then(|api| api.code()) == Some("invalid_grant")
+    let code = error.api().and_then(|api| api.code());
+    code.is_some_and(|code| code == "invalid_grant")
 }
 
 fn store_failed() -> Error {

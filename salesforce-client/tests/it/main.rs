@@ -1,6 +1,11 @@
 //! The client against a server that tells what it was sent.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod calls;
+mod support;
+mod tokens;
+mod uploads;
+
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};

@@ -1,6 +1,8 @@
+//! What was done.
+
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params, types::Type};
+use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 use serde_json::Value;
 
 use super::{SqliteStore, queue::timestamp};
@@ -9,33 +11,37 @@ use crate::{
     store_error::StoreError,
 };
 
+const BEGIN: &str = "
+    INSERT INTO effect (key, begun_at) VALUES (?1, ?2)
+    ON CONFLICT (key) DO UPDATE SET begun_at = excluded.begun_at WHERE result IS NULL";
+
+const FINISH: &str = "
+    INSERT INTO effect (key, begun_at, result) VALUES (?1, ?2, ?3)
+    ON CONFLICT (key) DO UPDATE SET result = excluded.result";
+
+const ABANDON: &str = "DELETE FROM effect WHERE key = ?1 AND result IS NULL";
+
 #[async_trait]
 impl Ledger for SqliteStore {
     async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError> {
         let key = key.clone();
-        self.inner
-            .reader
-            .call("read", move |connection| state(connection, &key))
-            .await
+        let find = move |connection: &Connection| find(connection, &key);
+        SqliteStore::read(self, "read the ledger", find).await
     }
 
     async fn begin(&self, key: &EffectKey, now: Timestamp) -> Result<Begin, StoreError> {
         let key = key.clone();
         let begin = move |connection: &Connection| {
-            if let Some(EffectState::Finished(result)) = state(connection, &key)? {
-                return Ok(Begin::Finished(result));
+            let mut begin = connection.prepare_cached(BEGIN)?;
+            if begin.execute(params![key.as_str(), now.as_microsecond()])? > 0 {
+                return Ok(Begin::Begun);
             }
-            connection
-                .prepare_cached(
-                    "INSERT INTO effect (key, begun_at) VALUES (?1, ?2)
-                     ON CONFLICT (key) DO UPDATE SET begun_at = excluded.begun_at",
-                )
-                .and_then(|mut insert| {
-                    insert.execute(params![key.as_str(), now.as_microsecond()])
-                })?;
-            Ok(Begin::Begun)
+            Ok(match find(connection, &key)? {
+                Some(EffectState::Finished(result)) => Begin::Finished(result),
+                _ => Begin::Begun,
+            })
         };
-        self.write("begin", begin).await
+        self.write("begin in the ledger", begin).await
     }
 
     async fn finish(
@@ -46,73 +52,62 @@ impl Ledger for SqliteStore {
     ) -> Result<(), StoreError> {
         let key = key.clone();
         let finish = move |connection: &Connection| {
+            let result = result.to_string();
             connection
-                .prepare_cached(
-                    "INSERT INTO effect (key, begun_at, result) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (key) DO UPDATE SET result = excluded.result",
-                )
-                .and_then(|mut insert| {
-                    insert.execute(params![
-                        key.as_str(),
-                        now.as_microsecond(),
-                        result.to_string()
-                    ])
-                })
+                .prepare_cached(FINISH)?
+                .execute(params![key.as_str(), now.as_microsecond(), result])
                 .map(drop)
         };
-        self.write("finish", finish).await
+        self.write("finish in the ledger", finish).await
     }
 
     async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError> {
         let key = key.clone();
         let abandon = move |connection: &Connection| {
             connection
-                .prepare_cached("DELETE FROM effect WHERE key = ?1 AND result IS NULL")
-                .and_then(|mut delete| delete.execute([key.as_str()]))
+                .prepare_cached(ABANDON)?
+                .execute([key.as_str()])
                 .map(drop)
         };
-        self.write("abandon", abandon).await
+        self.write("abandon in the ledger", abandon).await
     }
 
     async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError> {
-        let from = prefix.as_str().to_owned();
-        // A prefix ends in a slash, so everything below it comes before the next character.
-        let to = format!("{}0", from.trim_end_matches('/'));
+        let prefix = prefix.clone();
         let under = move |connection: &Connection| {
-            let mut select = connection.prepare_cached(
-                "SELECT key, begun_at, result FROM effect WHERE key >= ?1 AND key < ?2
-                     ORDER BY key",
+            let mut from = connection.prepare_cached(
+                "SELECT begun_at, result, key FROM effect WHERE key >= ?1 ORDER BY key",
             )?;
-            let rows = select.query_map([from, to], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })?;
-            rows.map(|row| {
-                let (key, begun_at, result): (String, _, _) = row?;
-                Ok(Effect {
+            let mut rows = from.query([prefix.as_str()])?;
+            let mut effects = Vec::new();
+            while let Some(row) = rows.next()? {
+                let key: String = row.get(2)?;
+                if !key.starts_with(prefix.as_str()) {
+                    break;
+                }
+                effects.push(Effect {
                     key: EffectKey::from_text(key),
-                    state: read_state(begun_at, result)?,
-                })
-            })
-            .collect()
+                    state: state(row)?,
+                });
+            }
+            Ok(effects)
         };
-        self.read("list", under).await
+        SqliteStore::read(self, "list the ledger", under).await
     }
 }
 
-fn state(connection: &Connection, key: &EffectKey) -> rusqlite::Result<Option<EffectState>> {
+fn find(connection: &Connection, key: &EffectKey) -> rusqlite::Result<Option<EffectState>> {
     connection
         .prepare_cached("SELECT begun_at, result FROM effect WHERE key = ?1")?
-        .query_row([key.as_str()], |row| read_state(row.get(0)?, row.get(1)?))
+        .query_row([key.as_str()], state)
         .optional()
 }
 
-fn read_state(begun_at: i64, result: Option<String>) -> rusqlite::Result<EffectState> {
-    match result {
-        Some(text) => serde_json::from_str(&text)
-            .map(EffectState::Finished)
-            .map_err(|cause| {
-                rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(cause))
-            }),
-        None => timestamp(begun_at).map(EffectState::Begun),
-    }
+fn state(row: &Row<'_>) -> rusqlite::Result<EffectState> {
+    let Some(text) = row.get::<_, Option<String>>(1)? else {
+        return timestamp(row.get(0)?).map(EffectState::Begun);
+    };
+    serde_json::from_str(&text)
+        .map(EffectState::Finished)
+        .map_err(|cause| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(cause)))
 }

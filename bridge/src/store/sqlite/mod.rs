@@ -5,6 +5,7 @@
 //! that many producers share one fsync, and answers after the commit. Another thread reads, so
 //! that nobody who only looks waits for a disk.
 
+mod admin;
 mod ledger;
 mod queue;
 mod schema;

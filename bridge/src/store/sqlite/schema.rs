@@ -15,9 +15,14 @@ const OLDEST_LIBRARY: i32 = 3_051_003;
 /// What is left of the WAL after a burst.
 const WAL_LIMIT: i64 = 64 * 1024 * 1024;
 
-/// Times are microseconds since 1970. A job's `state` is 0 ready, 1 leased, 2 done, 3 dead. The
-/// partial indexes are what keeps a claim fast whatever stands in the table; SQLite uses one only
-/// where the query repeats its condition literally.
+/// Times are microseconds since 1970.
+///
+/// A job's `state` is 0 while it waits behind another of its key, 1 when it is its turn, 2 while
+/// it is leased, 3 done, 4 dead. Of the unfinished jobs of a key exactly one has the turn or is
+/// leased, so that a claim reads no more rows than it takes, however much waits behind them;
+/// `job_turn` holds us to it.
+///
+/// SQLite uses a partial index only for a query that repeats its condition literally.
 const SCHEMA: &str = "
     CREATE TABLE job (
         id        INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -33,10 +38,13 @@ const SCHEMA: &str = "
         kind      TEXT NOT NULL,
         body      BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX job_due ON job (at, id) WHERE state IN (0, 1);
-    CREATE INDEX job_order ON job (key, id) WHERE state IN (0, 1);
-    CREATE INDEX job_done ON job (at) WHERE state = 2;
-    CREATE INDEX job_dead ON job (id) WHERE state = 3;
+    CREATE UNIQUE INDEX job_turn ON job (key) WHERE state IN (1, 2);
+    CREATE INDEX job_waiting ON job (key, id) WHERE state = 0;
+    CREATE INDEX job_due ON job (at, id) WHERE state = 1;
+    CREATE INDEX job_leased ON job (at) WHERE state = 2;
+    CREATE INDEX job_done ON job (at) WHERE state = 3;
+    CREATE INDEX job_dead ON job (id) WHERE state = 4;
+    CREATE INDEX job_open ON job (id, pushed_at, state) WHERE state IN (0, 1, 2);
     CREATE TABLE effect (
         key      TEXT PRIMARY KEY,
         begun_at INTEGER NOT NULL,
@@ -44,7 +52,7 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE VIEW inbox_readable AS
         SELECT id,
-               CASE state WHEN 1 THEN 'leased' WHEN 2 THEN 'done' WHEN 3 THEN 'dead' ELSE 'ready' END
+               CASE state WHEN 2 THEN 'leased' WHEN 3 THEN 'done' WHEN 4 THEN 'dead' ELSE 'ready' END
                    AS state,
                attempts,
                strftime('%Y-%m-%dT%H:%M:%fZ', pushed_at / 1e6, 'unixepoch') AS pushed_at,

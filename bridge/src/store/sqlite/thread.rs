@@ -243,3 +243,140 @@ fn execute(connection: &Connection, sql: &str) -> Result<(), Failure> {
         .map(drop)
         .map_err(Failure::of)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        queue::{NewJob, Push, Queue, QueueAdmin},
+        store::sqlite::SqliteStore,
+    };
+
+    fn store(folder: &tempfile::TempDir) -> SqliteStore {
+        SqliteStore::open(folder.path().join("store.db")).unwrap()
+    }
+
+    fn job(dedupe: &str, size: usize) -> NewJob {
+        NewJob {
+            dedupe: dedupe.to_owned(),
+            key: dedupe.to_owned(),
+            kind: "test".to_owned(),
+            body: Bytes::from(vec![b'x'; size]),
+        }
+    }
+
+    async fn most_pages(store: &SqliteStore, pages: i64) {
+        let limit = move |connection: &Connection| {
+            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+        };
+        store.write("limit", limit).await.unwrap();
+    }
+
+    /// SQLite's own limit on pages answers as a full disk does.
+    #[tokio::test]
+    async fn a_full_disk_refuses_everything_new_keeps_everything_old_and_is_got_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let now = Timestamp::now();
+        store.push(vec![job("old", 10)], now).await.unwrap();
+        most_pages(&store, 40).await;
+
+        // The second does not fit, so the first must not be there either.
+        let all = vec![job("a", 10), job("b", 1_000_000)];
+        let error = store.push(all, now).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Full);
+        assert_eq!(
+            store
+                .jobs(&crate::JobFilter::default())
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+
+        most_pages(&store, 1_000_000).await;
+        let pushed = store
+            .push(vec![job("a", 10), job("b", 1_000_000)], now)
+            .await
+            .unwrap();
+        assert!(pushed.iter().all(|push| matches!(push, Push::Queued(_))));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_fails_takes_nothing_else_of_its_commit_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let now = Timestamp::now();
+        // Holds the thread until all three share the next transaction.
+        let (release, held) = mpsc::channel::<()>();
+        let hold = store.write("hold", move |_| Ok(held.recv().is_err()));
+        let broken = |connection: &Connection| {
+            connection.execute("DELETE FROM job", [])?;
+            connection.execute("INSERT INTO nowhere VALUES (1)", [])
+        };
+        let send = async { drop(release) };
+        let (_, before, failed, after, ()) = tokio::join!(
+            hold,
+            store.push(vec![job("before", 1)], now),
+            store.write("break", broken),
+            store.push(vec![job("after", 1)], now),
+            send,
+        );
+        failed.unwrap_err();
+        assert!(matches!(before.unwrap()[0], Push::Queued(_)));
+        assert!(matches!(after.unwrap()[0], Push::Queued(_)));
+        assert_eq!(store.counts().await.unwrap().ready, 2);
+    }
+
+    /// What a full disk does: SQLite undoes the whole transaction by itself.
+    #[tokio::test]
+    async fn nothing_is_done_by_halves_when_a_transaction_is_undone_from_within() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let now = Timestamp::now();
+        let (release, held) = mpsc::channel::<()>();
+        let hold = store.write("hold", move |_| Ok(held.recv().is_err()));
+        let undo = |connection: &Connection| {
+            connection.execute_batch("ROLLBACK; INSERT INTO nowhere VALUES (1)")
+        };
+        let send = async { drop(release) };
+        let (_, before, failed, after, ()) = tokio::join!(
+            hold,
+            store.push(vec![job("before", 1)], now),
+            store.write("undo", undo),
+            store.push(vec![job("after", 1)], now),
+            send,
+        );
+        failed.unwrap_err();
+        let kept = store.counts().await.unwrap().ready;
+        let acknowledged = [before.is_ok(), after.is_ok()]
+            .iter()
+            .filter(|ok| **ok)
+            .count();
+        assert_eq!((acknowledged, kept), (0, 0));
+        store.push(vec![job("before", 1)], now).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn work_is_done_although_nobody_waits_for_it_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let (release, held) = mpsc::channel::<()>();
+        let hold = store.write("hold", move |_| Ok(held.recv().is_err()));
+        let impatient = async {
+            let push = store.push(vec![job("a", 1)], Timestamp::now());
+            // Asked once, and then dropped.
+            assert!(push.now_or_never().is_none());
+        };
+        let send = async { drop(release) };
+        let _ = tokio::join!(hold, impatient, send);
+        store.close().await;
+        let store = self::store(&folder);
+        assert_eq!(store.counts().await.unwrap().ready, 1);
+    }
+}

@@ -1,0 +1,294 @@
+//! The token endpoint: rotation, expiry and its own error shape.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+use url::form_urlencoded;
+
+use super::{
+    answer::{Answer, Outcome, Refused},
+    head::Head,
+    people::User,
+    state::State,
+    upload::Received,
+};
+
+/// As long as Box gives a browser's code.
+const CODE_LIFETIME: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+pub(super) struct Tokens {
+    access: HashMap<String, Access>,
+    refresh: HashMap<String, Refresh>,
+    codes: HashMap<String, (Holder, Instant)>,
+}
+
+/// For whom a token is, and for which application.
+#[derive(Clone, PartialEq)]
+pub(super) struct Holder {
+    pub(super) user: User,
+    pub(super) client: String,
+}
+
+struct Access {
+    holder: Holder,
+    expires_at: Instant,
+    used: bool,
+    /// The access token that dies when this one is first used.
+    replaces: Option<String>,
+}
+
+struct Refresh {
+    holder: Holder,
+    /// The access token issued with it.
+    access: String,
+    /// The refresh token that came in its place.
+    spent_for: Option<String>,
+}
+
+/// The parameters of a form body.
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    fn read(head: &Head, body: &Received) -> Option<Self> {
+        let Received::Bytes(bytes) = body else {
+            return None;
+        };
+        (head.content_type().as_deref() == Some("application/x-www-form-urlencoded"))
+            .then(|| Self(form_urlencoded::parse(bytes).into_owned().collect()))
+    }
+
+    fn value(&self, name: &str) -> &str {
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map_or("", |(_, value)| value)
+    }
+}
+
+/// `POST /oauth2/token`
+pub(super) fn token(state: &mut State, head: &Head, body: &Received) -> Outcome {
+    let malformed = || {
+        Refused::oauth(
+            "invalid_request",
+            "Invalid grant_type parameter or parameter missing",
+        )
+    };
+    let form = Form::read(head, body).ok_or_else(malformed)?;
+    match form.value("grant_type") {
+        "refresh_token" => {
+            let client = known_client(state, &form)?;
+            refresh(state, &client, form.value("refresh_token"))
+        }
+        "authorization_code" => {
+            let client = known_client(state, &form)?;
+            let code = state.tokens.codes.remove(form.value("code"));
+            let (holder, _) = code
+                .filter(|(holder, until)| holder.client == client && *until > Instant::now())
+                .ok_or_else(|| {
+                    let reason = "Auth code doesn't exist or is invalid for the client";
+                    Refused::oauth("invalid_grant", reason)
+                })?;
+            let (access, refresh) = state.issue_pair(holder, None);
+            Ok(grant(state, &access, Some(&refresh)))
+        }
+        "client_credentials" => client_credentials(state, &form),
+        "urn:ietf:params:oauth:grant-type:jwt-bearer" => {
+            known_client(state, &form)?;
+            let reason = "This app is not authorized by the enterprise admin";
+            Err(Refused::oauth("unauthorized_client", reason))
+        }
+        "urn:ietf:params:oauth:grant-type:token-exchange" => {
+            let reason = "The grant type is unauthorized for this client_id";
+            Err(Refused::oauth("invalid_request", reason))
+        }
+        _ => Err(malformed()),
+    }
+}
+
+/// `POST /oauth2/revoke`: an access or a refresh token takes its pair with it.
+pub(super) fn revoke(state: &mut State, head: &Head, body: &Received) -> Outcome {
+    let form = Form::read(head, body)
+        .ok_or_else(|| Refused::oauth("invalid_request", "Missing parameter"))?;
+    known_client(state, &form)?;
+    let token = form.value("token");
+    let paired = state
+        .tokens
+        .refresh
+        .get(token)
+        .map(|refresh| refresh.access.clone());
+    let access = paired.unwrap_or_else(|| token.to_owned());
+    state.tokens.access.remove(&access);
+    state
+        .tokens
+        .refresh
+        .retain(|name, refresh| name != token && refresh.access != access);
+    Ok(Answer::empty(200))
+}
+
+impl State {
+    /// Who comes with this access token. Its use ends the one that it replaced.
+    pub(super) fn bearer(&mut self, token: &str) -> Result<Holder, Refused> {
+        let access = self
+            .tokens
+            .access
+            .get_mut(token)
+            .ok_or_else(Refused::invalid_token)?;
+        if access.expires_at <= Instant::now() {
+            self.tokens.access.remove(token);
+            return Err(Refused::invalid_token());
+        }
+        access.used = true;
+        let holder = access.holder.clone();
+        if let Some(replaced) = access.replaces.take() {
+            self.tokens.access.remove(&replaced);
+        }
+        Ok(holder)
+    }
+
+    pub(super) fn kill(&mut self, access_token: &str) {
+        self.tokens.access.remove(access_token);
+    }
+
+    /// What the handle issues is for the service account and the first application.
+    pub(super) fn own(&self) -> Holder {
+        let client = self
+            .config
+            .clients
+            .first()
+            .map(|(id, _)| id.clone())
+            .unwrap_or_default();
+        Holder {
+            user: User::service_account(),
+            client,
+        }
+    }
+
+    pub(super) fn issue_access(&mut self, holder: Holder, replaces: Option<String>) -> String {
+        let now = Instant::now();
+        self.tokens
+            .access
+            .retain(|_, access| access.expires_at > now);
+        let token = self.ids.secret();
+        let expires_at = now + self.config.token_lifetime;
+        let access = Access {
+            holder,
+            expires_at,
+            used: false,
+            replaces,
+        };
+        self.tokens.access.insert(token.clone(), access);
+        token
+    }
+
+    pub(super) fn issue_pair(
+        &mut self,
+        holder: Holder,
+        replaces: Option<String>,
+    ) -> (String, String) {
+        let access = self.issue_access(holder.clone(), replaces);
+        let token = self.ids.secret();
+        let refresh = Refresh {
+            holder,
+            access: access.clone(),
+            spent_for: None,
+        };
+        self.tokens.refresh.insert(token.clone(), refresh);
+        (access, token)
+    }
+
+    pub(super) fn issue_code(&mut self) -> String {
+        let (holder, code) = (self.own(), self.ids.secret());
+        self.tokens
+            .codes
+            .insert(code.clone(), (holder, Instant::now() + CODE_LIFETIME));
+        code
+    }
+}
+
+fn refresh(state: &mut State, client: &str, token: &str) -> Outcome {
+    let invalid = || Refused::oauth("invalid_grant", "Invalid refresh token");
+    let known = state
+        .tokens
+        .refresh
+        .get(token)
+        .filter(|known| known.holder.client == client);
+    let known = known.ok_or_else(invalid)?;
+    let Some(successor) = known.spent_for.clone() else {
+        let (holder, old) = (known.holder.clone(), known.access.clone());
+        let (access, refresh) = state.issue_pair(holder, Some(old));
+        if let Some(spent) = state.tokens.refresh.get_mut(token) {
+            spent.spent_for = Some(refresh.clone());
+        }
+        return Ok(grant(state, &access, Some(&refresh)));
+    };
+    let again = state
+        .tokens
+        .refresh
+        .get(&successor)
+        .filter(|_| state.config.refresh_grace);
+    let access = again.map(|pair| pair.access.clone()).filter(|access| {
+        state
+            .tokens
+            .access
+            .get(access)
+            .is_some_and(|access| !access.used)
+    });
+    Ok(grant(state, &access.ok_or_else(invalid)?, Some(&successor)))
+}
+
+fn client_credentials(state: &mut State, form: &Form) -> Outcome {
+    // For this grant Box says `invalid_grant` of everything, a wrong secret included.
+    let invalid = || Refused::oauth("invalid_grant", "Grant credentials are invalid");
+    let client = known_client(state, form).map_err(|_| invalid())?;
+    let subject = form.value("box_subject_id");
+    let user = match form.value("box_subject_type") {
+        "enterprise" if subject == state.config.enterprise => User::service_account(),
+        "user" => state.user(subject).cloned().ok_or_else(invalid)?,
+        _ => return Err(invalid()),
+    };
+    let access = state.issue_access(Holder { user, client }, None);
+    Ok(grant(state, &access, None))
+}
+
+fn known_client(state: &State, form: &Form) -> Result<String, Refused> {
+    let (id, secret) = (form.value("client_id"), form.value("client_secret"));
+    let mut clients = state.config.clients.iter();
+    clients
+        .find(|(known, known_secret)| known == id && known_secret.expose_secret() == secret)
+        .map(|(known, _)| known.clone())
+        .ok_or_else(|| Refused::oauth("invalid_client", "The client credentials are invalid"))
+}
+
+fn grant(state: &State, access: &str, refresh: Option<&str>) -> Answer {
+    let left = state.tokens.access.get(access).map(|access| {
+        access
+            .expires_at
+            .saturating_duration_since(Instant::now())
+            .as_secs_f64()
+            .round()
+    });
+    let mut body = json!({
+        "access_token": access,
+        "expires_in": left.unwrap_or_default() as u64,
+        "token_type": "bearer",
+        "restricted_to": [],
+    });
+    if let Some(refresh) = refresh {
+        body["refresh_token"] = refresh.into();
+    }
+    Answer::json(200, &body)
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens")
+            .field("access", &self.access.len())
+            .field("refresh", &self.refresh.len())
+            .finish_non_exhaustive()
+    }
+}

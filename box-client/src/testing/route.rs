@@ -1,0 +1,143 @@
+//! Which request is answered by what.
+
+use super::{
+    answer::{Answer, Outcome, Refused},
+    collaborations, download, files, folders,
+    head::{Head, Host},
+    metadata::{self, Place},
+    oauth,
+    state::{State, Visit},
+    templates, upload,
+    upload::Received,
+    versions, view, webhooks,
+};
+
+/// The effect of a request and its answer. `url` and `download_url` are this fake's own.
+pub(super) fn answer(
+    state: &mut State,
+    head: &Head,
+    body: &Received,
+    [url, download_url]: [&str; 2],
+) -> Outcome {
+    if head.host == Host::Download {
+        return download::serve(state, head);
+    }
+    if matches!(body, Received::TooLong) {
+        return Err(Refused::new(
+            413,
+            "request_entity_too_large",
+            "Request entity too large",
+        ));
+    }
+    let segments: Vec<&str> = head.segments.iter().map(String::as_str).collect();
+    match (head.method.as_str(), &segments[..]) {
+        ("POST", ["oauth2", "token"]) => return oauth::token(state, head, body),
+        ("POST", ["oauth2", "revoke"]) => return oauth::revoke(state, head, body),
+        _ => {}
+    }
+    let token = head.bearer().ok_or_else(Refused::invalid_token)?;
+    let holder = state.bearer(token)?;
+    let actor = match head.header("as-user") {
+        None => holder.user,
+        Some(id) => {
+            let refused = || {
+                let code = "access_denied_insufficient_permissions";
+                Refused::new(403, code, "Access denied - insufficient permission")
+            };
+            state.user(id).cloned().ok_or_else(refused)?
+        }
+    };
+    let mut visit = Visit {
+        head,
+        body,
+        url,
+        download_url,
+        state,
+        actor,
+        client: holder.client,
+    };
+    let visit = &mut visit;
+    match &segments[..] {
+        ["2.0", path @ ..] => api(visit, path),
+        ["api", "2.0", path @ ..] => uploads(visit, path),
+        _ => Err(nothing_here()),
+    }
+}
+
+fn api(visit: &mut Visit<'_>, path: &[&str]) -> Outcome {
+    match (visit.head.method.as_str(), path) {
+        ("OPTIONS", ["files", "content"]) => upload::preflight(visit, None),
+        ("OPTIONS", ["files", id, "content"]) => upload::preflight(visit, Some(id)),
+        ("GET", ["files", id]) => files::get(visit, id),
+        ("PUT", ["files", id]) => files::update(visit, id),
+        ("DELETE", ["files", id]) => files::delete(visit, id),
+        ("GET", ["files", id, "content"]) => download::redirect(visit, id),
+        ("GET", ["files", id, "versions"]) => versions::list(visit, id),
+        ("POST", ["files", id, "versions", "current"]) => versions::promote(visit, id),
+        ("DELETE", ["files", id, "versions", version]) => versions::delete(visit, id, version),
+        ("POST", ["folders"]) => folders::create(visit),
+        ("GET", ["folders", id]) => folders::get(visit, id),
+        ("PUT", ["folders", id]) => folders::update(visit, id),
+        ("DELETE", ["folders", id]) => folders::delete(visit, id),
+        ("GET", ["folders", id, "items"]) => folders::items(visit, id),
+        ("GET", ["folders", id, "collaborations"]) => collaborations::list(visit, "folder", id),
+        ("GET", ["files", id, "collaborations"]) => collaborations::list(visit, "file", id),
+        ("POST", ["metadata_templates", "schema"]) => templates::create(visit),
+        ("GET", ["metadata_templates", scope, key, "schema"]) => templates::get(visit, scope, key),
+        (_, ["files", id, "metadata", rest @ ..]) => on_item(visit, "file", id, rest),
+        (_, ["folders", id, "metadata", rest @ ..]) => on_item(visit, "folder", id, rest),
+        ("POST", ["webhooks"]) => webhooks::create(visit),
+        ("GET", ["webhooks"]) => webhooks::list(visit),
+        ("GET", ["webhooks", id]) => webhooks::get(visit, id),
+        ("PUT", ["webhooks", id]) => webhooks::update(visit, id),
+        ("DELETE", ["webhooks", id]) => webhooks::delete(visit, id),
+        ("POST", ["collaborations"]) => collaborations::create(visit),
+        ("GET", ["collaborations", id]) => collaborations::get(visit, id),
+        ("PUT", ["collaborations", id]) => collaborations::update(visit, id),
+        ("DELETE", ["collaborations", id]) => collaborations::delete(visit, id),
+        ("GET", ["users", "me"]) => me(visit),
+        _ => Err(nothing_here()),
+    }
+}
+
+fn uploads(visit: &mut Visit<'_>, path: &[&str]) -> Outcome {
+    match (visit.head.method.as_str(), path) {
+        ("POST", ["files", "content"]) => upload::create(visit),
+        ("POST", ["files", id, "content"]) => upload::new_version(visit, id),
+        _ => Err(nothing_here()),
+    }
+}
+
+fn on_item(visit: &mut Visit<'_>, type_name: &str, item: &str, rest: &[&str]) -> Outcome {
+    match (visit.head.method.as_str(), rest) {
+        ("GET", []) => metadata::list(visit, type_name, item),
+        (method, [scope, key]) => {
+            let place = Place {
+                type_name,
+                item,
+                scope,
+                key,
+            };
+            match method {
+                "GET" => metadata::get(visit, place),
+                "POST" => metadata::create(visit, place),
+                "PUT" => metadata::update(visit, place),
+                "DELETE" => metadata::delete(visit, place),
+                _ => Err(nothing_here()),
+            }
+        }
+        _ => Err(nothing_here()),
+    }
+}
+
+/// `GET /users/me`
+fn me(visit: &mut Visit<'_>) -> Outcome {
+    Ok(Answer::json(
+        200,
+        &view::user(&visit.actor, &visit.fields()),
+    ))
+}
+
+fn nothing_here() -> Refused {
+    Refused::new(404, "not_found", "Not Found")
+}

@@ -1,0 +1,152 @@
+//! Everything that this Box holds.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Value, json};
+
+use super::{
+    answer::{Answer, Outcome, Refused},
+    builder::Config,
+    collaborations::Collaboration,
+    events::Events,
+    head::Head,
+    ids::Ids,
+    items::{Kind, Tree},
+    oauth::Tokens,
+    people::User,
+    templates::Template,
+    upload::Received,
+    view::{self, Fields},
+    webhooks::Webhook,
+};
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) config: Arc<Config>,
+    pub(super) ids: Ids,
+    pub(super) users: Vec<User>,
+    pub(super) tree: Tree,
+    pub(super) tokens: Tokens,
+    pub(super) templates: Vec<Template>,
+    pub(super) webhooks: BTreeMap<u64, Webhook>,
+    pub(super) collaborations: BTreeMap<u64, Collaboration>,
+    pub(super) events: Events,
+}
+
+/// One request to be answered, with who asks.
+#[derive(Debug)]
+pub(super) struct Visit<'a> {
+    pub(super) head: &'a Head,
+    pub(super) body: &'a Received,
+    pub(super) url: &'a str,
+    pub(super) download_url: &'a str,
+    pub(super) state: &'a mut State,
+    pub(super) actor: User,
+    /// The application.
+    pub(super) client: String,
+}
+
+impl State {
+    pub(super) fn new(config: Arc<Config>) -> Self {
+        let owner = User::service_account();
+        Self {
+            ids: Ids::new(config.seed),
+            config,
+            tree: Tree::new(&owner),
+            users: vec![owner, User::person()],
+            tokens: Tokens::default(),
+            templates: vec![Template::properties()],
+            webhooks: BTreeMap::new(),
+            collaborations: BTreeMap::new(),
+            events: Events::default(),
+        }
+    }
+
+    /// The scope that `enterprise` is short for.
+    pub(super) fn scope(&self) -> String {
+        format!("enterprise_{}", self.config.enterprise)
+    }
+
+    pub(super) fn user(&self, id: &str) -> Option<&User> {
+        self.users.iter().find(|user| user.id == id)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let mut files = Vec::new();
+        let mut folders = Vec::new();
+        for item in self.tree.all() {
+            let mut shown = view::standard(&self.tree, item);
+            shown["metadata"] = item.metadata.values().map(|m| m.json(item)).collect();
+            if let Kind::File(file) = &item.kind {
+                let version = |version| view::version(version, &Fields::STANDARD);
+                shown["versions"] = file
+                    .past
+                    .iter()
+                    .chain([&file.current])
+                    .map(version)
+                    .collect();
+                shown["lock"] = file.lock().map_or(Value::Null, |lock| lock.json());
+                files.push(shown);
+            } else {
+                folders.push(shown);
+            }
+        }
+        let collaborations = self
+            .collaborations
+            .values()
+            .map(|c| c.json(&self.tree, true));
+        json!({
+            "files": files,
+            "folders": folders,
+            "webhooks": self.webhooks.values().map(Webhook::json).collect::<Vec<_>>(),
+            "collaborations": collaborations.collect::<Vec<_>>(),
+            "metadata_templates": self.templates.iter().map(Template::json).collect::<Vec<_>>(),
+            "users": self.users.iter().map(User::mini).collect::<Vec<_>>(),
+            "events": self.events.all(),
+        })
+    }
+}
+
+impl Visit<'_> {
+    pub(super) fn json(&self) -> Result<Value, Refused> {
+        let unreadable = || Refused::bad_request("Could not parse JSON");
+        let Received::Bytes(bytes) = self.body else {
+            return Err(unreadable());
+        };
+        serde_json::from_slice(bytes).map_err(|_| unreadable())
+    }
+
+    pub(super) fn fields(&self) -> Fields {
+        Fields::read(self.head.query("fields"))
+    }
+
+    pub(super) fn if_match(&self) -> Option<&str> {
+        self.head.header("if-match")
+    }
+
+    /// The item as it is now, unless the client has it already.
+    pub(super) fn show(&self, status: u16, id: &str) -> Outcome {
+        let item = self
+            .state
+            .tree
+            .get(id)
+            .ok_or_else(|| Refused::not_found("item", id))?;
+        let known = self
+            .head
+            .header("if-none-match")
+            .is_some_and(|etag| item.has_etag(etag));
+        if self.head.method == "GET" && known {
+            return Ok(Answer::empty(304));
+        }
+        let answer = Answer::json(status, &view::item(&self.state.tree, item, &self.fields()));
+        Ok(match item.etag() {
+            Some(etag) => answer.header("etag", format!("\"{etag}\"")),
+            None => answer,
+        })
+    }
+}
+
+/// A text member of a JSON body.
+pub(super) fn text<'a>(body: &'a Value, pointer: &str) -> Option<&'a str> {
+    body.pointer(pointer).and_then(Value::as_str)
+}

@@ -1,0 +1,16 @@
+//! `FakeBox`, driven over HTTP as a stranger's client would.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod collaborations;
+mod control;
+mod deliveries;
+mod downloads;
+mod faults;
+mod files;
+mod folders;
+mod metadata;
+mod oauth;
+mod openapi;
+mod support;
+mod uploads;
+mod webhooks;

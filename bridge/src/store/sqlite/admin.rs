@@ -1,0 +1,200 @@
+//! The inbox as people see it.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    SqliteStore,
+    queue::{give_back, give_turn, timestamp},
+};
+use crate::{
+    queue::{Counts, Job, JobFilter, JobId, JobState, QueueAdmin},
+    store_error::StoreError,
+};
+
+const SHOWN: &str = "id, state, attempts, pushed_at, at, owner, note, dedupe, key, kind";
+
+const REPLAY: &str = "
+    UPDATE job SET state = 0, at = ?2, pushed_at = ?2, attempts = 0 WHERE id = ?1 AND state = 4
+    RETURNING key";
+
+/// A replayed job may be older than the one of its key that has the turn. It goes first, unless
+/// that one is in a worker's hands.
+const TAKE_TURN_BACK: &str = "
+    UPDATE job SET state = 0 WHERE state IN (1, 2) AND state = 1 AND key = ?1";
+
+const HELD: &str = "
+    SELECT id, ?1, key FROM job WHERE state = 2 AND (?2 IS NULL OR owner = ?2)";
+
+const PURGE: &str = "
+    DELETE FROM job
+    WHERE id IN (SELECT id FROM job WHERE state = 3 AND at < ?1 ORDER BY at LIMIT ?2)";
+
+const OPEN: &str = "
+    SELECT count(*), count(iif(state = 2, 1, NULL)), min(pushed_at) FROM job WHERE state IN (0, 1, 2)";
+const ENDED: &str = "
+    SELECT (SELECT count(*) FROM job WHERE state = 3), (SELECT count(*) FROM job WHERE state = 4)";
+
+#[async_trait]
+impl QueueAdmin for SqliteStore {
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, StoreError> {
+        let after = filter.after.map_or(i64::MIN, |id| id.0);
+        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+        let sql = list(filter.state);
+        let list = move |connection: &Connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_map([after, limit], |row| job(row, Bytes::new()))?
+                .collect()
+        };
+        self.read("list the jobs", list).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        let show = move |connection: &Connection| {
+            connection
+                .prepare_cached(&format!("SELECT {SHOWN}, body FROM job WHERE id = ?1"))?
+                .query_row([id.0], |row| job(row, row.get::<_, Vec<u8>>(10)?.into()))
+                .optional()
+        };
+        self.read("show the job", show).await
+    }
+
+    async fn replay(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
+        let ids = ids.to_vec();
+        let replay = move |connection: &Connection| {
+            ids.iter().try_fold(0, |replayed, id| {
+                Ok(replayed + u64::from(replay(connection, *id, now)?))
+            })
+        };
+        let replayed = self.write("replay", replay).await?;
+        if replayed > 0 {
+            self.inner.wake.notify_one();
+        }
+        Ok(replayed)
+    }
+
+    async fn release(&self, owner: Option<&str>, now: Timestamp) -> Result<u64, StoreError> {
+        let owner = owner.map(str::to_owned);
+        let release = move |connection: &Connection| {
+            let mut held = connection.prepare_cached(HELD)?;
+            give_back(
+                connection,
+                held.query(params![now.as_microsecond(), owner])?,
+            )
+        };
+        let released = self.write("release", release).await?;
+        if released > 0 {
+            self.inner.wake.notify_one();
+        }
+        Ok(released)
+    }
+
+    async fn purge(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let purge = move |connection: &Connection| {
+            connection
+                .prepare_cached(PURGE)?
+                .execute([before.as_microsecond(), limit])
+        };
+        Ok(self.write("purge", purge).await? as u64)
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        let counts = |connection: &Connection| {
+            let count = |row: &Row<'_>, column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+            let mut counts = Counts::default();
+            connection.prepare_cached(OPEN)?.query_row([], |row| {
+                counts.leased = count(row, 1)?;
+                counts.ready = count(row, 0)? - counts.leased;
+                counts.oldest = row.get::<_, Option<i64>>(2)?.map(timestamp).transpose()?;
+                Ok(())
+            })?;
+            connection.prepare_cached(ENDED)?.query_row([], |row| {
+                counts.done = count(row, 0)?;
+                counts.dead = count(row, 1)?;
+                Ok(counts)
+            })
+        };
+        self.read("count the jobs", counts).await
+    }
+}
+
+fn list(state: Option<JobState>) -> String {
+    let only = match state {
+        None => "",
+        Some(JobState::Ready) => "state IN (0, 1, 2) AND state < 2 AND",
+        Some(JobState::Leased) => "state IN (0, 1, 2) AND state = 2 AND",
+        Some(JobState::Done) => "state = 3 AND",
+        Some(JobState::Dead) => "state = 4 AND",
+    };
+    format!("SELECT {SHOWN} FROM job WHERE {only} id > ?1 ORDER BY id LIMIT ?2")
+}
+
+fn replay(connection: &Connection, id: JobId, now: Timestamp) -> rusqlite::Result<bool> {
+    let key: Option<String> = connection
+        .prepare_cached(REPLAY)?
+        .query_row(params![id.0, now.as_microsecond()], |row| row.get(0))
+        .optional()?;
+    let Some(key) = key else {
+        return Ok(false);
+    };
+    connection.prepare_cached(TAKE_TURN_BACK)?.execute([&key])?;
+    give_turn(connection, &key)?;
+    Ok(true)
+}
+
+fn job(row: &Row<'_>, body: Bytes) -> rusqlite::Result<Job> {
+    Ok(Job {
+        id: JobId(row.get(0)?),
+        state: match row.get::<_, i64>(1)? {
+            0 | 1 => JobState::Ready,
+            2 => JobState::Leased,
+            3 => JobState::Done,
+            _ => JobState::Dead,
+        },
+        attempts: row.get(2)?,
+        pushed_at: timestamp(row.get(3)?)?,
+        at: timestamp(row.get(4)?)?,
+        owner: row.get(5)?,
+        note: row.get(6)?,
+        dedupe: row.get(7)?,
+        key: row.get(8)?,
+        kind: row.get(9)?,
+        body,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn what_people_ask_for_is_found_by_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("store.db")).unwrap();
+        for (sql, index) in [
+            (REPLAY, "INTEGER PRIMARY KEY (rowid=?)"),
+            (TAKE_TURN_BACK, "INDEX job_turn (key=?)"),
+            (HELD, "INDEX job_leased"),
+            (PURGE, "INDEX job_done (at<?)"),
+            (OPEN, "COVERING INDEX job_open"),
+            (ENDED, "COVERING INDEX job_done"),
+            (ENDED, "COVERING INDEX job_dead"),
+            (&list(None), "INTEGER PRIMARY KEY (rowid>?)"),
+            (&list(Some(JobState::Ready)), "INDEX job_open (id>?)"),
+            (&list(Some(JobState::Leased)), "INDEX job_"),
+            (&list(Some(JobState::Dead)), "INDEX job_dead (id>?)"),
+        ] {
+            let plan = store.plan(sql).await;
+            assert!(plan.contains(index), "{sql}\n{plan}");
+            assert!(
+                !plan.split("; ").any(|step| step == "SCAN job"),
+                "{sql}\n{plan}"
+            );
+        }
+    }
+}
