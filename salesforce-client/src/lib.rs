@@ -15,6 +15,8 @@ mod retry;
 mod sobjects;
 mod soql;
 mod tasks;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 mod transport;
 mod version;

@@ -2,6 +2,7 @@
 
 mod build;
 mod config;
+mod demo;
 mod inbox;
 mod serve;
 
@@ -20,6 +21,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Tells the whole story on fakes of both vendors: no credentials, no network, half a minute.
+    Demo {
+        /// Leaves everything running at the end, until Ctrl-C.
+        #[arg(long)]
+        hold: bool,
+    },
     /// Runs the service until SIGTERM or Ctrl-C.
     Serve {
         /// The configuration; `bridge.example.toml` explains every key.
@@ -68,7 +75,7 @@ fn in_one_line(error: &dyn std::error::Error) -> String {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let quiet = matches!(arguments.command, Command::Queue { .. });
+    let quiet = !matches!(arguments.command, Command::Serve { .. });
     let default = if quiet { "off" } else { "info" };
     tracing_subscriber::fmt()
         .with_env_filter(
@@ -84,6 +91,7 @@ fn main() -> ExitCode {
         Err(error) => Err(Failure::run(error)),
         Ok(runtime) => runtime.block_on(async {
             match arguments.command {
+                Command::Demo { hold } => demo::run(hold).await,
                 Command::Serve { config } => serve::run(&config).await,
                 Command::Queue { config, command } => inbox::run(&config, command).await,
             }

@@ -1,0 +1,228 @@
+//! `demo`: the whole story on fakes of both vendors, on this machine, told line by line.
+
+mod deal;
+mod service;
+mod summary;
+
+use std::time::Duration;
+
+use box_client::testing::UploadedFile;
+use salesforce_client::testing::{Fault, FaultEffect};
+use tokio::time::{Instant, sleep};
+
+use self::{
+    deal::{Deal, forge},
+    service::Service,
+    summary::{Expected, summary},
+};
+use crate::Failure;
+
+const AGREEMENT: &[u8] = include_bytes!("../../../assets/agreement.pdf");
+const SIGNED: &[u8] = include_bytes!("../../../assets/agreement-signed.pdf");
+const ORDER_FORM: &[u8] = include_bytes!("../../../assets/order-form.pdf");
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const UPLOAD: &str = "*/sobjects/ContentVersion";
+
+pub(crate) async fn run(hold: bool) -> Result<(), Failure> {
+    let folder = tempfile::tempdir().map_err(Failure::run)?;
+    let deal = Deal::provision().await?;
+    say(1, "Both vendors, as strict fakes on this machine");
+    tell(format!("Box         {}", deal.content.url()));
+    tell(format!("Salesforce  {}", deal.crm.url()));
+    tell(format!(
+        "the deal: Account {}, Opportunity {} in Prospecting",
+        deal.account, deal.opportunity
+    ));
+    tell("its folder: /Clients/Acme/Acme Platform/Contracts, with both ids in its metadata");
+
+    let mut service = Service::start(folder.path(), &deal).await?;
+    let webhook = deal.watch(&service.webhook_address()).await?;
+    say(2, "The service, as a process of its own");
+    tell(format!(
+        "process {}, {}",
+        service.id(),
+        service.webhook_address()
+    ));
+    tell(format!("Box webhook {webhook} on the deal's folder"));
+
+    let story = tell_story(&deal, &mut service).await;
+    let expected = story.map_err(|failure| match failure {
+        Failure::Run(line) => Failure::Run(format!("{line}\n{}", service.last_words())),
+        setup => setup,
+    })?;
+
+    say(10, "What both sides hold now");
+    let (table, wrong) = summary(&deal, &expected);
+    println!("{table}");
+    if !wrong.is_empty() {
+        return Err(Failure::Run(format!(
+            "not as promised: {}",
+            wrong.join("; ")
+        )));
+    }
+    println!("Every version once, every link once, a Task for each event.");
+    if hold {
+        println!(
+            "\nEverything stays up until Ctrl-C: upload to folder {} of",
+            deal.contracts
+        );
+        println!(
+            "{} with token {}.",
+            deal.content.url(),
+            deal.content.issue_token()
+        );
+        println!("What Salesforce holds: {}/_fake/state", deal.crm.url());
+        tokio::signal::ctrl_c().await.map_err(Failure::run)?;
+    }
+    Ok(())
+}
+
+async fn tell_story(deal: &Deal, service: &mut Service) -> Result<Vec<Expected>, Failure> {
+    say(3, "A contract is uploaded to Box");
+    deal.content.clear_requests();
+    let agreement = upload(deal, "Agreement.pdf", AGREEMENT).await?;
+    arrived(deal, &agreement, 1, 1).await?;
+    for call in calls(deal) {
+        tell(call);
+    }
+    tell("its bytes in Salesforce are those in Box, to the last one");
+
+    say(4, "Box delivers the same event again");
+    for event in &agreement.event_ids {
+        deal.content.redeliver(event);
+    }
+    deal.content
+        .wait_all_delivered(PATIENCE)
+        .await
+        .map_err(Failure::run)?;
+    tell("it is taken with 200, and nothing is done twice");
+
+    say(5, "Somebody forges a delivery");
+    let event = deal.content.events().pop().map(|event| event.body);
+    let forged = forge(&event.unwrap_or_default(), &service.webhook_address()).await?;
+    tell(format!("{}: {}", forged.0, forged.1));
+    if forged.0 != 401 {
+        return Err(Failure::Run("the forged delivery was taken".to_owned()));
+    }
+
+    say(6, "A new version of the contract");
+    let signed = deal
+        .content
+        .upload_version(&agreement.file_id, SIGNED)
+        .map_err(Failure::run)?;
+    deal.delivered(&signed).await?;
+    arrived(deal, &signed, 2, 2).await?;
+    tell("it is version 2 of the same Salesforce file");
+
+    say(7, "The contract is locked");
+    deal.content
+        .lock(&agreement.file_id)
+        .map_err(Failure::run)?;
+    until("the stage", || {
+        deal.stage() == "Negotiation/Review" && deal.tasks().len() == 3
+    })
+    .await?;
+    tell("the Opportunity goes from Prospecting to Negotiation/Review");
+
+    say(8, "Salesforce stores a file, and its answer is lost");
+    let lost = Fault::on(UPLOAD, FaultEffect::LostAnswer).method("POST");
+    deal.crm.inject(lost);
+    let order = upload(deal, "Order form.pdf", ORDER_FORM).await?;
+    arrived(deal, &order, 1, 4).await?;
+    tell("the bridge looks before it repeats, and finds it: one file");
+
+    say(9, "The service is killed in the middle of an upload");
+    let slow = Fault::on(UPLOAD, FaultEffect::DelayBefore { millis: 500 }).method("POST");
+    deal.crm.inject(slow);
+    deal.crm.clear_requests();
+    let annex = upload(deal, "Annex.pdf", ORDER_FORM).await?;
+    until("an upload", || {
+        let mut requests = deal.crm.requests().into_iter();
+        requests.any(|request| request.path.ends_with("/ContentVersion"))
+    })
+    .await?;
+    let killed = service.id();
+    service.kill().await?;
+    tell(format!(
+        "kill -9 {killed}; Salesforce completes what it has in hand"
+    ));
+    service.start_again().await?;
+    tell(format!(
+        "process {} takes over what the dead one held",
+        service.id()
+    ));
+    arrived(deal, &annex, 1, 5).await?;
+    tell("the file is there, once");
+
+    Ok(vec![
+        Expected::new("Agreement.pdf", agreement, &[AGREEMENT, SIGNED]),
+        Expected::new("Order form.pdf", order, &[ORDER_FORM]),
+        Expected::new("Annex.pdf", annex, &[ORDER_FORM]),
+    ])
+}
+
+async fn upload(deal: &Deal, name: &str, bytes: &'static [u8]) -> Result<UploadedFile, Failure> {
+    let upload = deal
+        .content
+        .upload(&deal.contracts, name, bytes)
+        .map_err(Failure::run)?;
+    deal.delivered(&upload).await?;
+    tell(format!("{name}: delivered, signed, and answered with 200"));
+    Ok(upload)
+}
+
+/// Waits until so many versions and Tasks are there, and the file is on both records.
+async fn arrived(
+    deal: &Deal,
+    upload: &UploadedFile,
+    versions: usize,
+    tasks: usize,
+) -> Result<(), Failure> {
+    until("the file in Salesforce", || {
+        let files = deal.files_of(upload);
+        deal.tasks().len() == tasks
+            && files.iter().any(|file| {
+                file.versions.len() == versions
+                    && file.is_on(&deal.opportunity)
+                    && file.is_on(&deal.account)
+            })
+    })
+    .await
+}
+
+async fn until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), Failure> {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        if Instant::now() > end {
+            return Err(Failure::Run(format!("{what} did not come within a minute")));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// What the service asked of both vendors.
+fn calls(deal: &Deal) -> Vec<String> {
+    let line = |side: &str, method: &str, path: &str, status: Option<u16>| {
+        let status = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+        format!("{side:<11} {method:<5} {path}  {status}")
+    };
+    let content = deal.content.requests();
+    let content = content
+        .iter()
+        .map(|it| line("Box", &it.method, &it.path, it.status));
+    let crm = deal.crm.requests();
+    let crm = crm
+        .iter()
+        .map(|it| line("Salesforce", &it.method, &it.path, it.status));
+    content.chain(crm).collect()
+}
+
+fn say(number: usize, line: &str) {
+    println!("\n{number:>2}  {line}");
+}
+
+fn tell(line: impl AsRef<str>) {
+    println!("      {}", line.as_ref());
+}

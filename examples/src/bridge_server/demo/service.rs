@@ -1,0 +1,153 @@
+//! The service as a process of its own, so that it can be killed.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use box_client::testing::FakeBox;
+use tokio::{
+    net::TcpListener,
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
+
+use super::deal::{Deal, SIGNATURE_KEY};
+use crate::Failure;
+
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+
+pub(super) struct Service {
+    folder: PathBuf,
+    url: String,
+    child: Child,
+}
+
+impl Service {
+    pub(super) async fn start(folder: &Path, deal: &Deal) -> Result<Self, Failure> {
+        let free = TcpListener::bind("127.0.0.1:0")
+            .await
+            .map_err(Failure::run)?;
+        let address = free.local_addr().map_err(Failure::run)?;
+        drop(free);
+        let configuration = configuration(folder, &address.to_string(), deal);
+        std::fs::write(folder.join("bridge.toml"), configuration).map_err(Failure::run)?;
+        let service = Self {
+            folder: folder.to_owned(),
+            url: format!("http://{address}"),
+            child: spawn(folder)?,
+        };
+        service.wait_ready().await?;
+        Ok(service)
+    }
+
+    pub(super) fn webhook_address(&self) -> String {
+        format!("{}/webhooks/box", self.url)
+    }
+
+    /// What `kill -9` does.
+    pub(super) async fn kill(&mut self) -> Result<(), Failure> {
+        self.child.kill().await.map_err(Failure::run)
+    }
+
+    pub(super) async fn start_again(&mut self) -> Result<(), Failure> {
+        self.child = spawn(&self.folder)?;
+        self.wait_ready().await
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id().unwrap_or_default()
+    }
+
+    /// The end of what the service has said, for when something goes wrong.
+    pub(super) fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.join("service.log")).unwrap_or_default();
+        let lines: Vec<_> = log.lines().rev().take(12).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    async fn wait_ready(&self) -> Result<(), Failure> {
+        let until = Instant::now() + STARTS_WITHIN;
+        let ready = format!("{}/readyz", self.url);
+        while !matches!(reqwest::get(&ready).await, Ok(answer) if answer.status().is_success()) {
+            if Instant::now() > until {
+                return Err(Failure::Run(format!(
+                    "the service does not start:\n{}",
+                    self.last_words()
+                )));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}
+
+fn spawn(folder: &Path) -> Result<Child, Failure> {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("service.log"))
+        .map_err(Failure::run)?;
+    let program = std::env::current_exe().map_err(Failure::run)?;
+    Command::new(program)
+        .args(["serve", "--config"])
+        .arg(folder.join("bridge.toml"))
+        .env("DEMO_SIGNATURE_KEY", SIGNATURE_KEY)
+        .env("DEMO_CLIENT_SECRET", FakeBox::CLIENT_SECRET)
+        .stdout(Stdio::null())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(Failure::run)
+}
+
+/// As an operator's, but impatient: a story should not take minutes.
+fn configuration(folder: &Path, listen: &str, deal: &Deal) -> String {
+    let client = FakeBox::CLIENT_ID;
+    let (content, crm) = (deal.content.url(), deal.crm.url());
+    let store = folder.join("bridge.db");
+    let store = store.display();
+    format!(
+        r#"[server]
+listen = "{listen}"
+[store]
+url = 'sqlite:{store}'
+[webhook]
+primary_key = {{ env = "DEMO_SIGNATURE_KEY" }}
+[box]
+base_url = "{content}"
+[box.auth]
+kind = "client_credentials"
+client_id = "{client}"
+client_secret = {{ env = "DEMO_CLIENT_SECRET" }}
+enterprise_id = "12345"
+[salesforce]
+login_url = "{crm}"
+[salesforce.auth]
+kind = "client_credentials"
+client_id = "{client}"
+client_secret = {{ env = "DEMO_CLIENT_SECRET" }}
+[worker]
+poll = "50ms"
+settle_after = "1s"
+[retry]
+base = "200ms"
+jitter = "50ms"
+[[rules]]
+name = "contracts"
+triggers = ["FILE.UPLOADED"]
+folder = "Contracts"
+file = "*.pdf"
+attach = ["opportunity", "account"]
+log_task = {{ subject = "{{file.name}} came from Box", description = "By {{actor}}, in {{folder}}." }}
+[[rules]]
+name = "locked contracts"
+triggers = ["FILE.LOCKED"]
+folder = "Contracts"
+advance_stage = "Negotiation/Review"
+log_task = {{ subject = "{{file.name}} is locked" }}
+"#
+    )
+}

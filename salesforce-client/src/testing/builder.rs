@@ -1,0 +1,252 @@
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::fault::Faults;
+use super::log::Log;
+use super::oauth::Auth;
+use super::query::Cursors;
+use super::refusal::Refusal;
+use super::schema::{Field, Schema};
+use super::state::{Config, Shared, State};
+use super::store::{Actor, Org, Record};
+use super::{FakeSalesforce, ids, seed, server};
+
+/// Settings of a [`FakeSalesforce`] that is to be started.
+#[derive(Clone)]
+#[must_use]
+pub struct FakeSalesforceBuilder {
+    port: u16,
+    instance_url: Option<String>,
+    org_id: String,
+    clients: Vec<(String, String)>,
+    jwt_users: Vec<JwtUser>,
+    rotate_refresh_tokens: bool,
+    session_lifetime: Duration,
+    versions: Vec<u32>,
+    page_size: Option<usize>,
+    daily_limit: u64,
+    keep_bytes: bool,
+    accept_chunked: bool,
+    custom_fields: Vec<(String, Field)>,
+}
+
+#[derive(Clone)]
+struct JwtUser {
+    client: String,
+    username: String,
+    public_key: Vec<u8>,
+}
+
+impl std::fmt::Debug for FakeSalesforceBuilder {
+    /// Without the secrets of the clients.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeSalesforceBuilder")
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for FakeSalesforceBuilder {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            instance_url: None,
+            org_id: ids::make("00D", 1),
+            clients: Vec::new(),
+            jwt_users: Vec::new(),
+            rotate_refresh_tokens: false,
+            // The vendor's default: two hours without use.
+            session_lifetime: Duration::from_secs(2 * 60 * 60),
+            versions: (31..=67).collect(),
+            page_size: None,
+            // What a full sandbox has, so that no suite runs into it by itself.
+            daily_limit: 5_000_000,
+            keep_bytes: true,
+            accept_chunked: false,
+            custom_fields: Vec::new(),
+        }
+    }
+}
+
+impl FakeSalesforceBuilder {
+    /// Sets the port; 0, the default, takes a free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Sets what token answers say as `instance_url`; the fake's own URL by default.
+    pub fn instance_url(mut self, url: impl Into<String>) -> Self {
+        self.instance_url = Some(url.into());
+        self
+    }
+
+    /// Sets the id of the org.
+    pub fn org_id(mut self, id: impl Into<String>) -> Self {
+        self.org_id = id.into();
+        self
+    }
+
+    /// Registers an app; with an empty secret it is a public one.
+    pub fn client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.clients.push((id.into(), secret.into()));
+        self
+    }
+
+    /// Registers an app that may act as this user by JWT. The key is the public
+    /// half of the app's certificate, DER in the form `SubjectPublicKeyInfo` or
+    /// `RSAPublicKey`. Without the feature `jwt` signatures are not verified.
+    pub fn jwt_user(
+        mut self,
+        client_id: impl Into<String>,
+        username: impl Into<String>,
+        public_key_der: impl Into<Vec<u8>>,
+    ) -> Self {
+        self.jwt_users.push(JwtUser {
+            client: client_id.into(),
+            username: username.into(),
+            public_key: public_key_der.into(),
+        });
+        self
+    }
+
+    /// Makes each refresh token good for one refresh, which answers the next one.
+    pub fn rotate_refresh_tokens(mut self, rotate: bool) -> Self {
+        self.rotate_refresh_tokens = rotate;
+        self
+    }
+
+    /// Sets how long a session lives without use.
+    pub fn session_lifetime(mut self, lifetime: Duration) -> Self {
+        self.session_lifetime = lifetime;
+        self
+    }
+
+    /// Sets the versions that are served; 31 to 67 by default. Those below the
+    /// lowest count as retired.
+    pub fn versions(mut self, versions: impl IntoIterator<Item = u32>) -> Self {
+        self.versions = versions.into_iter().collect();
+        self.versions.sort_unstable();
+        self.versions.dedup();
+        self
+    }
+
+    /// Makes pages of queries this long, so that few records make many pages.
+    pub fn page_size(mut self, records: usize) -> Self {
+        self.page_size = Some(records.max(1));
+        self
+    }
+
+    /// Sets the API calls that are allowed.
+    pub fn daily_limit(mut self, calls: u64) -> Self {
+        self.daily_limit = calls;
+        self
+    }
+
+    /// Says whether file contents up to 64 MiB are kept, as is the default, or
+    /// only their size and checksum.
+    pub fn keep_bytes(mut self, keep: bool) -> Self {
+        self.keep_bytes = keep;
+        self
+    }
+
+    /// Accepts file uploads without a `Content-Length`, which are refused with
+    /// 411 by default: whether the vendor takes them is not documented.
+    pub fn accept_chunked(mut self, accept: bool) -> Self {
+        self.accept_chunked = accept;
+        self
+    }
+
+    /// Adds a custom field; those of Task and Event belong to the object `Activity`.
+    pub fn custom_field(mut self, object: impl Into<String>, field: Field) -> Self {
+        self.custom_fields.push((object.into(), field));
+        self
+    }
+
+    /// Starts the fake on the current Tokio runtime.
+    pub async fn start(self) -> io::Result<FakeSalesforce> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let invalid = |refusal: Refusal| io::Error::new(io::ErrorKind::InvalidInput, refusal);
+        let shared = Arc::new(self.build(url).map_err(invalid)?);
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(server::run(listener, Arc::clone(&shared), stopped));
+        Ok(FakeSalesforce::new(shared, stop))
+    }
+
+    fn build(self, url: String) -> Result<Shared, Refusal> {
+        let now = Timestamp::now();
+        let Some(org_id) = ids::normalise(&self.org_id) else {
+            return Err(Refusal::bad(
+                "MALFORMED_ID",
+                format!("malformed id {}", self.org_id),
+            ));
+        };
+        let mut schema = Schema::standard(now);
+        for (object, field) in self.custom_fields {
+            schema.add_custom_field(&object, field, now)?;
+        }
+        let mut org = Org::new(schema);
+        let mut actor = Actor {
+            user: String::new(),
+            is_person: true,
+            now,
+        };
+        let person = seed::add_user(&mut org, "person@example.com", "Person", &actor)?;
+        actor.user.clone_from(&person);
+        seed::set_up(&mut org, &actor)?;
+        let mut auth = Auth::default();
+        let mut integration_user = None;
+        for JwtUser {
+            client,
+            username,
+            public_key,
+        } in self.jwt_users
+        {
+            let same = |user: &&Record| user.text("Username") == Some(&username);
+            let known = org.living("User").find(same).map(|user| user.id.clone());
+            let user = match known {
+                Some(user) => user,
+                None => seed::add_user(&mut org, &username, "Integration", &actor)?,
+            };
+            integration_user.get_or_insert_with(|| user.clone());
+            auth.approve(client, username, user, public_key);
+        }
+        for (id, secret) in self.clients {
+            auth.add_client(id, secret);
+        }
+        let integration_user = match integration_user {
+            Some(user) => user,
+            None => seed::add_user(&mut org, "integration@example.com", "Integration", &actor)?,
+        };
+        let config = Config {
+            instance_url: self.instance_url.unwrap_or_else(|| url.clone()),
+            url,
+            org_id,
+            integration_user,
+            other_user: person,
+            versions: self.versions,
+            page_size: self.page_size,
+            daily_limit: self.daily_limit,
+            keep_bytes: self.keep_bytes,
+            accept_chunked: self.accept_chunked,
+            rotate_refresh_tokens: self.rotate_refresh_tokens,
+            session_lifetime: self.session_lifetime,
+        };
+        let state = State {
+            org,
+            auth,
+            cursors: Cursors::default(),
+            faults: Faults::default(),
+            log: Log::default(),
+            calls: 0,
+        };
+        Ok(Shared::new(config, state))
+    }
+}

@@ -1,0 +1,142 @@
+use serde_json::{Value, json};
+
+use super::schema::{FieldDef, FieldType, ObjectDef, Schema};
+
+/// `sobjects`: all objects in short.
+pub(super) fn global(schema: &Schema, version: u32) -> Value {
+    let objects: Value = schema
+        .objects
+        .iter()
+        .map(|def| brief(def, version))
+        .collect();
+    json!({ "encoding": "UTF-8", "maxBatchSize": 200, "sobjects": objects })
+}
+
+/// `sobjects/{X}`, the part that tells about the object.
+pub(super) fn brief(def: &ObjectDef, version: u32) -> Value {
+    let url = format!("/services/data/v{version}.0/sobjects/{}", def.name);
+    json!({
+        "activateable": false,
+        "createable": def.createable,
+        "custom": false,
+        "customSetting": false,
+        "deletable": def.deletable,
+        "deprecatedAndHidden": false,
+        "feedEnabled": def.linkable,
+        "keyPrefix": def.prefix,
+        "label": def.label(),
+        "labelPlural": def.label(),
+        "layoutable": true,
+        "mergeable": false,
+        "mruEnabled": def.linkable,
+        "name": def.name,
+        "queryable": true,
+        "replicateable": true,
+        "retrieveable": true,
+        "searchable": def.linkable,
+        "triggerable": true,
+        "undeletable": def.deletable,
+        "updateable": def.updateable,
+        "urls": {
+            "sobject": url,
+            "describe": format!("{url}/describe"),
+            "rowTemplate": format!("{url}/{{ID}}"),
+        },
+    })
+}
+
+/// `sobjects/{X}/describe`.
+pub(super) fn full(schema: &Schema, def: &ObjectDef, version: u32) -> Value {
+    let mut described = brief(def, version);
+    described["childRelationships"] = children(schema, def);
+    described["fields"] = def.fields.iter().map(field).collect();
+    described["recordTypeInfos"] = json!([{
+        "active": true,
+        "available": true,
+        "defaultRecordTypeMapping": true,
+        "developerName": "Master",
+        "master": true,
+        "name": "Master",
+        "recordTypeId": "012000000000000AAA",
+    }]);
+    described
+}
+
+fn children(schema: &Schema, def: &ObjectDef) -> Value {
+    let relation = |child: &str, field: &str, name: Option<String>| {
+        json!({
+            "cascadeDelete": false,
+            "childSObject": child,
+            "deprecatedAndHidden": false,
+            "field": field,
+            "junctionIdListNames": [],
+            "junctionReferenceTo": [],
+            "relationshipName": name,
+            "restrictedDelete": false,
+        })
+    };
+    let mut found = Vec::new();
+    for child in &schema.objects {
+        for field in child
+            .fields
+            .iter()
+            .filter(|field| field.targets.contains(&def.name))
+        {
+            let audit = ["CreatedById", "LastModifiedById", "OwnerId"];
+            let is_audit = audit.contains(&field.name.as_str());
+            let name = (!is_audit).then(|| plural(child.name));
+            found.push(relation(child.name, &field.name, name));
+        }
+    }
+    // Its presence is how a program learns that files can be put on the object.
+    if def.linkable {
+        let name = Some("ContentDocumentLinks".to_owned());
+        found.push(relation("ContentDocumentLink", "LinkedEntityId", name));
+    }
+    Value::Array(found)
+}
+
+fn plural(name: &str) -> String {
+    match name.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{name}s"),
+    }
+}
+
+fn field(def: &FieldDef) -> Value {
+    let values = def.picklist.iter().map(|value| {
+        let is_default = def.default.as_ref().and_then(Value::as_str) == Some(value);
+        json!({ "active": true, "defaultValue": is_default, "label": value, "value": value })
+    });
+    let is_reference = def.kind == FieldType::Reference;
+    json!({
+        "autoNumber": false,
+        "byteLength": def.length.saturating_mul(3),
+        "calculated": false,
+        "caseSensitive": false,
+        "createable": def.createable,
+        "custom": def.is_custom(),
+        "defaultValue": def.default,
+        "defaultedOnCreate": def.defaulted,
+        "deprecatedAndHidden": false,
+        "externalId": def.external_id,
+        "filterable": def.filterable,
+        "groupable": def.filterable,
+        "idLookup": def.id_lookup,
+        "label": def.label,
+        "length": def.length,
+        "name": def.name,
+        "nameField": def.name == "Name",
+        "nillable": def.nillable,
+        "permissionable": def.createable && def.nillable,
+        "picklistValues": values.collect::<Value>(),
+        "polymorphicForeignKey": is_reference && def.targets.len() != 1,
+        "referenceTo": def.targets,
+        "relationshipName": def.relationship,
+        "restrictedPicklist": def.restricted,
+        "sortable": def.filterable,
+        "type": def.kind.name(),
+        "unique": def.unique,
+        "updateable": def.updateable,
+    })
+}

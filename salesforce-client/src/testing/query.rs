@@ -1,0 +1,131 @@
+use std::collections::VecDeque;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::ids;
+use super::refusal::Refusal;
+use super::reply::Reply;
+use super::soql::{self, Asker};
+use super::state::{Call, Config, State};
+
+/// Results whose rest can still be fetched.
+#[derive(Default)]
+pub(super) struct Cursors {
+    open: VecDeque<Cursor>,
+    made: u64,
+}
+
+struct Cursor {
+    id: String,
+    user: String,
+    rows: Vec<Value>,
+    batch: usize,
+}
+
+/// Cursors that one user can have open; the next one closes the oldest.
+const OPEN_AT_MOST: usize = 10;
+
+/// `query` and `queryAll`.
+pub(super) fn answer(
+    state: &mut State,
+    config: &Config,
+    call: &Call,
+    locator: Option<&str>,
+    with_deleted: bool,
+) -> Result<Reply, Refusal> {
+    if call.method != Method::GET {
+        return Err(Refusal::not_allowed(&call.method, "HEAD,GET"));
+    }
+    if let Some(locator) = locator {
+        return next_page(state, config, call, locator);
+    }
+    let Some(query) = call.query.get("q") else {
+        return Err(Refusal::bad("MALFORMED_QUERY", "SOQL statement is missing"));
+    };
+    let asker = Asker {
+        user: &call.user,
+        version: call.version,
+        with_deleted,
+    };
+    let selection = soql::select(&state.org, query, asker)?;
+    if selection.is_count {
+        let body = json!({ "totalSize": selection.rows.len(), "done": true, "records": [] });
+        return Ok(Reply::json(200, &body));
+    }
+    let rows = selection.rows;
+    let batch = batch_size(config, call).unwrap_or(LARGEST_BATCH);
+    if rows.len() <= batch {
+        let body = json!({ "totalSize": rows.len(), "done": true, "records": rows });
+        return Ok(Reply::json(200, &body));
+    }
+    let cursors = &mut state.cursors;
+    cursors.made += 1;
+    let id = ids::make("01g", cursors.made);
+    let cursor = Cursor {
+        id,
+        user: call.user.clone(),
+        rows,
+        batch,
+    };
+    let reply = page(&cursor, call, 0, batch);
+    let is_own = |other: &Cursor| other.user == cursor.user;
+    if cursors.open.iter().filter(|other| is_own(other)).count() == OPEN_AT_MOST
+        && let Some(oldest) = cursors.open.iter().position(is_own)
+    {
+        cursors.open.remove(oldest);
+    }
+    cursors.open.push_back(cursor);
+    Ok(reply)
+}
+
+const SMALLEST_BATCH: usize = 200;
+const LARGEST_BATCH: usize = 2000;
+
+fn batch_size(config: &Config, call: &Call) -> Option<usize> {
+    let options = call.header("sforce-query-options").unwrap_or_default();
+    let asked = options.split([',', ';']).find_map(|option| {
+        let (name, value) = option.split_once('=')?;
+        let size: usize = value.trim().parse().ok()?;
+        name.trim()
+            .eq_ignore_ascii_case("batchSize")
+            .then_some(size)
+    });
+    let asked = asked.map(|size| size.clamp(SMALLEST_BATCH, LARGEST_BATCH));
+    match (config.page_size, asked) {
+        (Some(set), Some(asked)) => Some(set.min(asked)),
+        (set, asked) => set.or(asked),
+    }
+}
+
+fn next_page(state: &State, config: &Config, call: &Call, locator: &str) -> Result<Reply, Refusal> {
+    let invalid = || Refusal::bad("INVALID_QUERY_LOCATOR", "invalid query locator");
+    let (id, offset) = locator.rsplit_once('-').ok_or_else(invalid)?;
+    let offset: usize = offset.parse().map_err(|_| invalid())?;
+    let cursor = state.cursors.open.iter().find(|cursor| cursor.id == id);
+    let cursor = cursor.filter(|cursor| cursor.user == call.user && offset < cursor.rows.len());
+    let cursor = cursor.ok_or_else(invalid)?;
+    Ok(page(
+        cursor,
+        call,
+        offset,
+        batch_size(config, call).unwrap_or(cursor.batch),
+    ))
+}
+
+fn page(cursor: &Cursor, call: &Call, offset: usize, batch: usize) -> Reply {
+    let end = (offset + batch).min(cursor.rows.len());
+    let mut body = json!({
+        "totalSize": cursor.rows.len(),
+        "done": end == cursor.rows.len(),
+        "records": &cursor.rows[offset..end],
+    });
+    if end < cursor.rows.len() {
+        let version = call.version;
+        body["nextRecordsUrl"] = json!(format!(
+            "/services/data/v{version}.0/query/{}-{end}",
+            cursor.id
+        ));
+    }
+    Reply::json(200, &body)
+}

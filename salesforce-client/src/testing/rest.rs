@@ -1,0 +1,53 @@
+use http::Method;
+use serde_json::{Value, json};
+
+use super::refusal::Refusal;
+use super::reply::Reply;
+use super::state::{Call, Config, State};
+use super::{collections, composite, limits, query, sobjects};
+
+/// Answers a call of the REST API.
+pub(super) fn answer(state: &mut State, config: &Config, call: &mut Call) -> Reply {
+    route(state, config, call).unwrap_or_else(Reply::from)
+}
+
+fn route(state: &mut State, config: &Config, call: &mut Call) -> Result<Reply, Refusal> {
+    override_method(call)?;
+    let path = call.path.clone();
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path.as_slice() {
+        [] => Ok(resources(call.version)),
+        ["limits"] => Ok(limits::answer(state, config)),
+        ["limits", "recordCount"] => Ok(limits::record_count(state, call)),
+        ["query"] => query::answer(state, config, call, None, false),
+        ["query" | "queryAll", locator] => query::answer(state, config, call, Some(locator), false),
+        ["queryAll"] => query::answer(state, config, call, None, true),
+        ["sobjects", rest @ ..] => sobjects::answer(state, config, call, rest),
+        ["composite"] => composite::answer(state, config, call),
+        ["composite", "sobjects", rest @ ..] => collections::answer(state, call, rest),
+        _ => Err(Refusal::not_found()),
+    }
+}
+
+/// `?_HttpMethod=PATCH` on a POST, for programs that cannot send PATCH.
+fn override_method(call: &mut Call) -> Result<(), Refusal> {
+    if call.method != Method::POST {
+        return Ok(());
+    }
+    if let Some(method) = call.query.get("_HttpMethod") {
+        call.method = method
+            .to_ascii_uppercase()
+            .parse()
+            .map_err(|_| Refusal::not_allowed(&call.method, "a method that exists"))?;
+    }
+    Ok(())
+}
+
+fn resources(version: u32) -> Reply {
+    let names = ["composite", "limits", "query", "queryAll", "sobjects"];
+    let mut body = json!({});
+    for name in names {
+        body[name] = Value::String(format!("/services/data/v{version}.0/{name}"));
+    }
+    Reply::json(200, &body)
+}

@@ -1,0 +1,433 @@
+mod standard;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::refusal::Refusal;
+
+/// A custom field to add to an object of the org.
+///
+/// ```
+/// use salesforce_client::testing::Field;
+///
+/// let field = Field::text("Box_File_Version_Id__c", 40).unique(true).external_id(true);
+/// assert_eq!(field.name, "Box_File_Version_Id__c");
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Field {
+    /// Name with the ending `__c`.
+    pub name: String,
+    /// Type; text if absent in JSON, where the member is called `type`.
+    #[serde(rename = "type", default = "text_kind")]
+    pub kind: FieldType,
+    /// Longest text that it takes.
+    #[serde(default = "text_length")]
+    pub length: u32,
+    /// A second record with the same value is refused.
+    #[serde(default)]
+    pub unique: bool,
+    /// Records can be upserted by it.
+    #[serde(default)]
+    pub external_id: bool,
+    /// A record without a value is refused.
+    #[serde(default)]
+    pub required: bool,
+}
+
+impl Field {
+    /// A text field.
+    pub fn text(name: impl Into<String>, length: u32) -> Self {
+        Self::new(name, FieldType::String).length(length)
+    }
+
+    /// A field of any type.
+    pub fn new(name: impl Into<String>, kind: FieldType) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            length: text_length(),
+            unique: false,
+            external_id: false,
+            required: false,
+        }
+    }
+
+    /// Sets the longest text that it takes.
+    #[must_use]
+    pub fn length(mut self, length: u32) -> Self {
+        self.length = length;
+        self
+    }
+
+    /// Refuses a second record with the same value.
+    #[must_use]
+    pub fn unique(mut self, unique: bool) -> Self {
+        self.unique = unique;
+        self
+    }
+
+    /// Lets records be upserted by it.
+    #[must_use]
+    pub fn external_id(mut self, external_id: bool) -> Self {
+        self.external_id = external_id;
+        self
+    }
+
+    /// Refuses a record without a value.
+    #[must_use]
+    pub fn required(mut self, required: bool) -> Self {
+        self.required = required;
+        self
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        let name_fits = self.name.strip_suffix("__c").is_some_and(|stem| {
+            stem.starts_with(|first: char| first.is_ascii_alphabetic())
+                && stem
+                    .chars()
+                    .all(|other| other.is_ascii_alphanumeric() || other == '_')
+        });
+        let kind_fits = !self.kind.is_id() && self.kind != FieldType::Base64;
+        if name_fits && kind_fits {
+            return Ok(());
+        }
+        let text = format!("{} is no custom field that can be added", self.name);
+        Err(Refusal::data(
+            "FIELD_INTEGRITY_EXCEPTION",
+            text,
+            &["FullName"],
+        ))
+    }
+}
+
+/// Types of fields, by their names in a describe.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum FieldType {
+    /// File content.
+    Base64,
+    /// True or false.
+    Boolean,
+    /// Free text with suggestions.
+    Combobox,
+    /// Money.
+    Currency,
+    /// A day.
+    Date,
+    /// A point in time.
+    Datetime,
+    /// A number with decimals.
+    Double,
+    /// An email address.
+    Email,
+    /// The id of the record itself.
+    Id,
+    /// A whole number.
+    Int,
+    /// A percentage.
+    Percent,
+    /// A telephone number.
+    Phone,
+    /// One of a list.
+    Picklist,
+    /// The id of another record.
+    Reference,
+    /// Text.
+    String,
+    /// Text of several lines.
+    Textarea,
+    /// A web address.
+    Url,
+}
+
+impl FieldType {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Base64 => "base64",
+            Self::Boolean => "boolean",
+            Self::Combobox => "combobox",
+            Self::Currency => "currency",
+            Self::Date => "date",
+            Self::Datetime => "datetime",
+            Self::Double => "double",
+            Self::Email => "email",
+            Self::Id => "id",
+            Self::Int => "int",
+            Self::Percent => "percent",
+            Self::Phone => "phone",
+            Self::Picklist => "picklist",
+            Self::Reference => "reference",
+            Self::String => "string",
+            Self::Textarea => "textarea",
+            Self::Url => "url",
+        }
+    }
+
+    pub(super) fn is_id(self) -> bool {
+        matches!(self, Self::Id | Self::Reference)
+    }
+
+    pub(super) fn is_number(self) -> bool {
+        matches!(
+            self,
+            Self::Currency | Self::Double | Self::Int | Self::Percent
+        )
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct FieldDef {
+    pub(super) name: String,
+    pub(super) label: String,
+    pub(super) kind: FieldType,
+    pub(super) length: u32,
+    pub(super) createable: bool,
+    pub(super) updateable: bool,
+    pub(super) nillable: bool,
+    pub(super) unique: bool,
+    pub(super) external_id: bool,
+    pub(super) id_lookup: bool,
+    pub(super) filterable: bool,
+    pub(super) restricted: bool,
+    /// Set by the server where the caller leaves it out.
+    pub(super) defaulted: bool,
+    pub(super) default: Option<Value>,
+    pub(super) picklist: &'static [&'static str],
+    /// Objects that a reference may point to; empty for any.
+    pub(super) targets: &'static [&'static str],
+    pub(super) relationship: Option<&'static str>,
+}
+
+impl FieldDef {
+    pub(super) fn is_required(&self) -> bool {
+        self.createable && !self.nillable && !self.defaulted
+    }
+
+    pub(super) fn is_custom(&self) -> bool {
+        self.name.ends_with("__c")
+    }
+
+    /// Records can be found by it in a path.
+    pub(super) fn is_key(&self) -> bool {
+        self.external_id || self.id_lookup
+    }
+
+    fn custom(field: Field) -> Self {
+        let is_long = field.kind == FieldType::Textarea && field.length > 255;
+        let is_boolean = field.kind == FieldType::Boolean;
+        Self {
+            label: label_of(&field.name),
+            name: field.name,
+            kind: field.kind,
+            length: field.length,
+            createable: true,
+            updateable: true,
+            nillable: !field.required && !is_boolean,
+            unique: field.unique,
+            external_id: field.external_id,
+            id_lookup: field.external_id,
+            filterable: !is_long,
+            restricted: false,
+            defaulted: is_boolean,
+            default: is_boolean.then_some(Value::Bool(false)),
+            picklist: &[],
+            targets: &[],
+            relationship: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ObjectDef {
+    pub(super) name: &'static str,
+    pub(super) prefix: &'static str,
+    pub(super) createable: bool,
+    pub(super) updateable: bool,
+    pub(super) deletable: bool,
+    /// Files can be put on its records.
+    pub(super) linkable: bool,
+    pub(super) fields: Vec<FieldDef>,
+}
+
+impl ObjectDef {
+    pub(super) fn field(&self, name: &str) -> Option<&FieldDef> {
+        self.fields
+            .iter()
+            .find(|field| field.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The reference field that a path like `Account.Name` goes through.
+    pub(super) fn relationship(&self, name: &str) -> Option<&FieldDef> {
+        self.fields.iter().find(|field| {
+            field
+                .relationship
+                .is_some_and(|known| known.eq_ignore_ascii_case(name))
+        })
+    }
+
+    pub(super) fn label(&self) -> String {
+        label_of(self.name)
+    }
+}
+
+/// The objects of the org and their fields.
+#[derive(Clone, Debug)]
+pub(super) struct Schema {
+    pub(super) objects: Vec<ObjectDef>,
+    pub(super) modified: Timestamp,
+}
+
+impl Schema {
+    pub(super) fn standard(now: Timestamp) -> Self {
+        Self {
+            objects: standard::objects(),
+            modified: now,
+        }
+    }
+
+    pub(super) fn object(&self, name: &str) -> Option<&ObjectDef> {
+        self.objects
+            .iter()
+            .find(|object| object.name.eq_ignore_ascii_case(name))
+    }
+
+    pub(super) fn by_id(&self, id: &str) -> Option<&ObjectDef> {
+        let prefix = id.get(..3)?;
+        self.objects.iter().find(|object| object.prefix == prefix)
+    }
+
+    pub(super) fn add_custom_field(
+        &mut self,
+        object: &str,
+        field: Field,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        field.check()?;
+        let is = |name: &str| object.eq_ignore_ascii_case(name);
+        // Fields of Task and Event are defined once, on the object Activity.
+        let holders: &[&str] = if is("Activity") {
+            &["Task", "Event"]
+        } else {
+            &[object]
+        };
+        if is("Task") || is("Event") {
+            let text = "custom fields of Task and Event are defined on Activity";
+            return Err(Refusal::bad("INVALID_TYPE", text));
+        }
+        for holder in holders {
+            let Some(def) = self.object(holder) else {
+                let text = format!("sObject type '{object}' is not supported.");
+                return Err(Refusal::bad("INVALID_TYPE", text));
+            };
+            if def.field(&field.name).is_some() {
+                let text = format!("There is already a field named {} on {object}.", field.name);
+                return Err(Refusal::data(
+                    "DUPLICATE_DEVELOPER_NAME",
+                    text,
+                    &["FullName"],
+                ));
+            }
+        }
+        for def in &mut self.objects {
+            if holders
+                .iter()
+                .any(|holder| def.name.eq_ignore_ascii_case(holder))
+            {
+                def.fields.push(FieldDef::custom(field.clone()));
+            }
+        }
+        self.modified = now;
+        Ok(())
+    }
+}
+
+/// `StageName` reads "Stage Name", `Box_Id__c` reads "Box Id".
+fn label_of(name: &str) -> String {
+    if let Some(stem) = name.strip_suffix("__c") {
+        return stem.replace('_', " ");
+    }
+    let mut label = String::with_capacity(name.len() + 4);
+    let mut after_lower = false;
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && after_lower {
+            label.push(' ');
+        }
+        after_lower = letter.is_ascii_lowercase();
+        label.push(letter);
+    }
+    label
+}
+
+fn text_kind() -> FieldType {
+    FieldType::String
+}
+
+fn text_length() -> u32 {
+    255
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activity_fields_show_on_task_and_event() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut schema = Schema::standard(now);
+        let field = |name: &str| Field::text(name, 40);
+        assert!(
+            schema
+                .add_custom_field("Activity", field("Box_Id__c"), now)
+                .is_ok()
+        );
+        for object in ["Task", "Event"] {
+            assert!(
+                schema
+                    .object(object)
+                    .is_some_and(|def| def.field("box_id__C").is_some())
+            );
+        }
+        assert!(
+            schema
+                .add_custom_field("Task", field("Other__c"), now)
+                .is_err()
+        );
+        assert!(
+            schema
+                .add_custom_field("Activity", field("Box_Id__c"), now)
+                .is_err()
+        );
+        assert!(
+            schema
+                .add_custom_field("Account", field("Box_Id"), now)
+                .is_err()
+        );
+        assert!(
+            schema
+                .add_custom_field("Nothing", field("Box_Id__c"), now)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn names_and_prefixes_are_unique() {
+        let schema = Schema::standard(Timestamp::UNIX_EPOCH);
+        for (place, object) in schema.objects.iter().enumerate() {
+            for other in &schema.objects[place + 1..] {
+                assert_ne!(object.name, other.name);
+                assert_ne!(object.prefix, other.prefix);
+            }
+            for (place, field) in object.fields.iter().enumerate() {
+                let again = object.fields[place + 1..]
+                    .iter()
+                    .any(|f| f.name == field.name);
+                assert!(!again, "{}.{}", object.name, field.name);
+                for target in field.targets {
+                    assert!(schema.object(target).is_some(), "{target}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+use serde_json::{Value, json};
+
+use super::Problem;
+use super::lexer::Piece;
+use super::parser::{Expr, Literal, Operator, Order, Path, Statement};
+use crate::testing::ids;
+use crate::testing::schema::{FieldDef, FieldType, ObjectDef, Schema};
+use crate::testing::values::stamp;
+
+/// A statement whose names are those of the schema and whose values are in the
+/// form in which records store them.
+pub(super) struct Bound {
+    pub(super) is_count: bool,
+    pub(super) object: &'static str,
+    pub(super) columns: Vec<Column>,
+    pub(super) filter: Option<Filter>,
+    pub(super) order: Vec<(Column, Order)>,
+    pub(super) limit: Option<usize>,
+    pub(super) offset: usize,
+}
+
+/// A field, reached through references.
+#[derive(Clone, Debug)]
+pub(super) struct Column {
+    pub(super) through: Vec<Step>,
+    pub(super) field: String,
+    pub(super) kind: FieldType,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Step {
+    pub(super) relationship: &'static str,
+    pub(super) reference: String,
+}
+
+pub(super) enum Filter {
+    All(Vec<Filter>),
+    Any(Vec<Filter>),
+    Not(Box<Filter>),
+    Compare(Column, Operator, Value),
+    Like(Column, Vec<Piece>),
+    Among(Column, Vec<Value>),
+}
+
+impl Filter {
+    /// Whether only records with certain ids in one of these fields can pass.
+    pub(super) fn is_bounded_by(&self, fields: &[&str]) -> bool {
+        let names =
+            |column: &Column| column.through.is_empty() && fields.contains(&column.field.as_str());
+        match self {
+            Self::All(parts) => parts.iter().any(|part| part.is_bounded_by(fields)),
+            Self::Any(parts) => parts.iter().all(|part| part.is_bounded_by(fields)),
+            Self::Compare(column, Operator::Equal, _) | Self::Among(column, _) => names(column),
+            Self::Not(_) | Self::Compare(..) | Self::Like(..) => false,
+        }
+    }
+}
+
+pub(super) fn bind(schema: &Schema, statement: Statement) -> Result<Bound, Problem> {
+    let name = statement.object.names.join(".");
+    let Some(def) = schema.object(&name) else {
+        let text = format!("sObject type '{name}' is not supported. {ADVICE}");
+        return Err(Problem::new("INVALID_TYPE", text).at(statement.object.at));
+    };
+    let scope = Scope {
+        schema,
+        def,
+        alias: statement.alias,
+    };
+    let columns = statement
+        .paths
+        .iter()
+        .flatten()
+        .map(|path| scope.column(path));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    check_selected_once(&columns)?;
+    let filter = statement
+        .filter
+        .map(|filter| scope.filter(filter))
+        .transpose()?;
+    let mut order = Vec::new();
+    for item in statement.order {
+        let (column, field) = scope.resolve(&item.path)?;
+        if !field.filterable {
+            let text = format!("field '{}' can not be sorted in a query call", field.name);
+            return Err(Problem::malformed(text, item.path.at));
+        }
+        order.push((column, item));
+    }
+    check_links_are_bounded(def, filter.as_ref())?;
+    Ok(Bound {
+        is_count: statement.paths.is_none(),
+        object: def.name,
+        columns,
+        filter,
+        order,
+        limit: statement.limit,
+        offset: statement.offset,
+    })
+}
+
+const ADVICE: &str = "If you are attempting to use a custom object, be sure to append the '__c' \
+                      after the entity name. Please reference your WSDL or the describe call for \
+                      the appropriate names.";
+const FIELD_ADVICE: &str = "If you are attempting to use a custom field, be sure to append the \
+                            '__c' after the custom field name. Please reference your WSDL or the \
+                            describe call for the appropriate names.";
+const LINK_RESTRICTION: &str = "Implementation restriction: ContentDocumentLink requires a filter by a single Id on \
+     ContentDocumentId or LinkedEntityId using the equals operator or multiple Id's using the IN \
+     operator.";
+const DEEPEST: usize = 5;
+
+struct Scope<'a> {
+    schema: &'a Schema,
+    def: &'a ObjectDef,
+    alias: Option<String>,
+}
+
+impl<'a> Scope<'a> {
+    fn column(&self, path: &Path) -> Result<Column, Problem> {
+        self.resolve(path).map(|(column, _)| column)
+    }
+
+    fn resolve(&self, path: &Path) -> Result<(Column, &'a FieldDef), Problem> {
+        let is_self = |name: &str| {
+            name.eq_ignore_ascii_case(self.def.name)
+                || self
+                    .alias
+                    .as_deref()
+                    .is_some_and(|alias| alias.eq_ignore_ascii_case(name))
+        };
+        let names = match path.names.as_slice() {
+            // `Account.Name` in a query on Account is the field of the account itself.
+            [first, rest @ ..] if !rest.is_empty() && is_self(first) => rest,
+            names => names,
+        };
+        let Some((field, relationships)) = names.split_last() else {
+            return Err(Problem::malformed("unexpected token: '.'", path.at));
+        };
+        let mut through = Vec::new();
+        let mut targets = vec![self.def];
+        for name in relationships {
+            let reference = targets.iter().find_map(|target| target.relationship(name));
+            let Some(reference) = reference.filter(|_| through.len() < DEEPEST) else {
+                let text = format!("Didn't understand relationship '{name}' in field path.");
+                return Err(Problem::new("INVALID_FIELD", text).at(path.at));
+            };
+            through.push(Step {
+                relationship: reference.relationship.unwrap_or_default(),
+                reference: reference.name.clone(),
+            });
+            targets = self.targets(reference);
+        }
+        let Some(def) = targets.iter().find_map(|target| target.field(field)) else {
+            let entity = targets.first().map_or("Name", |target| target.name);
+            let text = format!("No such column '{field}' on entity '{entity}'. {FIELD_ADVICE}");
+            return Err(Problem::new("INVALID_FIELD", text).at(path.at));
+        };
+        Ok((
+            Column {
+                through,
+                field: def.name.clone(),
+                kind: def.kind,
+            },
+            def,
+        ))
+    }
+
+    fn targets(&self, reference: &FieldDef) -> Vec<&'a ObjectDef> {
+        let all = reference.targets.is_empty();
+        let objects = self.schema.objects.iter();
+        objects
+            .filter(|object| {
+                if all {
+                    object.linkable
+                } else {
+                    reference.targets.contains(&object.name)
+                }
+            })
+            .collect()
+    }
+
+    fn filter(&self, expr: Expr) -> Result<Filter, Problem> {
+        let each = |parts: Vec<Expr>| {
+            parts
+                .into_iter()
+                .map(|part| self.filter(part))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        match expr {
+            Expr::All(parts) => each(parts).map(Filter::All),
+            Expr::Any(parts) => each(parts).map(Filter::Any),
+            Expr::Not(inner) => Ok(Filter::Not(Box::new(self.filter(*inner)?))),
+            Expr::Compare(path, Operator::Like, literal) => {
+                let column = self.filtered(&path)?;
+                match literal {
+                    Literal::Text(pieces) if is_text(column.kind) => {
+                        Ok(Filter::Like(column, pieces))
+                    }
+                    _ => Err(bad_operator(&column, path.at)),
+                }
+            }
+            Expr::Compare(path, operator, literal) => {
+                let column = self.filtered(&path)?;
+                let is_equality = matches!(operator, Operator::Equal | Operator::NotEqual);
+                if !is_equality && (column.kind == FieldType::Boolean || literal == Literal::Null) {
+                    return Err(bad_operator(&column, path.at));
+                }
+                let value = value(&column, literal).map_err(|problem| problem.at(path.at))?;
+                Ok(Filter::Compare(column, operator, value))
+            }
+            Expr::Among(path, literals) => {
+                let column = self.filtered(&path)?;
+                let values = literals.into_iter().map(|literal| value(&column, literal));
+                let values = values.collect::<Result<Vec<_>, _>>();
+                Ok(Filter::Among(
+                    column,
+                    values.map_err(|problem| problem.at(path.at))?,
+                ))
+            }
+        }
+    }
+
+    fn filtered(&self, path: &Path) -> Result<Column, Problem> {
+        let (column, field) = self.resolve(path)?;
+        if field.filterable {
+            return Ok(column);
+        }
+        let text = format!("field '{}' can not be filtered in a query call", field.name);
+        Err(Problem::new("INVALID_FIELD", text).at(path.at))
+    }
+}
+
+fn check_selected_once(columns: &[Column]) -> Result<(), Problem> {
+    for (place, column) in columns.iter().enumerate() {
+        let again = columns[..place]
+            .iter()
+            .any(|other| other.field == column.field && other.through == column.through);
+        if again {
+            let text = format!("duplicate field selected: {}", column.field);
+            return Err(Problem::new("INVALID_FIELD", text));
+        }
+    }
+    Ok(())
+}
+
+fn check_links_are_bounded(def: &ObjectDef, filter: Option<&Filter>) -> Result<(), Problem> {
+    let keys = ["ContentDocumentId", "LinkedEntityId", "Id"];
+    let is_bounded = filter.is_some_and(|filter| filter.is_bounded_by(&keys));
+    if def.name != "ContentDocumentLink" || is_bounded {
+        return Ok(());
+    }
+    Err(Problem::new("MALFORMED_QUERY", LINK_RESTRICTION))
+}
+
+fn is_text(kind: FieldType) -> bool {
+    let is_other = matches!(
+        kind,
+        FieldType::Boolean | FieldType::Date | FieldType::Datetime
+    );
+    !is_other && !kind.is_id() && !kind.is_number()
+}
+
+fn bad_operator(column: &Column, at: usize) -> Problem {
+    let text = format!("invalid operator on {} field", column.kind.name());
+    Problem::new("INVALID_QUERY_FILTER_OPERATOR", text).at(at)
+}
+
+fn value(column: &Column, literal: Literal) -> Result<Value, Problem> {
+    let kind = column.kind;
+    match literal {
+        Literal::Null => Ok(Value::Null),
+        Literal::Text(pieces) if kind.is_id() => {
+            let id = plain(&pieces)?;
+            let invalid = || {
+                let text = format!("invalid ID field: {id}");
+                Problem::new("INVALID_QUERY_FILTER_OPERATOR", text)
+            };
+            ids::normalise(&id).map(Value::String).ok_or_else(invalid)
+        }
+        Literal::Text(pieces) if is_text(kind) => Ok(json!(plain(&pieces)?.to_lowercase())),
+        Literal::Number(number) if kind.is_number() => Ok(json!(number)),
+        Literal::Boolean(flag) if kind == FieldType::Boolean => Ok(json!(flag)),
+        Literal::Date(day) if kind == FieldType::Date => Ok(json!(day)),
+        Literal::DateTime(time) if kind == FieldType::Datetime => {
+            let time = time.parse().map_err(|_| mismatch(column))?;
+            Ok(json!(stamp(time)))
+        }
+        _ => Err(mismatch(column)),
+    }
+}
+
+fn plain(pieces: &[Piece]) -> Result<String, Problem> {
+    let letters = pieces.iter().map(|piece| match piece {
+        Piece::Plain(letter) => Ok(*letter),
+        // `\%` and `\_` have a meaning inside LIKE only.
+        Piece::Escaped(_) => {
+            let text = "Illegal character sequence in string literal";
+            Err(Problem::new("MALFORMED_QUERY", text))
+        }
+    });
+    letters.collect()
+}
+
+fn mismatch(column: &Column) -> Problem {
+    let (kind, quotes) = match column.kind {
+        kind if is_text(kind) || kind.is_id() => ("string", "should be"),
+        FieldType::Datetime => ("dateTime", "should not be"),
+        kind => (kind.name(), "should not be"),
+    };
+    let text = format!(
+        "value of filter criterion for field '{}' must be of type {kind} and {quotes} enclosed in \
+         quotes",
+        column.field
+    );
+    Problem::new("INVALID_FIELD", text)
+}
