@@ -12,6 +12,7 @@ use axum::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::{
@@ -48,12 +49,14 @@ async fn deliver(State(inlet): State<Inlet>, headers: HeaderMap, body: Body) -> 
     if announced.is_some_and(|length| length > limit as u64) {
         return refuse(&Refusal::TooLarge { limit });
     }
-    let body = match Limited::new(body, limit).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
+    let within = receiver.timeout();
+    let body = match timeout(within, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
             return refuse(&Refusal::TooLarge { limit });
         }
-        Err(_) => return answer(StatusCode::BAD_REQUEST, "broken_off", "the body broke off"),
+        Err(_) => return refuse(&Refusal::TooSlow { within }),
+        Ok(Err(_)) => return answer(StatusCode::BAD_REQUEST, "broken_off", "the body broke off"),
     };
     match receiver.receive(&headers, body, clock.now()).await {
         Ok(received) => {

@@ -22,9 +22,6 @@ use crate::{
     worker::{Handler, Hold, Outcome},
 };
 
-/// How long an outage is left alone when the far side does not say.
-const OUTAGE_PAUSE: Duration = Duration::from_secs(300);
-
 /// Carries events out: finds the rules and the record, plans, and takes the steps.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -47,6 +44,9 @@ pub struct PipelineOptions {
     /// How far back versions count that no event has told of: their deliveries may have been
     /// overtaken. Box gives up on a delivery after two hours.
     pub overtaken_within: Duration,
+    /// How long a far side that lets nobody in, or has no calls left for today, is left alone
+    /// when it does not say itself.
+    pub outage_pause: Duration,
 }
 
 impl Default for PipelineOptions {
@@ -54,6 +54,7 @@ impl Default for PipelineOptions {
         Self {
             settle_after: Duration::from_secs(15),
             overtaken_within: Duration::from_secs(3 * 3600),
+            outage_pause: Duration::from_secs(300),
         }
     }
 }
@@ -219,7 +220,7 @@ impl Pipeline {
                 }
             }
             PortErrorKind::Outage => {
-                let pause = error.retry_after().unwrap_or(OUTAGE_PAUSE);
+                let pause = error.retry_after().unwrap_or(self.options.outage_pause);
                 let until = self.clock.now().checked_add(pause);
                 Outcome::Defer {
                     reason,

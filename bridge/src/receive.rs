@@ -1,6 +1,6 @@
 //! The way in: verify, store, and only then say yes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
@@ -23,6 +23,7 @@ pub struct Receiver {
     verifier: Arc<Verifier>,
     queue: Arc<dyn Queue>,
     body_limit: usize,
+    body_timeout: Duration,
 }
 
 /// A delivery that is safe with us.
@@ -44,6 +45,12 @@ pub enum Refusal {
         /// What is read.
         limit: usize,
     },
+    /// Did not come in time.
+    #[error("the body did not come within {} seconds", .within.as_secs_f32())]
+    TooSlow {
+        /// What is waited for.
+        within: Duration,
+    },
     /// Says of itself that it is something other than JSON.
     #[error("the content type is not JSON")]
     NotJson,
@@ -63,6 +70,7 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unverified(_) => StatusCode::UNAUTHORIZED,
             Self::NoEvent(_) => StatusCode::BAD_REQUEST,
@@ -74,6 +82,7 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "too_large",
+            Self::TooSlow { .. } => "too_slow",
             Self::NotJson => "not_json",
             Self::Unverified(reason) => reason.code(),
             Self::NoEvent(_) => "no_event",
@@ -85,6 +94,8 @@ impl Refusal {
 impl Receiver {
     /// Box's own bodies are a few KiB; this leaves them room.
     pub const DEFAULT_BODY_LIMIT: usize = 1024 * 1024;
+    /// As long as Box waits for an answer.
+    pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
     /// A receiver that verifies with `verifier` and stores in `queue`.
     pub fn new(verifier: Verifier, queue: Arc<dyn Queue>) -> Self {
@@ -92,6 +103,7 @@ impl Receiver {
             verifier: Arc::new(verifier),
             queue,
             body_limit: Self::DEFAULT_BODY_LIMIT,
+            body_timeout: Self::DEFAULT_BODY_TIMEOUT,
         }
     }
 
@@ -100,6 +112,18 @@ impl Receiver {
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
+    }
+
+    /// With another time within which a body has to have come.
+    #[must_use]
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.body_timeout = timeout;
+        self
+    }
+
+    /// How long a server should read a body at most.
+    pub fn timeout(&self) -> Duration {
+        self.body_timeout
     }
 
     /// The most that [`receive`](Self::receive) takes; a server need not read more.

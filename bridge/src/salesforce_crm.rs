@@ -318,6 +318,8 @@ fn is_no_document(error: &Error) -> bool {
 fn port_error(doing: &'static str, error: Error) -> PortError {
     let kind = match error.kind() {
         _ if error.may_have_happened() => PortErrorKind::Unknown,
+        // A session that ended in the middle: the next call logs in anew.
+        ErrorKind::Auth if error.is_retryable() => PortErrorKind::Busy,
         ErrorKind::Deleted | ErrorKind::NotFound => PortErrorKind::Gone,
         ErrorKind::Auth | ErrorKind::Config | ErrorKind::DailyLimit | ErrorKind::Store => {
             PortErrorKind::Outage

@@ -1,6 +1,10 @@
 //! Both vendors as strict, stateful fakes on this machine, for clients in any language.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use box_client::testing::{FakeBox, openapi::Spec};
 use clap::Parser;
@@ -60,13 +64,20 @@ async fn run(arguments: Arguments) -> Result<(), String> {
         .await
         .map_err(|error| format!("--salesforce-port {}: {error}", arguments.salesforce_port))?;
 
-    println!("Box         {}", content.url());
-    println!("  downloads {}", content.download_url());
-    println!("  token     {}", content.issue_token());
-    println!("Salesforce  {}", crm.url());
-    println!("  token     {}", crm.issue_token());
-    println!("Client id {}, secret {}, at both.", CLIENT.0, CLIENT.1);
-    println!("Faults and state: /_fake/faults, /_fake/requests, /_fake/state. Ctrl-C ends.");
+    let greeting = format!(
+        "Box         {}\n  downloads {}\n  token     {}\nSalesforce  {}\n  token     {}\n\
+         Client id {}, secret {}, at both.\n\
+         Faults and state: /_fake/faults, /_fake/requests, /_fake/state. Ctrl-C ends.",
+        content.url(),
+        content.download_url(),
+        content.issue_token(),
+        crm.url(),
+        crm.issue_token(),
+        CLIENT.0,
+        CLIENT.1,
+    );
+    // Whoever does not read it is served all the same.
+    let _ = writeln!(io::stdout(), "{greeting}");
     tokio::signal::ctrl_c()
         .await
         .map_err(|error| error.to_string())

@@ -96,6 +96,9 @@ impl Action for Attach {
             return Ok(format!("{} was not brought", work.situation.file.name));
         };
         for record in &records {
+            if history.published_on(document, record) {
+                continue;
+            }
             let key = EffectKey::new(["link", document, &record.id]);
             once_harmless(work, &key, || work.crm.link(document, record)).await?;
         }
@@ -118,6 +121,8 @@ struct Attached {
     document: Option<String>,
     /// What its bytes were when they passed.
     md5: Option<String>,
+    /// The record that the upload itself has put the document on.
+    published_on: Option<String>,
     /// How many versions of the file had been brought before it.
     order: usize,
 }
@@ -162,6 +167,14 @@ impl History {
             .max_by_key(|attached| attached.order)?
             .document
             .as_deref()
+    }
+
+    /// Whether the document came to be on this record.
+    fn published_on(&self, document: &str, record: &Record) -> bool {
+        self.brought.iter().any(|attached| {
+            attached.document.as_deref() == Some(document)
+                && attached.published_on.as_ref() == Some(&record.id)
+        })
     }
 
     fn add(&mut self, attached: Attached) {
@@ -243,6 +256,7 @@ async fn bring(
                 version: stored.version,
                 document: Some(stored.document),
                 md5: stored.md5,
+                published_on: None,
                 order,
             }))
         },
@@ -290,6 +304,7 @@ async fn upload(
                     version: id,
                     document: None,
                     md5: fingerprint.md5(),
+                    published_on: matches!(place, Place::New { .. }).then(|| record.id.clone()),
                     order,
                 };
                 // Most of the time this spares the ledger a half-known entry. Where it fails or

@@ -55,6 +55,7 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &SqliteStore) -> Pi
     let mut options = PipelineOptions::default();
     options.settle_after = config.worker.settle_after.0;
     options.overtaken_within = config.worker.overtaken_within.0;
+    options.outage_pause = config.worker.outage_pause.0;
     let Parts {
         content,
         crm,

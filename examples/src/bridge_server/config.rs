@@ -174,6 +174,7 @@ pub(crate) struct Worker {
     pub(crate) grace: Span,
     pub(crate) settle_after: Span,
     pub(crate) overtaken_within: Span,
+    pub(crate) outage_pause: Span,
 }
 
 impl Default for Worker {
@@ -185,6 +186,7 @@ impl Default for Worker {
             grace: Span::seconds(30),
             settle_after: Span::seconds(15),
             overtaken_within: Span::seconds(3 * 3600),
+            outage_pause: Span::seconds(300),
         }
     }
 }

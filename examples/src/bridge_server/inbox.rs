@@ -7,7 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 use jiff::Timestamp;
 
-use crate::{Failure, config::Config};
+use crate::{Failure, config::Config, say};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -112,8 +112,7 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
                 .replay(&ids, Timestamp::now())
                 .await
                 .map_err(Failure::run)?;
-            println!("{replayed} of {} due again", ids.len());
-            Ok(())
+            say(format_args!("{replayed} of {} due again", ids.len()))
         }
     }
 }
@@ -139,39 +138,35 @@ async fn show(store: &SqliteStore, id: JobId) -> Result<(), Failure> {
     let Some(job) = store.job(id).await.map_err(Failure::run)? else {
         return Err(Failure::Run(format!("there is no event {id}")));
     };
-    println!(
-        "event     {}\nstate     {}\nattempts  {}",
-        job.id,
-        word(job.state),
-        job.attempts
-    );
-    println!(
-        "pushed    {}\nat        {}",
-        seconds(job.pushed_at),
-        seconds(job.at)
-    );
-    println!("order     {}\nsender's  {}", job.key, job.dedupe);
-    if let Some(note) = &job.note {
-        println!("note      {note}");
+    let (state, pushed, at) = (word(job.state), seconds(job.pushed_at), seconds(job.at));
+    for (name, value) in [
+        ("event", job.id.to_string()),
+        ("state", state.to_owned()),
+        ("attempts", job.attempts.to_string()),
+        ("pushed", pushed),
+        ("at", at),
+        ("order", job.key),
+        ("sender's", job.dedupe),
+        ("note", job.note.unwrap_or_default()),
+    ] {
+        say(format_args!("{name:<9} {value}"))?;
     }
     let body: Option<serde_json::Value> = serde_json::from_slice(&job.body).ok();
     match body.and_then(|body| serde_json::to_string_pretty(&body).ok()) {
-        Some(pretty) => println!("{pretty}"),
-        None => println!("{}", String::from_utf8_lossy(&job.body)),
+        Some(pretty) => say(pretty),
+        None => say(String::from_utf8_lossy(&job.body)),
     }
-    Ok(())
 }
 
 fn print(jobs: &[Job], json: bool) -> Result<(), Failure> {
     if json {
         for job in jobs {
-            println!("{}", serde_json::to_string(job).map_err(Failure::run)?);
+            say(serde_json::to_string(job).map_err(Failure::run)?)?;
         }
         return Ok(());
     }
     if jobs.is_empty() {
-        println!("nothing");
-        return Ok(());
+        return say("nothing");
     }
     let mut table = Table::new();
     table.set_header(["id", "state", "attempts", "pushed", "at", "order", "note"]);
@@ -186,8 +181,7 @@ fn print(jobs: &[Job], json: bool) -> Result<(), Failure> {
             job.note.clone().unwrap_or_default(),
         ]);
     }
-    println!("{table}");
-    Ok(())
+    say(table)
 }
 
 fn word(state: JobState) -> &'static str {

@@ -6,7 +6,11 @@ mod demo;
 mod inbox;
 mod serve;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -55,12 +59,22 @@ enum Failure {
     Setup(Vec<String>),
     /// Something went wrong later.
     Run(String),
+    /// Nobody reads what the program has to say, as behind `| head`.
+    Unheard,
 }
 
 impl Failure {
     fn run(error: impl std::error::Error) -> Self {
         Self::Run(in_one_line(&error))
     }
+}
+
+/// Says a line. Unlike `println!` it does not panic when the reader has gone.
+fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}").map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::Unheard,
+        _ => Failure::run(error),
+    })
 }
 
 fn in_one_line(error: &dyn std::error::Error) -> String {
@@ -82,7 +96,8 @@ fn main() -> ExitCode {
             EnvFilter::try_from_env("BRIDGE_LOG").unwrap_or_else(|_| EnvFilter::new(default)),
         )
         .with_timer(tracing_subscriber::fmt::time::SystemTime)
-        .with_writer(std::io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -97,17 +112,14 @@ fn main() -> ExitCode {
             }
         }),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Setup(lines)) => {
-            for line in lines {
-                eprintln!("bridge-server: {line}");
-            }
-            ExitCode::from(2)
-        }
-        Err(Failure::Run(line)) => {
-            eprintln!("bridge-server: {line}");
-            ExitCode::FAILURE
-        }
+    let (lines, code) = match result {
+        Ok(()) | Err(Failure::Unheard) => (Vec::new(), ExitCode::SUCCESS),
+        Err(Failure::Setup(lines)) => (lines, ExitCode::from(2)),
+        Err(Failure::Run(line)) => (vec![line], ExitCode::FAILURE),
+    };
+    for line in lines {
+        // Where this fails too, the exit code still tells.
+        let _ = writeln!(io::stderr(), "bridge-server: {line}");
     }
+    code
 }

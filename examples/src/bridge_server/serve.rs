@@ -43,7 +43,8 @@ pub(crate) async fn run(path: &Path) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(Failure::run)?;
 
     let receiver = Receiver::new(parts.verifier.clone(), Arc::new(store.clone()))
-        .body_limit(config.webhook.body_limit);
+        .body_limit(config.webhook.body_limit)
+        .body_timeout(config.server.idle_timeout.0);
     let router = bridge::axum::route(&config.webhook.path, receiver).merge(
         Router::new()
             .route("/healthz", get(|| async { "ok\n" }))

@@ -4,7 +4,7 @@ mod deal;
 mod service;
 mod summary;
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use box_client::testing::UploadedFile;
 use salesforce_client::testing::{Fault, FaultEffect};
@@ -15,7 +15,7 @@ use self::{
     service::Service,
     summary::{Expected, summary},
 };
-use crate::Failure;
+use crate::{Failure, say};
 
 const AGREEMENT: &[u8] = include_bytes!("../../../assets/agreement.pdf");
 const SIGNED: &[u8] = include_bytes!("../../../assets/agreement-signed.pdf");
@@ -27,68 +27,65 @@ const UPLOAD: &str = "*/sobjects/ContentVersion";
 pub(crate) async fn run(hold: bool) -> Result<(), Failure> {
     let folder = tempfile::tempdir().map_err(Failure::run)?;
     let deal = Deal::provision().await?;
-    say(1, "Both vendors, as strict fakes on this machine");
-    tell(format!("Box         {}", deal.content.url()));
-    tell(format!("Salesforce  {}", deal.crm.url()));
+    chapter(1, "Both vendors, as strict fakes on this machine")?;
+    tell(format!("Box         {}", deal.content.url()))?;
+    tell(format!("Salesforce  {}", deal.crm.url()))?;
     tell(format!(
         "the deal: Account {}, Opportunity {} in Prospecting",
         deal.account, deal.opportunity
-    ));
-    tell("its folder: /Clients/Acme/Acme Platform/Contracts, with both ids in its metadata");
+    ))?;
+    tell("its folder: /Clients/Acme/Acme Platform/Contracts, with both ids in its metadata")?;
 
     let mut service = Service::start(folder.path(), &deal).await?;
     let webhook = deal.watch(&service.webhook_address()).await?;
-    say(2, "The service, as a process of its own");
+    chapter(2, "The service, as a process of its own")?;
     tell(format!(
         "process {}, {}",
         service.id(),
         service.webhook_address()
-    ));
-    tell(format!("Box webhook {webhook} on the deal's folder"));
+    ))?;
+    tell(format!("Box webhook {webhook} on the deal's folder"))?;
 
     let story = tell_story(&deal, &mut service).await;
     let expected = story.map_err(|failure| match failure {
         Failure::Run(line) => Failure::Run(format!("{line}\n{}", service.last_words())),
-        setup => setup,
+        other => other,
     })?;
 
-    say(10, "What both sides hold now");
+    chapter(10, "What both sides hold now")?;
     let (table, wrong) = summary(&deal, &expected);
-    println!("{table}");
+    say(table)?;
     if !wrong.is_empty() {
         return Err(Failure::Run(format!(
             "not as promised: {}",
             wrong.join("; ")
         )));
     }
-    println!("Every version once, every link once, a Task for each event.");
+    say("Every version once, every link once, a Task for each event.")?;
     if hold {
-        println!(
-            "\nEverything stays up until Ctrl-C: upload to folder {} of",
-            deal.contracts
-        );
-        println!(
-            "{} with token {}.",
-            deal.content.url(),
-            deal.content.issue_token()
-        );
-        println!("What Salesforce holds: {}/_fake/state", deal.crm.url());
+        let (content, token) = (deal.content.url(), deal.content.issue_token());
+        say(format_args!(
+            "\nEverything stays up until Ctrl-C. Upload to folder {} of {content}\n\
+             with token {token}; what Salesforce holds is at {}/_fake/state",
+            deal.contracts,
+            deal.crm.url()
+        ))?;
         tokio::signal::ctrl_c().await.map_err(Failure::run)?;
     }
     Ok(())
 }
 
 async fn tell_story(deal: &Deal, service: &mut Service) -> Result<Vec<Expected>, Failure> {
-    say(3, "A contract is uploaded to Box");
+    chapter(3, "A contract is uploaded to Box")?;
     deal.content.clear_requests();
     let agreement = upload(deal, "Agreement.pdf", AGREEMENT).await?;
     arrived(deal, &agreement, 1, 1).await?;
     for call in calls(deal) {
-        tell(call);
+        tell(call)?;
     }
-    tell("its bytes in Salesforce are those in Box, to the last one");
+    tell("its bytes in Salesforce are those in Box, to the last one")?;
 
-    say(4, "Box delivers the same event again");
+    chapter(4, "Box delivers the same event again")?;
     for event in &agreement.event_ids {
         deal.content.redeliver(event);
     }
@@ -96,26 +93,26 @@ async fn tell_story(deal: &Deal, service: &mut Service) -> Result<Vec<Expected>,
         .wait_all_delivered(PATIENCE)
         .await
         .map_err(Failure::run)?;
-    tell("it is taken with 200, and nothing is done twice");
+    tell("it is taken with 200, and nothing is done twice")?;
 
-    say(5, "Somebody forges a delivery");
+    chapter(5, "Somebody forges a delivery")?;
     let event = deal.content.events().pop().map(|event| event.body);
     let forged = forge(&event.unwrap_or_default(), &service.webhook_address()).await?;
-    tell(format!("{}: {}", forged.0, forged.1));
+    tell(format!("{}: {}", forged.0, forged.1))?;
     if forged.0 != 401 {
         return Err(Failure::Run("the forged delivery was taken".to_owned()));
     }
 
-    say(6, "A new version of the contract");
+    chapter(6, "A new version of the contract")?;
     let signed = deal
         .content
         .upload_version(&agreement.file_id, SIGNED)
         .map_err(Failure::run)?;
     deal.delivered(&signed).await?;
     arrived(deal, &signed, 2, 2).await?;
-    tell("it is version 2 of the same Salesforce file");
+    tell("it is version 2 of the same Salesforce file")?;
 
-    say(7, "The contract is locked");
+    chapter(7, "The contract is locked")?;
     deal.content
         .lock(&agreement.file_id)
         .map_err(Failure::run)?;
@@ -123,16 +120,16 @@ async fn tell_story(deal: &Deal, service: &mut Service) -> Result<Vec<Expected>,
         deal.stage() == "Negotiation/Review" && deal.tasks().len() == 3
     })
     .await?;
-    tell("the Opportunity goes from Prospecting to Negotiation/Review");
+    tell("the Opportunity goes from Prospecting to Negotiation/Review")?;
 
-    say(8, "Salesforce stores a file, and its answer is lost");
+    chapter(8, "Salesforce stores a file, and its answer is lost")?;
     let lost = Fault::on(UPLOAD, FaultEffect::LostAnswer).method("POST");
     deal.crm.inject(lost);
     let order = upload(deal, "Order form.pdf", ORDER_FORM).await?;
     arrived(deal, &order, 1, 4).await?;
-    tell("the bridge looks before it repeats, and finds it: one file");
+    tell("the bridge looks before it repeats, and finds it: one file")?;
 
-    say(9, "The service is killed in the middle of an upload");
+    chapter(9, "The service is killed in the middle of an upload")?;
     let slow = Fault::on(UPLOAD, FaultEffect::DelayBefore { millis: 500 }).method("POST");
     deal.crm.inject(slow);
     deal.crm.clear_requests();
@@ -146,14 +143,14 @@ async fn tell_story(deal: &Deal, service: &mut Service) -> Result<Vec<Expected>,
     service.kill().await?;
     tell(format!(
         "kill -9 {killed}; Salesforce completes what it has in hand"
-    ));
+    ))?;
     service.start_again().await?;
     tell(format!(
         "process {} takes over what the dead one held",
         service.id()
-    ));
+    ))?;
     arrived(deal, &annex, 1, 5).await?;
-    tell("the file is there, once");
+    tell("the file is there, once")?;
 
     Ok(vec![
         Expected::new("Agreement.pdf", agreement, &[AGREEMENT, SIGNED]),
@@ -168,7 +165,7 @@ async fn upload(deal: &Deal, name: &str, bytes: &'static [u8]) -> Result<Uploade
         .upload(&deal.contracts, name, bytes)
         .map_err(Failure::run)?;
     deal.delivered(&upload).await?;
-    tell(format!("{name}: delivered, signed, and answered with 200"));
+    tell(format!("{name}: delivered, signed, and answered with 200"))?;
     Ok(upload)
 }
 
@@ -206,6 +203,8 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), Failure
 fn calls(deal: &Deal) -> Vec<String> {
     let line = |side: &str, method: &str, path: &str, status: Option<u16>| {
         let status = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+        // A download's path is long and secret.
+        let path = path.chars().take(64).collect::<String>();
         format!("{side:<11} {method:<5} {path}  {status}")
     };
     let content = deal.content.requests();
@@ -219,10 +218,10 @@ fn calls(deal: &Deal) -> Vec<String> {
     content.chain(crm).collect()
 }
 
-fn say(number: usize, line: &str) {
-    println!("\n{number:>2}  {line}");
+fn chapter(number: usize, line: &str) -> Result<(), Failure> {
+    say(format_args!("\n{number:>2}  {line}"))
 }
 
-fn tell(line: impl AsRef<str>) {
-    println!("      {}", line.as_ref());
+fn tell(line: impl Display) -> Result<(), Failure> {
+    say(format_args!("      {line}"))
 }

@@ -1,0 +1,57 @@
+//! The store as a worker uses it: lease some, settle each by itself.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use bridge::{Leased, NewJob, Queue, QueueAdmin, Settle, store::sqlite::SqliteStore};
+use bridge_benches::Failure;
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+
+use crate::{BATCH, Jobs};
+
+const HOLD: Duration = Duration::from_secs(60);
+
+pub(crate) async fn work(file: &Path, jobs: Jobs, workers: usize) -> Result<Duration, Failure> {
+    let store = SqliteStore::open(file)?;
+    let numbers: Vec<_> = (0..jobs.count).collect();
+    for some in numbers.chunks(1_000) {
+        let job = |number: &usize| NewJob {
+            dedupe: format!("event {number}"),
+            key: jobs.key(*number),
+            kind: "box.webhook".to_owned(),
+            body: Jobs::body(*number).into(),
+        };
+        store
+            .push(some.iter().map(job).collect(), Timestamp::now())
+            .await?;
+    }
+    let started = Instant::now();
+    try_join_all((0..workers).map(|number| worker(&store, number))).await?;
+    let took = started.elapsed();
+    if store.counts().await?.done != jobs.count as u64 {
+        return Err("jobs were left".into());
+    }
+    store.close().await;
+    Ok(took)
+}
+
+async fn worker(store: &SqliteStore, number: usize) -> Result<(), Failure> {
+    let owner = format!("worker {number}");
+    loop {
+        let leased = store.lease(&owner, BATCH, HOLD, Timestamp::now()).await?;
+        if leased.is_empty() {
+            return Ok(());
+        }
+        try_join_all(leased.iter().map(|job| settle(store, job))).await?;
+    }
+}
+
+async fn settle(store: &SqliteStore, job: &Leased) -> Result<(), Failure> {
+    let done = Settle::Done {
+        note: "done".to_owned(),
+    };
+    Ok(store.settle(&job.lease, done, Timestamp::now()).await?)
+}
