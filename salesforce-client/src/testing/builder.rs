@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::auth::Auth;
 use super::fault::Faults;
 use super::log::Log;
-use super::oauth::Auth;
 use super::query::Cursors;
 use super::refusal::Refusal;
 use super::schema::{Field, Schema};

@@ -75,9 +75,12 @@ pub(super) fn add_custom_field(shared: &Shared, object: &str, field: Field) -> R
 pub(super) fn issue_token(shared: &Shared) -> String {
     let config = &shared.config;
     let mut state = shared.lock();
-    state
-        .auth
-        .open_session(config, &config.integration_user, None, Timestamp::now())
+    state.auth.open_session(
+        &config.org_id,
+        &config.integration_user,
+        None,
+        Timestamp::now(),
+    )
 }
 
 pub(super) fn issue_refresh_token(shared: &Shared) -> String {

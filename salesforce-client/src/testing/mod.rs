@@ -27,7 +27,7 @@
 //!
 //! | call | does |
 //! | --- | --- |
-//! | `POST /_fake/tokens` | answers `access_token` and `refresh_token` |
+//! | `POST /_fake/tokens` | answers `access_token`, `refresh_token`, `instance_url` |
 //! | `DELETE /_fake/tokens` | ends all sessions |
 //! | `POST /_fake/records/{object}` | creates a record as a person, answers its `id` |
 //! | `PATCH`, `DELETE /_fake/records/{id}` | changes or deletes one as a person |
@@ -40,6 +40,7 @@
 //! `COUNT()`, date literals such as `TODAY`, sharing rules, triggers.
 
 mod admission;
+mod auth;
 mod base64_json;
 mod blob;
 mod builder;

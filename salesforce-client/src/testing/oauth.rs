@@ -1,5 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,42 +6,11 @@ use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::auth::Auth;
 use super::jwt::Assertion;
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::state::{Config, State};
-
-/// Registered apps, living sessions and refresh tokens.
-#[derive(Default)]
-pub(super) struct Auth {
-    clients: BTreeMap<String, String>,
-    approvals: Vec<Approval>,
-    sessions: HashMap<String, Session>,
-    grants: HashMap<String, Grant>,
-    issued: u64,
-}
-
-/// A user that an app may act as by JWT.
-struct Approval {
-    client: String,
-    username: String,
-    user: String,
-    public_key: Vec<u8>,
-}
-
-struct Session {
-    user: String,
-    number: u64,
-    issued: Timestamp,
-    used: Timestamp,
-    refresh_token: Option<String>,
-}
-
-struct Grant {
-    user: String,
-    /// Absent for a token that was issued by the handle: any app may use it.
-    client: Option<String>,
-}
 
 /// A request to one of the OAuth endpoints.
 pub(super) struct OAuthCall {
@@ -51,107 +19,6 @@ pub(super) struct OAuthCall {
     pub(super) form: BTreeMap<String, String>,
     pub(super) authorization: Option<String>,
     pub(super) now: Timestamp,
-}
-
-const SESSIONS_AT_MOST: usize = 10_000;
-
-impl Auth {
-    pub(super) fn add_client(&mut self, id: String, secret: String) {
-        self.clients.insert(id, secret);
-    }
-
-    pub(super) fn approve(
-        &mut self,
-        client: String,
-        username: String,
-        user: String,
-        public_key: Vec<u8>,
-    ) {
-        self.clients.entry(client.clone()).or_default();
-        self.approvals.push(Approval {
-            client,
-            username,
-            user,
-            public_key,
-        });
-    }
-
-    /// Opens a session and gives back its token.
-    pub(super) fn open_session(
-        &mut self,
-        config: &Config,
-        user: &str,
-        refresh_token: Option<&str>,
-        now: Timestamp,
-    ) -> String {
-        if self.sessions.len() >= SESSIONS_AT_MOST {
-            let oldest = self
-                .sessions
-                .iter()
-                .min_by_key(|(_, session)| session.number);
-            if let Some(oldest) = oldest.map(|(token, _)| token.clone()) {
-                self.sessions.remove(&oldest);
-            }
-        }
-        let token = format!("{}!AQ{}", &config.org_id[..15], self.secret());
-        let session = Session {
-            user: user.to_owned(),
-            number: self.issued,
-            issued: now,
-            used: now,
-            refresh_token: refresh_token.map(str::to_owned),
-        };
-        self.sessions.insert(token.clone(), session);
-        token
-    }
-
-    pub(super) fn grant(&mut self, user: &str, client: Option<&str>) -> String {
-        let token = format!("5Aep861{}", self.secret());
-        let grant = Grant {
-            user: user.to_owned(),
-            client: client.map(str::to_owned),
-        };
-        self.grants.insert(token.clone(), grant);
-        token
-    }
-
-    /// The user of a living session, whose life this prolongs.
-    pub(super) fn authenticate(
-        &mut self,
-        authorization: Option<&str>,
-        lifetime: Duration,
-        now: Timestamp,
-    ) -> Result<String, Refusal> {
-        let token = bearer(authorization).ok_or_else(Refusal::session)?;
-        let session = self.sessions.get_mut(token).ok_or_else(Refusal::session)?;
-        if now.duration_since(session.used).unsigned_abs() > lifetime {
-            self.sessions.remove(token);
-            return Err(Refusal::session());
-        }
-        session.used = now;
-        Ok(session.user.clone())
-    }
-
-    pub(super) fn expire(&mut self, authorization: Option<&str>) {
-        if let Some(token) = bearer(authorization) {
-            self.sessions.remove(token);
-        }
-    }
-
-    pub(super) fn expire_all(&mut self) {
-        self.sessions.clear();
-    }
-
-    /// Unique, and not to be guessed from another run.
-    fn secret(&mut self) -> String {
-        self.issued += 1;
-        format!(
-            "{:016x}{:016x}.{}",
-            fastrand::u64(..),
-            fastrand::u64(..),
-            self.issued
-        )
-    }
 }
 
 /// Answers one of the OAuth endpoints.
@@ -234,7 +101,9 @@ fn jwt_bearer(state: &mut State, config: &Config, call: &OAuthCall) -> Result<Re
             "user hasn't approved this consumer",
         ));
     };
-    let access_token = state.auth.open_session(config, &user, None, call.now);
+    let access_token = state
+        .auth
+        .open_session(&config.org_id, &user, None, call.now);
     // This flow has neither issued_at nor signature nor a refresh token.
     Ok(Reply::json(
         200,
@@ -259,7 +128,7 @@ fn refresh(state: &mut State, config: &Config, call: &OAuthCall) -> Result<Reply
     let family = next.as_deref().unwrap_or(spent);
     let access_token = state
         .auth
-        .open_session(config, &user, Some(family), call.now);
+        .open_session(&config.org_id, &user, Some(family), call.now);
     let mut body = token_answer(config, &user, &access_token);
     sign(&mut body, &secret, call.now);
     body["scope"] = json!("api refresh_token");
@@ -276,7 +145,9 @@ fn client_credentials(
 ) -> Result<Reply, OAuthError> {
     let (_, secret) = authenticate_client(&state.auth, call, true)?;
     let user = &config.integration_user;
-    let access_token = state.auth.open_session(config, user, None, call.now);
+    let access_token = state
+        .auth
+        .open_session(&config.org_id, user, None, call.now);
     let mut body = token_answer(config, user, &access_token);
     sign(&mut body, &secret, call.now);
     Ok(Reply::json(200, &body))
@@ -408,14 +279,6 @@ fn user_info(state: &mut State, config: &Config, call: &OAuthCall) -> Reply {
         "urls": { "rest": format!("{}/services/data/v{{version}}/", config.instance_url) },
     });
     Reply::json(200, &body)
-}
-
-fn bearer(authorization: Option<&str>) -> Option<&str> {
-    let (scheme, token) = authorization?.split_once(' ')?;
-    let known = ["Bearer", "OAuth"]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(scheme));
-    known.then(|| token.trim())
 }
 
 fn basic(authorization: Option<&str>) -> Option<(String, String)> {

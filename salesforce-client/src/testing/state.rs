@@ -5,9 +5,9 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
+use super::auth::Auth;
 use super::fault::Faults;
 use super::log::Log;
-use super::oauth::Auth;
 use super::query::Cursors;
 use super::refusal::Refusal;
 use super::store::{Actor, Org};

@@ -1,0 +1,169 @@
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::refusal::Refusal;
+
+/// Registered apps, living sessions and refresh tokens.
+#[derive(Default)]
+pub(super) struct Auth {
+    pub(super) clients: BTreeMap<String, String>,
+    pub(super) approvals: Vec<Approval>,
+    pub(super) sessions: HashMap<String, Session>,
+    pub(super) grants: HashMap<String, Grant>,
+    issued: u64,
+}
+
+/// A user that an app may act as by JWT.
+pub(super) struct Approval {
+    pub(super) client: String,
+    pub(super) username: String,
+    pub(super) user: String,
+    pub(super) public_key: Vec<u8>,
+}
+
+pub(super) struct Session {
+    pub(super) user: String,
+    number: u64,
+    pub(super) issued: Timestamp,
+    pub(super) used: Timestamp,
+    pub(super) refresh_token: Option<String>,
+}
+
+pub(super) struct Grant {
+    pub(super) user: String,
+    /// Absent for a token that was issued by the handle: any app may use it.
+    pub(super) client: Option<String>,
+}
+
+const SESSIONS_AT_MOST: usize = 10_000;
+
+impl Auth {
+    pub(super) fn add_client(&mut self, id: String, secret: String) {
+        self.clients.insert(id, secret);
+    }
+
+    pub(super) fn approve(
+        &mut self,
+        client: String,
+        username: String,
+        user: String,
+        public_key: Vec<u8>,
+    ) {
+        self.clients.entry(client.clone()).or_default();
+        self.approvals.push(Approval {
+            client,
+            username,
+            user,
+            public_key,
+        });
+    }
+
+    /// Opens a session and gives back its token.
+    pub(super) fn open_session(
+        &mut self,
+        org_id: &str,
+        user: &str,
+        refresh_token: Option<&str>,
+        now: Timestamp,
+    ) -> String {
+        if self.sessions.len() >= SESSIONS_AT_MOST {
+            let oldest = self
+                .sessions
+                .iter()
+                .min_by_key(|(_, session)| session.number);
+            if let Some(oldest) = oldest.map(|(token, _)| token.clone()) {
+                self.sessions.remove(&oldest);
+            }
+        }
+        let token = format!("{}!AQ{}", &org_id[..15], self.secret());
+        let session = Session {
+            user: user.to_owned(),
+            number: self.issued,
+            issued: now,
+            used: now,
+            refresh_token: refresh_token.map(str::to_owned),
+        };
+        self.sessions.insert(token.clone(), session);
+        token
+    }
+
+    pub(super) fn grant(&mut self, user: &str, client: Option<&str>) -> String {
+        let token = format!("5Aep861{}", self.secret());
+        let grant = Grant {
+            user: user.to_owned(),
+            client: client.map(str::to_owned),
+        };
+        self.grants.insert(token.clone(), grant);
+        token
+    }
+
+    /// The user of a living session, whose life this prolongs.
+    pub(super) fn authenticate(
+        &mut self,
+        authorization: Option<&str>,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<String, Refusal> {
+        let token = bearer(authorization).ok_or_else(Refusal::session)?;
+        let session = self.sessions.get_mut(token).ok_or_else(Refusal::session)?;
+        if now.duration_since(session.used).unsigned_abs() > lifetime {
+            self.sessions.remove(token);
+            return Err(Refusal::session());
+        }
+        session.used = now;
+        Ok(session.user.clone())
+    }
+
+    pub(super) fn expire(&mut self, authorization: Option<&str>) {
+        if let Some(token) = bearer(authorization) {
+            self.sessions.remove(token);
+        }
+    }
+
+    pub(super) fn expire_all(&mut self) {
+        self.sessions.clear();
+    }
+
+    /// Unique, and not to be guessed from another run.
+    fn secret(&mut self) -> String {
+        self.issued += 1;
+        format!(
+            "{:016x}{:016x}.{}",
+            fastrand::u64(..),
+            fastrand::u64(..),
+            self.issued
+        )
+    }
+}
+
+fn bearer(authorization: Option<&str>) -> Option<&str> {
+    let (scheme, token) = authorization?.split_once(' ')?;
+    let known = ["Bearer", "OAuth"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(scheme));
+    known.then(|| token.trim())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn use_prolongs_a_session_and_idleness_ends_it() {
+        let mut auth = Auth::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let token = auth.open_session("00D5g0000000001EAA", "user", None, at(0));
+        let header = format!("Bearer {token}");
+        let mut asked = |second| {
+            auth.authenticate(Some(&header), Duration::from_secs(10), at(second))
+                .is_ok()
+        };
+        assert!(asked(10));
+        assert!(asked(20), "ten seconds after the last use");
+        assert!(!asked(31));
+        assert!(!asked(32), "it does not come back");
+    }
+}

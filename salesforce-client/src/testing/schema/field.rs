@@ -1,0 +1,182 @@
+use serde::{Deserialize, Serialize};
+
+use crate::testing::refusal::Refusal;
+
+/// A custom field to add to an object of the org.
+///
+/// ```
+/// use salesforce_client::testing::Field;
+///
+/// let field = Field::text("Box_File_Version_Id__c", 40).unique(true).external_id(true);
+/// assert_eq!(field.name, "Box_File_Version_Id__c");
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Field {
+    /// Name with the ending `__c`.
+    pub name: String,
+    /// Type; text if absent in JSON, where the member is called `type`.
+    #[serde(rename = "type", default = "text_kind")]
+    pub kind: FieldType,
+    /// Longest text that it takes.
+    #[serde(default = "text_length")]
+    pub length: u32,
+    /// A second record with the same value is refused.
+    #[serde(default)]
+    pub unique: bool,
+    /// Records can be upserted by it.
+    #[serde(default)]
+    pub external_id: bool,
+    /// A record without a value is refused.
+    #[serde(default)]
+    pub required: bool,
+}
+
+impl Field {
+    /// A text field.
+    pub fn text(name: impl Into<String>, length: u32) -> Self {
+        Self::new(name, FieldType::String).length(length)
+    }
+
+    /// A field of any type.
+    pub fn new(name: impl Into<String>, kind: FieldType) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            length: text_length(),
+            unique: false,
+            external_id: false,
+            required: false,
+        }
+    }
+
+    /// Sets the longest text that it takes.
+    #[must_use]
+    pub fn length(mut self, length: u32) -> Self {
+        self.length = length;
+        self
+    }
+
+    /// Refuses a second record with the same value.
+    #[must_use]
+    pub fn unique(mut self, unique: bool) -> Self {
+        self.unique = unique;
+        self
+    }
+
+    /// Lets records be upserted by it.
+    #[must_use]
+    pub fn external_id(mut self, external_id: bool) -> Self {
+        self.external_id = external_id;
+        self
+    }
+
+    /// Refuses a record without a value.
+    #[must_use]
+    pub fn required(mut self, required: bool) -> Self {
+        self.required = required;
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        let name_fits = self.name.strip_suffix("__c").is_some_and(|stem| {
+            stem.starts_with(|first: char| first.is_ascii_alphabetic())
+                && stem
+                    .chars()
+                    .all(|other| other.is_ascii_alphanumeric() || other == '_')
+        });
+        let kind_fits = !self.kind.is_id() && self.kind != FieldType::Base64;
+        if name_fits && kind_fits {
+            return Ok(());
+        }
+        let text = format!("{} is no custom field that can be added", self.name);
+        Err(Refusal::data(
+            "FIELD_INTEGRITY_EXCEPTION",
+            text,
+            &["FullName"],
+        ))
+    }
+}
+
+/// Types of fields, by their names in a describe.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum FieldType {
+    /// File content.
+    Base64,
+    /// True or false.
+    Boolean,
+    /// Free text with suggestions.
+    Combobox,
+    /// Money.
+    Currency,
+    /// A day.
+    Date,
+    /// A point in time.
+    Datetime,
+    /// A number with decimals.
+    Double,
+    /// An email address.
+    Email,
+    /// The id of the record itself.
+    Id,
+    /// A whole number.
+    Int,
+    /// A percentage.
+    Percent,
+    /// A telephone number.
+    Phone,
+    /// One of a list.
+    Picklist,
+    /// The id of another record.
+    Reference,
+    /// Text.
+    String,
+    /// Text of several lines.
+    Textarea,
+    /// A web address.
+    Url,
+}
+
+impl FieldType {
+    pub(in crate::testing) fn name(self) -> &'static str {
+        match self {
+            Self::Base64 => "base64",
+            Self::Boolean => "boolean",
+            Self::Combobox => "combobox",
+            Self::Currency => "currency",
+            Self::Date => "date",
+            Self::Datetime => "datetime",
+            Self::Double => "double",
+            Self::Email => "email",
+            Self::Id => "id",
+            Self::Int => "int",
+            Self::Percent => "percent",
+            Self::Phone => "phone",
+            Self::Picklist => "picklist",
+            Self::Reference => "reference",
+            Self::String => "string",
+            Self::Textarea => "textarea",
+            Self::Url => "url",
+        }
+    }
+
+    pub(in crate::testing) fn is_id(self) -> bool {
+        matches!(self, Self::Id | Self::Reference)
+    }
+
+    pub(in crate::testing) fn is_number(self) -> bool {
+        matches!(
+            self,
+            Self::Currency | Self::Double | Self::Int | Self::Percent
+        )
+    }
+}
+
+fn text_kind() -> FieldType {
+    FieldType::String
+}
+
+fn text_length() -> u32 {
+    255
+}

@@ -1,0 +1,23 @@
+//! `FakeSalesforce`, driven over HTTP as a stranger's client would.
+#![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod composite;
+mod control;
+mod external_ids;
+mod faults;
+mod large_files;
+mod limits;
+mod links;
+mod oauth;
+mod objects;
+mod paging;
+mod records;
+mod soql;
+mod support;
+mod upload_refusals;
+mod uploads;
+mod visibility;
+
+#[cfg(feature = "jwt")]
+mod jwt;
