@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use http::{HeaderMap, header::WWW_AUTHENTICATE};
+use http::{
+    HeaderMap,
+    header::{DATE, WWW_AUTHENTICATE},
+};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -16,6 +20,8 @@ pub struct ApiError {
     help_url: Option<String>,
     pub(crate) request_id: Option<String>,
     challenge: Option<String>,
+    /// Box's clock.
+    pub(crate) date: Option<Timestamp>,
 }
 
 /// An item that is in the way, from `context_info.conflicts`.
@@ -57,6 +63,11 @@ impl ApiError {
             request_id: text("request_id").filter(|id| is_name(id)),
             context: body.remove("context_info").filter(|info| !info.is_null()),
             challenge,
+            date: headers
+                .get(DATE)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|text| jiff::fmt::rfc2822::parse(text).ok())
+                .map(|date| date.timestamp()),
         }
     }
 
