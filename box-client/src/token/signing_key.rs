@@ -81,15 +81,15 @@ impl std::fmt::Debug for SigningKey {
 }
 
 fn decrypt(pem: &str, passphrase: &SecretString) -> Result<SecretDocument> {
-    let unreadable = || bad("the encrypted private key is no PEM of PKCS#8");
-    let (_, der) = SecretDocument::from_pem(pem).map_err(|_| unreadable())?;
-    let info: EncryptedPrivateKeyInfoRef<'_> = der.decode_msg().map_err(|_| unreadable())?;
-    let parameters = info.encryption_algorithm.pbes2().ok_or_else(|| {
+    let unreadable = || {
         bad(
-            "the private key is encrypted with PBES1; bring it to PBES2 with: \
+            "the encrypted private key is no PEM of PKCS#8 with PBES2; bring it to that with: \
              openssl pkcs8 -topk8 -v2 aes256 -in KEY -out NEW",
         )
-    })?;
+    };
+    let (_, der) = SecretDocument::from_pem(pem).map_err(|_| unreadable())?;
+    let info: EncryptedPrivateKeyInfoRef<'_> = der.decode_msg().map_err(|_| unreadable())?;
+    let parameters = info.encryption_algorithm.pbes2().ok_or_else(unreadable)?;
     if !is_bearable(&parameters.kdf) {
         return Err(bad("the private key's passphrase takes too long to check"));
     }

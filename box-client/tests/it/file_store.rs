@@ -16,8 +16,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug)]
 pub(crate) struct FileStore {
     folder: PathBuf,
-    /// Called when a grant has been stored.
-    stored: fn(),
+    /// Called before a grant is stored and after it.
+    watch: fn(Moment),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Moment {
+    Storing,
+    Stored,
 }
 
 #[derive(Default, Deserialize, Serialize)]
@@ -33,12 +39,12 @@ impl FileStore {
     pub(crate) fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             folder: folder.into(),
-            stored: || {},
+            watch: |_| {},
         }
     }
 
-    pub(crate) fn tells(mut self, stored: fn()) -> Self {
-        self.stored = stored;
+    pub(crate) fn watched(mut self, watch: fn(Moment)) -> Self {
+        self.watch = watch;
         self
     }
 
@@ -84,6 +90,7 @@ impl TokenStore for FileStore {
     }
 
     async fn compare_and_swap(&self, expected: u64, grant: Grant) -> Result<Swap, TokenStoreError> {
+        (self.watch)(Moment::Storing);
         let swap = self.locked(move |content| {
             if content.version != expected {
                 return (Swap::Conflict, false);
@@ -96,7 +103,7 @@ impl TokenStore for FileStore {
         });
         let swap = swap.await?;
         if swap == Swap::Stored {
-            (self.stored)();
+            (self.watch)(Moment::Stored);
         }
         Ok(swap)
     }

@@ -29,7 +29,11 @@ async fn browse(url: String) -> String {
     let address = url.socket_addrs(|| None).unwrap();
     let visit = move || {
         let mut stream = TcpStream::connect(&address[..]).unwrap();
-        write!(stream, "GET {target} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
         let mut page = String::new();
         stream.read_to_string(&mut page).unwrap();
         page

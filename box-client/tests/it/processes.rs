@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -13,10 +14,15 @@ use box_client::{
 };
 use futures_util::future::join_all;
 
-use crate::{fake, file_store::FileStore};
+use crate::{
+    fake,
+    file_store::{FileStore, Moment},
+};
 
 const URL: &str = "BOX_CLIENT_TEST_URL";
 const STORE: &str = "BOX_CLIENT_TEST_STORE";
+/// The number of the refresh at which to stand still, and where: `7 Storing`.
+const STAND: &str = "BOX_CLIENT_TEST_STAND";
 
 /// How many refreshes each process is to do.
 const REFRESHES: usize = 200;
@@ -41,6 +47,26 @@ fn say(line: &str) {
     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
 }
 
+/// Tells the parent of each refresh, and stands still at the one that is to be the last.
+fn watch(moment: Moment) {
+    static REFRESHES: AtomicUsize = AtomicUsize::new(0);
+    let number = match moment {
+        Moment::Storing => REFRESHES.fetch_add(1, Ordering::SeqCst) + 1,
+        Moment::Stored => REFRESHES.load(Ordering::SeqCst),
+    };
+    let here = format!("{number} {moment:?}");
+    let stand = std::env::var(STAND).is_ok_and(|at| at == here);
+    if moment == Moment::Stored {
+        say("stored");
+    }
+    if stand {
+        say("standing");
+    }
+    while stand {
+        std::thread::park();
+    }
+}
+
 /// One of the processes: this binary again, asked for this test alone. It has its token refused
 /// again and again, until it is killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,7 +75,7 @@ async fn member() {
     let (Ok(url), Ok(store)) = (std::env::var(URL), std::env::var(STORE)) else {
         return;
     };
-    let store = FileStore::new(PathBuf::from(store)).tells(|| say("stored"));
+    let store = FileStore::new(PathBuf::from(store)).watched(watch);
     let client = client(&url, store);
     let http = reqwest::Client::new();
     loop {
@@ -84,15 +110,25 @@ fn drive(url: &str, store: &Path, seed: u64) -> Vec<String> {
             KILLS.. => REFRESHES.saturating_sub(refreshes),
             _ => random.usize(1..REFRESHES / KILLS),
         };
+        // The worst moments are short, so every other life ends in one of them.
+        let stand = match (life, life % 4) {
+            (KILLS.., _) | (_, 0 | 2) => String::new(),
+            (_, 1) => format!("{lives_for} {:?}", Moment::Storing),
+            (_, _) => format!("{lives_for} {:?}", Moment::Stored),
+        };
         let mut member = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "processes::member", "--ignored", "--nocapture"])
-            .envs([(URL, url), (STORE, store.to_str().unwrap())])
+            .envs([
+                (URL, url),
+                (STORE, store.to_str().unwrap()),
+                (STAND, &*stand),
+            ])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(member.stdout.take().unwrap());
-        let (mut line, mut done) = (String::new(), 0);
+        let (mut line, mut done, mut killed) = (String::new(), 0, false);
         while lines.read_line(&mut line).unwrap() > 0 {
             // The test runner talks in between.
             if line.ends_with("stored\n") {
@@ -100,21 +136,26 @@ fn drive(url: &str, store: &Path, seed: u64) -> Vec<String> {
             } else if let Some((_, complaint)) = line.split_once("failed ") {
                 complaints.push(complaint.to_owned());
             }
+            let over = match stand.is_empty() {
+                _ if !complaints.is_empty() => true,
+                true => done == lives_for,
+                false => line.ends_with("standing\n"),
+            };
             line.clear();
-            if done == lives_for {
-                // Anywhere in the next refresh; waits for nothing.
-                std::thread::sleep(Duration::from_micros(random.u64(..12_000)));
+            if over {
+                if stand.is_empty() {
+                    // Anywhere in the next refresh; waits for nothing.
+                    std::thread::sleep(Duration::from_micros(random.u64(..12_000)));
+                }
+                killed = true;
                 // SIGKILL; what it had written to the pipe is still read.
                 member.kill().unwrap();
             }
         }
         member.wait().unwrap();
-        assert!(
-            done >= lives_for,
-            "the process died by itself: {complaints:?}"
-        );
+        assert!(killed, "the process died by itself: {complaints:?}");
         refreshes += done;
-        if life >= KILLS && refreshes >= REFRESHES {
+        if !complaints.is_empty() || (life >= KILLS && refreshes >= REFRESHES) {
             return complaints;
         }
     }
