@@ -20,8 +20,7 @@ pub struct ApiError {
     help_url: Option<String>,
     pub(crate) request_id: Option<String>,
     challenge: Option<String>,
-    /// Box's clock.
-    pub(crate) date: Option<Timestamp>,
+    date: Option<Timestamp>,
 }
 
 /// An item that is in the way, from `context_info.conflicts`.
@@ -84,6 +83,11 @@ impl ApiError {
     /// Where Box explains it.
     pub fn help_url(&self) -> Option<&str> {
         self.help_url.as_deref()
+    }
+
+    /// When Box answered, by its own clock.
+    pub fn date(&self) -> Option<Timestamp> {
+        self.date
     }
 
     /// `context_info` as it came.

@@ -10,6 +10,8 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
+#[cfg(feature = "jwt")]
+use super::jwt::bearer;
 use super::{
     answer::{Answer, Outcome, Refused},
     exchange::{self, Limits},
@@ -117,15 +119,17 @@ fn granted(state: &mut State, head: &Head, body: &Received) -> Outcome {
         "client_credentials" => client_credentials(state, &form),
         "urn:ietf:params:oauth:grant-type:jwt-bearer" => {
             let client = known_client(state, &form)?;
-            #[cfg(feature = "jwt")]
-            let outcome = super::jwt::bearer(state, client, form.value("assertion"));
-            #[cfg(not(feature = "jwt"))]
-            let outcome = unauthorized();
-            outcome
+            bearer(state, client, form.value("assertion"))
         }
         "urn:ietf:params:oauth:grant-type:token-exchange" => exchange::token(state, &form),
         _ => Err(malformed()),
     }
+}
+
+/// Without keys to verify it, no assertion is good.
+#[cfg(not(feature = "jwt"))]
+fn bearer(_: &mut State, _: String, _: &str) -> Outcome {
+    unauthorized()
 }
 
 /// `POST /oauth2/revoke`: an access or a refresh token takes its pair with it.

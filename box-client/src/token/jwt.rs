@@ -211,7 +211,7 @@ impl JwtBearer {
 
     /// Takes Box's clock from an answer that found fault with the assertion's time.
     fn learn(&self, error: &Error) {
-        let Some(date) = error.api().and_then(|api| api.date) else {
+        let Some(date) = error.api().and_then(|api| api.date()) else {
             return;
         };
         let ahead = date.duration_since(Timestamp::now());

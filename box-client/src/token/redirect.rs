@@ -63,7 +63,7 @@ pub(super) fn code(query: &str, state: &str) -> Result<SecretString, RedirectErr
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use proptest::prelude::*;
     use secrecy::ExposeSecret;
 

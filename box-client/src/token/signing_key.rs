@@ -8,7 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Three hundred times what OpenSSL takes. A key that asks for more would stop the program.
+/// OpenSSL takes 2048 of its own accord, and careful people 600,000. A key that asks for more than
+/// this would stop the program.
 const MOST_ITERATIONS: u32 = 10_000_000;
 
 /// What scrypt may take of memory (128 * r * N bytes).
@@ -114,4 +115,30 @@ fn is_bearable(kdf: &pkcs5::pbes2::Kdf) -> bool {
 /// No cause goes with it: what a parser says of a key might quote from it.
 pub(super) fn bad(detail: &'static str) -> Error {
     Error::new(ErrorKind::Config, "token").detail(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use pkcs5::pbes2::{Kdf, Pbkdf2Params, ScryptParams};
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_would_stop_the_program_is_not_tried() {
+        for (iterations, bearable) in [(2048, true), (600_000, true), (MOST_ITERATIONS + 1, false)]
+        {
+            let kdf = Pbkdf2Params::hmac_sha256(iterations, b"saltsalt").unwrap();
+            assert_eq!(is_bearable(&Kdf::from(kdf)), bearable, "{iterations}");
+        }
+        for (log_n, bearable) in [(14, true), (24, false)] {
+            let params = scrypt_params(log_n);
+            assert_eq!(is_bearable(&Kdf::from(params)), bearable, "2^{log_n}");
+        }
+    }
+
+    fn scrypt_params(log_n: u8) -> ScryptParams {
+        let params = pkcs5::scrypt::Params::new(log_n, 8, 1).unwrap();
+        ScryptParams::from_params_and_salt(params, b"saltsalt").unwrap()
+    }
 }

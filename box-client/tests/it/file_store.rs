@@ -9,6 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use box_client::{Grant, Stored, Swap, TokenStore, TokenStoreError};
+use fd_lock::RwLock;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -55,8 +56,8 @@ impl FileStore {
     ) -> Result<T, TokenStoreError> {
         let folder = self.folder.clone();
         let work = move || -> io::Result<T> {
-            let lock = File::create(folder.join("lock"))?;
-            lock.lock()?;
+            let mut lock = RwLock::new(File::create(folder.join("lock"))?);
+            let _locked = lock.write()?;
             let mut content = match fs::read(folder.join("grant")) {
                 Ok(bytes) => serde_json::from_slice(&bytes)?,
                 Err(error) if error.kind() == ErrorKind::NotFound => Content::default(),

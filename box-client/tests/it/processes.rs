@@ -61,9 +61,9 @@ fn watch(moment: Moment) {
     }
     if stand {
         say("standing");
-    }
-    while stand {
-        std::thread::park();
+        loop {
+            std::thread::park();
+        }
     }
 }
 
