@@ -29,8 +29,16 @@ pub use ids::{FileId, FileVersionId, FolderId, IdError, UserId, WebhookId};
 pub use metadata::{Metadata, MetadataInstance};
 pub use raw::{RawReply, RawRequest};
 pub use retry::RetryPolicy;
+#[cfg(feature = "loopback")]
+pub use token::LoopbackRedirect;
 pub use token::{
     AccessToken, ClientCredentials, DeveloperToken, Grant, MemoryTokenStore, RefreshToken, Stored,
     Subject, Swap, TokenEndpoint, TokenReply, TokenSource, TokenStore, TokenStoreError,
 };
+pub use token::{
+    Authorization, Authorize, Downscope, DownscopedToken, DownscopedTokens, OAuth, OAuthBuilder,
+    RedirectError, RestrictedItem, Restriction,
+};
+#[cfg(feature = "jwt")]
+pub use token::{JwtAlgorithm, JwtBearer, SigningKey};
 pub use webhooks::{Change, Ensured, Webhook, WebhookMini, WebhookTarget, Webhooks};

@@ -4,7 +4,7 @@ use std::{future::ready, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderMap, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{AUTHORIZATION, LOCATION, RETRY_AFTER},
 };
 use jiff::Timestamp;
@@ -14,14 +14,16 @@ use tracing::debug;
 use url::Url;
 
 use crate::{
-    RetryPolicy, TokenSource,
+    RetryPolicy, TokenSource, UserId,
     api_error::ApiError,
     call::{Auth, Call, Repeat},
     client::Hosts,
     error::{Error, ErrorKind, Result},
     retry::retry_after,
-    token::{AccessToken, TokenCache},
+    token::{AccessToken, TokenCache, TokenEndpoint},
 };
+
+const AS_USER: HeaderName = HeaderName::from_static("as-user");
 
 /// Error bodies are short; what a gateway sends beyond this is not worth reading.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
@@ -40,16 +42,47 @@ pub(crate) struct Sender {
 /// A sender with tokens: what the resource handles hold.
 pub(crate) struct Transport {
     sender: Arc<Sender>,
+    caller: Caller,
+}
+
+/// In whose name calls are made.
+#[derive(Clone)]
+struct Caller {
     tokens: TokenCache,
+    as_user: Option<HeaderValue>,
 }
 
 impl Transport {
     pub(crate) fn new(sender: Sender, source: Arc<dyn TokenSource>) -> Self {
         let sender = Arc::new(sender);
-        Self {
+        let caller = Caller {
             tokens: TokenCache::new(source, Arc::clone(&sender)),
-            sender,
+            as_user: None,
+        };
+        Self { sender, caller }
+    }
+
+    /// The same connections and the same token, for another user.
+    pub(crate) fn as_user(&self, user: Option<&UserId>) -> Self {
+        let header = |user: &UserId| {
+            HeaderValue::from_str(user.as_str()).expect("an id has no other characters")
+        };
+        let caller = Caller {
+            tokens: self.caller.tokens.clone(),
+            as_user: user.map(header),
+        };
+        Self {
+            sender: Arc::clone(&self.sender),
+            caller,
         }
+    }
+
+    pub(crate) fn token_endpoint(&self) -> TokenEndpoint<'_> {
+        TokenEndpoint::of(&self.sender)
+    }
+
+    pub(crate) fn tokens(&self) -> &TokenCache {
+        &self.caller.tokens
     }
 
     pub(crate) fn hosts(&self) -> &Hosts {
@@ -63,7 +96,7 @@ impl Transport {
     /// Sends until there is an answer that is no failure, or no hope. The body is unread.
     pub(crate) async fn send(&self, call: &Call) -> Result<Reply> {
         self.sender
-            .retrying(call, Some(&self.tokens), |reply| ready(Ok(reply)))
+            .retrying(call, Some(&self.caller), |reply| ready(Ok(reply)))
             .await
     }
 
@@ -71,7 +104,7 @@ impl Transport {
     /// failed attempt like any other.
     pub(crate) async fn whole(&self, call: &Call, limit: usize) -> Result<Whole> {
         self.sender
-            .retrying(call, Some(&self.tokens), |reply| reply.whole(limit))
+            .retrying(call, Some(&self.caller), |reply| reply.whole(limit))
             .await
     }
 
@@ -92,14 +125,23 @@ impl Sender {
             .json()
     }
 
+    /// The same for an answer of which only the status counts.
+    pub(crate) async fn empty(&self, call: &Call) -> Result<()> {
+        self.retrying(call, None, |reply| ready(Ok(reply)))
+            .await
+            .map(drop)
+    }
+
     async fn retrying<T, F: Future<Output = Result<T>>>(
         &self,
         call: &Call,
-        tokens: Option<&TokenCache>,
+        caller: Option<&Caller>,
         read: impl Fn(Reply) -> F,
     ) -> Result<T> {
         let deadline = Deadline::after(self.retry.deadline);
-        let tokens = tokens.filter(|_| call.auth == Auth::Bearer);
+        let caller = caller.filter(|_| call.auth == Auth::Bearer);
+        let tokens = caller.map(|caller| &caller.tokens);
+        let as_user = caller.and_then(|caller| caller.as_user.as_ref());
         let mut waits = self.retry.waits();
         let mut renewed = false;
         let mut attempts = 0;
@@ -114,8 +156,13 @@ impl Sender {
                 None => None,
             };
             attempts += 1;
-            let answered =
-                async { read(self.attempt(call, token.as_ref(), &deadline).await?).await };
+            let answered = async {
+                read(
+                    self.attempt(call, token.as_ref(), as_user, &deadline)
+                        .await?,
+                )
+                .await
+            };
             let error = match answered.await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -145,10 +192,15 @@ impl Sender {
         &self,
         call: &Call,
         token: Option<&AccessToken>,
+        as_user: Option<&HeaderValue>,
         deadline: &Deadline,
     ) -> Result<Reply> {
         let mut request = reqwest::Request::new(call.method.clone(), call.url(&self.hosts)?);
         *request.headers_mut() = call.headers.clone();
+        if let Some(user) = as_user {
+            let named = request.headers_mut().entry(AS_USER);
+            named.or_insert_with(|| user.clone());
+        }
         if let Some(token) = token {
             request
                 .headers_mut()

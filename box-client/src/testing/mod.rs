@@ -41,6 +41,7 @@
 //! | `GET /_fake/violations` | what the OpenAPI document does not allow (feature `openapi`) |
 
 mod answer;
+mod authorize;
 mod builder;
 mod clock;
 mod collaborations;
@@ -49,6 +50,7 @@ mod control;
 mod deliver;
 mod download;
 mod events;
+mod exchange;
 mod fault;
 mod files;
 mod folders;
@@ -56,6 +58,8 @@ mod handle;
 mod head;
 mod ids;
 mod items;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod listing;
 mod locks;
 mod metadata;
@@ -74,6 +78,7 @@ mod server;
 mod sign;
 mod state;
 mod templates;
+mod token_store;
 mod triggers;
 mod upload;
 mod versions;
@@ -89,3 +94,4 @@ pub use handle::FakeBox;
 pub use person::UploadedFile;
 pub use record::RecordedRequest;
 pub use sign::Delivery;
+pub use token_store::{token_lease_contract, token_store_contract};

@@ -2,7 +2,7 @@
 
 use super::{
     answer::{Answer, Outcome, Refused},
-    collaborations, download, files, folders,
+    authorize, collaborations, download, files, folders,
     head::{Head, Host},
     metadata::{self, Place},
     oauth,
@@ -32,11 +32,15 @@ pub(super) fn answer(
     let segments: Vec<&str> = head.segments.iter().map(String::as_str).collect();
     match (head.method.as_str(), &segments[..]) {
         ("POST", ["oauth2", "token"]) => return oauth::token(state, head, body),
+        ("GET", ["api", "oauth2", "authorize"]) => return authorize::page(state, head),
         ("POST", ["oauth2", "revoke"]) => return oauth::revoke(state, head, body),
         _ => {}
     }
     let token = head.bearer().ok_or_else(Refused::invalid_token)?;
     let holder = state.bearer(token)?;
+    if let Some(limits) = &holder.limits {
+        limits.allow(state, head, &segments)?;
+    }
     let actor = match head.header("as-user") {
         None => holder.user,
         Some(id) => {
