@@ -119,6 +119,12 @@ impl Error {
         self
     }
 
+    /// Where Box's status says another thing than its code.
+    pub(crate) fn of_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
     /// For an answer with tokens in it: what a parser says of it quotes from it.
     pub(crate) fn without_cause(mut self) -> Self {
         self.0.cause = None;
@@ -237,7 +243,7 @@ impl fmt::Display for Error {
 }
 
 impl ErrorKind {
-    fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Auth => "not authorized",
             Self::Config => "wrong configuration",

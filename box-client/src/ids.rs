@@ -64,23 +64,57 @@ macro_rules! ids {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = match TextOrNumber::deserialize(deserializer)? {
-                    TextOrNumber::Text(text) => text,
-                    TextOrNumber::Number(number) => number.to_string(),
-                };
-                Self::new(text).map_err(de::Error::custom)
+                Self::new(text(deserializer)?).map_err(de::Error::custom)
             }
         }
     )+};
 }
 
+/// Text that guides print as a number here and there.
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match TextOrNumber::deserialize(deserializer)? {
+        TextOrNumber::Text(text) => text,
+        TextOrNumber::Number(number) => number.to_string(),
+    })
+}
+
+/// Amounts can come as floats with an exponent (Box, "Large numbers"), and -1 stands for all.
+pub(crate) fn lenient_integer<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<i64>, D::Error> {
+    let number = Option::<serde_json::Number>::deserialize(deserializer)?;
+    Ok(number.and_then(|number| {
+        // 2^63: what lies beyond it is not told apart from it.
+        let float = number.as_f64().filter(|float| float.abs() < 9.2e18);
+        number.as_i64().or(float.map(|float| float as i64))
+    }))
+}
+
 ids! {
+    /// Names a collaboration.
+    CollaborationId
+    /// Names a comment.
+    CommentId
     /// Names a file.
     FileId
     /// Names one version of a file.
     FileVersionId
     /// Names a folder; `0` is the root.
     FolderId
+    /// Names a group.
+    GroupId
+    /// Names a user's membership in a group.
+    GroupMembershipId
+    /// Names a metadata cascade policy.
+    MetadataCascadePolicyId
+    /// Names a metadata template.
+    MetadataTemplateId
+    /// Names a sign request.
+    SignRequestId
+    /// Names one user's part of a task.
+    TaskAssignmentId
+    /// Names a task.
+    TaskId
     /// Names a user.
     UserId
     /// Names a webhook.
