@@ -2,11 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_bytes;
+mod boxed;
 mod download;
 mod errors;
+mod events;
+mod gate;
 mod grant;
+mod instances;
 mod items;
 mod metadata;
+mod people;
 mod raw;
 mod refused_token;
 mod resume;
