@@ -16,6 +16,7 @@ mod gate;
 mod groups;
 mod ids;
 mod item_id;
+mod lenient;
 mod metadata;
 mod metadata_templates;
 mod observe;

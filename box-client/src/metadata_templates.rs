@@ -313,7 +313,11 @@ pub struct TemplateField {
     /// Its key in the values.
     pub key: String,
     /// Its name for people.
-    #[serde(rename = "displayName", default)]
+    #[serde(
+        rename = "displayName",
+        default,
+        deserialize_with = "crate::lenient::null_to_default"
+    )]
     pub display_name: String,
     /// What it is for.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -291,10 +291,10 @@ pub struct SignRequest {
     /// How far it has come.
     pub status: Option<SignRequestStatus>,
     /// Who is asked.
-    #[serde(default, deserialize_with = "null_to_default")]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     pub signers: Vec<SignRequestSigner>,
     /// The files it began with.
-    #[serde(default, deserialize_with = "null_to_default")]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     pub source_files: Vec<FileMini>,
     /// What is signed, and whether it can be had.
     pub sign_files: Option<SignFiles>,
@@ -329,7 +329,7 @@ pub struct SignRequest {
 #[non_exhaustive]
 pub struct SignFiles {
     /// The documents.
-    #[serde(default, deserialize_with = "null_to_default")]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     pub files: Vec<FileMini>,
     /// Whether the last change has reached them.
     pub is_ready_for_download: Option<bool>,
@@ -368,10 +368,4 @@ pub struct SignerDecision {
     pub finalized_at: Option<Timestamp>,
     /// Why it was declined.
     pub additional_info: Option<String>,
-}
-
-fn null_to_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }

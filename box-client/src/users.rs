@@ -342,13 +342,13 @@ pub struct User {
     /// The time zone, such as `Europe/Berlin`.
     pub timezone: Option<String>,
     /// Bytes that the user may store; -1 for no limit.
-    #[serde(default, deserialize_with = "crate::ids::lenient_integer")]
+    #[serde(default, deserialize_with = "crate::lenient::lenient_integer")]
     pub space_amount: Option<i64>,
     /// Bytes that the user stores.
-    #[serde(default, deserialize_with = "crate::ids::lenient_integer")]
+    #[serde(default, deserialize_with = "crate::lenient::lenient_integer")]
     pub space_used: Option<i64>,
     /// Bytes that a file may have.
-    #[serde(default, deserialize_with = "crate::ids::lenient_integer")]
+    #[serde(default, deserialize_with = "crate::lenient::lenient_integer")]
     pub max_upload_size: Option<i64>,
     /// The job title.
     pub job_title: Option<String>,

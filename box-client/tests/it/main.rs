@@ -4,6 +4,7 @@
 mod bad_bytes;
 mod boxed;
 mod download;
+mod endpoints;
 mod errors;
 mod events;
 mod gate;
@@ -11,6 +12,7 @@ mod grant;
 mod instances;
 mod items;
 mod metadata;
+mod models;
 mod people;
 mod raw;
 mod refused_token;
