@@ -39,10 +39,8 @@ pub(super) fn feed<'a>(
         caught_up: false,
     };
     stream::try_unfold(feed, |mut feed| async move {
-        Ok::<_, Error>(match feed.next().await? {
-            Some(events) => Some((stream::iter(events.into_iter().map(Ok)), feed)),
-            None => None,
-        })
+        let events = feed.next().await?;
+        Ok::<_, Error>(events.map(|events| (stream::iter(events.into_iter().map(Ok)), feed)))
     })
     .try_flatten()
 }

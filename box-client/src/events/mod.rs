@@ -26,7 +26,8 @@ use crate::{
 /// Vendor: <https://developer.box.com/reference/resources/event/>. Box delivers at least once and
 /// not always in order. A stream here yields each event with the position to store once the event
 /// is dealt with. Whoever goes on from a stored position loses nothing, and sees again what had
-/// come after it in the same answer of Box's.
+/// come after it in the same answer of Box's. To lose nothing before the first event either, read
+/// [`page`](UserEvents::page) from `now` once and store its `next`.
 ///
 /// ```no_run
 /// use box_client::{BoxClient, StreamPosition, UserStream};

@@ -13,6 +13,8 @@ mod instances;
 mod items;
 mod metadata;
 mod models;
+#[cfg(feature = "metrics")]
+mod numbers;
 mod people;
 mod raw;
 mod refused_token;
