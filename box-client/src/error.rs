@@ -22,6 +22,7 @@ struct Inner {
     status: Option<u16>,
     api: Option<ApiError>,
     request_id: Option<String>,
+    box_request_id: Option<String>,
     retry_after: Option<Duration>,
     attempts: u32,
     sent: bool,
@@ -82,6 +83,7 @@ impl Error {
             status: None,
             api: None,
             request_id: None,
+            box_request_id: None,
             retry_after: None,
             attempts: 0,
             sent: false,
@@ -107,7 +109,8 @@ impl Error {
 
     pub(crate) fn answer(mut self, status: u16, api: ApiError, request_id: Option<String>) -> Self {
         self.0.status = Some(status);
-        self.0.request_id = api.request_id.clone().or(request_id);
+        self.0.request_id = api.request_id.clone().or_else(|| request_id.clone());
+        self.0.box_request_id = request_id;
         self.0.api = Some(api);
         self.0.sent = true;
         self
@@ -169,6 +172,12 @@ impl Error {
     /// Box's name for the request, for its support.
     pub fn request_id(&self) -> Option<&str> {
         self.0.request_id.as_deref()
+    }
+
+    /// The header `box-request-id`, by which Box's support finds the request too. It is another
+    /// one than [`request_id`](Self::request_id) when the error's body has its own.
+    pub fn box_request_id(&self) -> Option<&str> {
+        self.0.box_request_id.as_deref()
     }
 
     /// How long Box asked to wait.
@@ -272,6 +281,7 @@ impl fmt::Debug for Error {
             .field("status", &self.0.status)
             .field("api", &self.0.api)
             .field("request_id", &self.0.request_id)
+            .field("box_request_id", &self.0.box_request_id)
             .field("retry_after", &self.0.retry_after)
             .field("attempts", &self.0.attempts)
             .field("detail", &self.0.detail)

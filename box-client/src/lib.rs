@@ -34,7 +34,7 @@ mod transport;
 mod users;
 mod webhooks;
 
-pub use api_error::{ApiError, Conflicting};
+pub use api_error::{ApiError, Complaint, Conflicting};
 pub use cascade_policies::{
     ConflictResolution, MetadataCascadePolicies, MetadataCascadePolicy, PolicyFolder,
 };

@@ -24,6 +24,7 @@ impl Watch {
             attempt = Empty,
             status = Empty,
             request_id = Empty,
+            box_request_id = Empty,
         );
         Self {
             span,
@@ -46,7 +47,7 @@ impl Watch {
     pub(crate) fn answered(&self, reply: &Reply) {
         self.span.record("status", reply.status().as_u16());
         if let Some(id) = reply.header("box-request-id") {
-            self.span.record("request_id", id);
+            self.span.record("box_request_id", id);
         }
     }
 
