@@ -66,6 +66,9 @@ impl Feed<'_> {
         // Asking from `now` gives no events but a position: the first one to come back to.
         self.caught_up = entries.is_empty() || next == self.reading.position;
         let new = self.without_repeats(entries);
+        if !new.is_empty() {
+            self.long_poll.brought_news();
+        }
         let from = std::mem::replace(&mut self.reading.position, next.clone());
         Ok(Some(positioned(new, &from, &next)))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 use url::Url;
 
@@ -21,14 +21,20 @@ const TIMEOUT: Duration = Duration::from_secs(610);
 const MAX_RETRIES: u64 = 10;
 /// No server may keep the stream waiting longer than this.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// Doubled with each failure up to the second, so that trouble makes no storm.
+/// Doubled with each fruitless poll up to the second, so that trouble makes no storm. At least half of
+/// it is waited.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 
-#[derive(Debug, Default)]
+/// So many polls may come back at once for nothing: an event can be told twice, or late.
+const FRUITLESS: u32 = 3;
+
+/// Has no `Debug`: the server's URL is as good as a password for its channel.
+#[derive(Default)]
 pub(super) struct LongPoll {
     server: Option<Server>,
-    failures: u32,
+    /// Polls that failed, or came back at once, since there was news.
+    fruitless: u32,
 }
 
 #[derive(Deserialize)]
@@ -37,7 +43,7 @@ struct Servers {
     entries: Vec<Server>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Server {
     #[serde(deserialize_with = "address")]
     url: Url,
@@ -59,18 +65,31 @@ impl LongPoll {
     /// have come before the poll began, which is why it is told the position, and why it is never
     /// waited for beyond its own time.
     pub(super) async fn wait(&mut self, transport: &Transport, from: &StreamPosition) {
-        match self.poll(transport, from).await {
-            Ok(()) => self.failures = 0,
-            Err(error) => {
-                debug!(%error, failures = self.failures, "the long poll failed");
-                self.server = None;
-                let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(6));
-                self.failures = self.failures.saturating_add(1);
-                sleep(pause.min(LAST_PAUSE).mul_f64(fastrand::f64())).await;
+        let started = Instant::now();
+        let doublings = match self.poll(transport, from).await {
+            Ok(()) if started.elapsed() >= FIRST_PAUSE => {
+                self.fruitless = 0;
+                return;
             }
+            Ok(()) => self.fruitless.checked_sub(FRUITLESS),
+            Err(error) => {
+                debug!(%error, fruitless = self.fruitless, "the long poll failed");
+                Some(self.fruitless)
+            }
+        };
+        self.fruitless = self.fruitless.saturating_add(1);
+        if let Some(doublings) = doublings {
+            let pause = FIRST_PAUSE.saturating_mul(1 << doublings.min(6));
+            sleep(pause.min(LAST_PAUSE).mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         }
     }
 
+    /// The last poll was not for nothing.
+    pub(super) fn brought_news(&mut self) {
+        self.fruitless = 0;
+    }
+
+    /// The server is put back only when it did well and is not worn out.
     async fn poll(&mut self, transport: &Transport, from: &StreamPosition) -> Result<()> {
         let mut server = match self.server.take() {
             Some(server) => server,

@@ -23,7 +23,7 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    fn json(&self, enterprise: &str) -> Value {
+    pub(super) fn json(&self, enterprise: &str) -> Value {
         json!({
             "type": "metadata_cascade_policy",
             "id": self.id,

@@ -30,7 +30,7 @@ pub(super) struct Comment {
 }
 
 impl Comment {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let (kind, item) = match &self.reply_to {
             Some(comment) => ("comment", comment),
             None => ("file", &self.file),

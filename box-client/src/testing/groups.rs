@@ -41,6 +41,14 @@ impl Groups {
         self.memberships.retain(|_, it| it.user.id != id);
     }
 
+    pub(super) fn json(&self) -> Value {
+        self.groups.values().map(Group::json).collect()
+    }
+
+    pub(super) fn memberships_json(&self) -> Value {
+        self.memberships(|_| true).into()
+    }
+
     fn get(&self, id: &str) -> Result<&Group, Refused> {
         self.groups
             .get(id)

@@ -35,7 +35,7 @@ pub(super) struct SignRequest {
 }
 
 impl SignRequest {
-    fn json(&self, tree: &Tree) -> Value {
+    pub(super) fn json(&self, tree: &Tree) -> Value {
         let mini = |id: &String| tree.get(id).map(|item| view::mini(tree, item));
         let files: Vec<Value> = self.files.iter().filter_map(mini).collect();
         let asked = |name: &str| self.asked.get(name).cloned().unwrap_or_default();

@@ -9,7 +9,7 @@ use super::{
     builder::Config,
     cascades::Policies,
     collaborations::Collaboration,
-    comments::Comments,
+    comments::{Comment, Comments},
     event_log::EventLog,
     events::Events,
     groups::Groups,
@@ -124,6 +124,20 @@ impl State {
             "metadata_templates": self.templates.iter().map(Template::json).collect::<Vec<_>>(),
             "users": self.users.iter().map(User::mini).collect::<Vec<_>>(),
             "events": self.events.all(),
+            "groups": self.groups.json(),
+            "group_memberships": self.groups.memberships_json(),
+            "comments": self.comments.values().map(Comment::json).collect::<Vec<_>>(),
+            "tasks": self.tasks.json(&self.tree),
+            "sign_requests": self
+                .sign_requests
+                .values()
+                .map(|request| request.json(&self.tree))
+                .collect::<Vec<_>>(),
+            "metadata_cascade_policies": self
+                .policies
+                .values()
+                .map(|policy| policy.json(&self.config.enterprise))
+                .collect::<Vec<_>>(),
         })
     }
 }

@@ -45,6 +45,11 @@ struct Assignment {
 }
 
 impl Tasks {
+    pub(super) fn json(&self, tree: &Tree) -> Value {
+        let tasks = self.tasks.values();
+        tasks.map(|task| self.task_json(tree, task)).collect()
+    }
+
     fn of<'a>(&'a self, task: &'a str) -> impl Iterator<Item = &'a Assignment> {
         self.assignments.values().filter(move |it| it.task == task)
     }

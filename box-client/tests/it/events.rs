@@ -1,6 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use box_client::{
@@ -154,6 +154,36 @@ async fn trouble_with_the_long_poll_loses_no_event() {
         });
         assert_eq!(seen.event.item().unwrap().id, ItemId::from(file));
         assert!(boxed.count("OPTIONS", "/2.0/events") > servers);
+    }
+}
+
+#[tokio::test]
+async fn a_long_poll_that_is_always_for_nothing_makes_no_storm() {
+    // Fails, comes back with nothing to do, or claims that there is something.
+    let said = |message: &str| FaultEffect::Status {
+        status: 200,
+        headers: BTreeMap::new(),
+        body: json!({ "message": message }).to_string(),
+    };
+    for (effect, free) in [
+        (FaultEffect::Reset, 1),
+        (said("reconnect"), 4),
+        (said("new_change"), 4),
+    ] {
+        let boxed = Boxed::start().await;
+        let fault = Fault::on("/realtime/*", effect).times(1000);
+        boxed.fake.inject(fault);
+        let mut events = boxed.client.events().user(UserStream::All).stream().boxed();
+        let start = Instant::now();
+        let (seen, file) = tokio::join!(next(&mut events), async {
+            while boxed.count("GET", "/realtime/subscribe") <= free {
+                tokio::task::yield_now().await;
+            }
+            assert!(start.elapsed() >= Duration::from_millis(500));
+            boxed.file("nda.pdf")
+        });
+        let item = seen.event.item().unwrap();
+        assert_eq!(item.id, ItemId::from(file), "slower, and not lost");
     }
 }
 
