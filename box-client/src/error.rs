@@ -40,7 +40,8 @@ pub enum ErrorKind {
     Auth,
     /// The client was set up with something that cannot work, such as a URL that is none.
     Config,
-    /// The item's state is in the way: a name in use, a value that differs (409, 412).
+    /// The item's state is in the way: a name in use, a value that differs, somebody who
+    /// collaborates already (409, 412).
     Conflict,
     /// Box answered something that this crate cannot read.
     Decode,

@@ -205,10 +205,8 @@ impl Sender {
                 .insert(AUTHORIZATION, token.bearer(call.operation)?);
         }
         *request.body_mut() = call.body.clone().map(Into::into);
-        let head = timeout(
-            call.patience.unwrap_or(self.idle),
-            self.http.execute(request),
-        );
+        let idle = call.patience.unwrap_or(self.idle);
+        let head = timeout(idle, self.http.execute(request));
         let response = deadline
             .limit(call.operation, head)
             .await
@@ -218,7 +216,7 @@ impl Sender {
         let reply = Reply {
             response,
             operation: call.operation,
-            idle: self.idle,
+            idle,
         };
         debug!(
             operation = call.operation,

@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::{
     answer::{Answer, Outcome, Refused},
+    ids::Ids,
     pages,
     state::{Visit, text},
-    templates::Template,
+    templates::{Field, Template},
 };
 
 /// `GET /metadata_templates/enterprise` and `…/global`
@@ -81,6 +82,84 @@ pub(super) fn delete(visit: &mut Visit<'_>, scope: &str, key: &str) -> Outcome {
         }
     }
     Ok(Answer::empty(204))
+}
+
+impl Template {
+    /// One change of a template's update.
+    fn change(&mut self, op: &str, change: &Value, ids: &mut Ids) -> Result<(), Refused> {
+        let data = &change["data"];
+        if op == "editTemplate" {
+            if let Some(name) = text(data, "/displayName") {
+                name.clone_into(&mut self.display_name);
+            }
+            self.hidden = data["hidden"].as_bool().unwrap_or(self.hidden);
+            return Ok(());
+        }
+        let fields = self.fields.get_or_insert_default();
+        if op == "addField" {
+            let field = Field::read(data, ids)?;
+            if fields.iter().any(|known| known.key == field.key) {
+                return Err(invalid("data.key"));
+            }
+            fields.push(field);
+            return Ok(());
+        }
+        if op == "reorderFields" {
+            let keys: Vec<&str> = change["fieldKeys"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            let place = |field: &Field| keys.iter().position(|key| *key == field.key);
+            if keys.len() != fields.len() || fields.iter().any(|it| place(it).is_none()) {
+                return Err(invalid("fieldKeys"));
+            }
+            fields.sort_by_key(place);
+            return Ok(());
+        }
+        let key = text(change, "/fieldKey").ok_or_else(|| invalid("fieldKey"))?;
+        let place = fields.iter().position(|field| field.key == key);
+        let place = place.ok_or_else(|| invalid("fieldKey"))?;
+        if op == "removeField" {
+            fields.remove(place);
+            return Ok(());
+        }
+        fields[place].change(op, change)
+    }
+}
+
+impl Field {
+    fn change(&mut self, op: &str, change: &Value) -> Result<(), Refused> {
+        let data = |name: &str| text(&change["data"], name).map(str::to_owned);
+        let (kind, option) = match op {
+            "editField" => {
+                self.display_name = data("/displayName").unwrap_or(self.display_name.clone());
+                self.key = data("/key").unwrap_or(self.key.clone());
+                return Ok(());
+            }
+            "addEnumOption" | "editEnumOption" | "removeEnumOption" => ("enum", "enumOptionKey"),
+            "addMultiSelectOption" | "editMultiSelectOption" | "removeMultiSelectOption" => {
+                ("multiSelect", "multiSelectOptionKey")
+            }
+            _ => return Err(invalid("op")),
+        };
+        if self.type_name != kind {
+            return Err(invalid("fieldKey"));
+        }
+        let old = text(change, &format!("/{option}"));
+        let place = self.options.iter().position(|it| Some(it.as_str()) == old);
+        let new = data("/key").filter(|key| !self.options.contains(key));
+        match (&op[..3], place, new) {
+            ("add", _, Some(new)) => self.options.push(new),
+            ("edi", Some(place), Some(new)) => self.options[place] = new,
+            ("rem", Some(place), _) => {
+                self.options.remove(place);
+            }
+            _ => return Err(invalid("data.key")),
+        }
+        Ok(())
+    }
 }
 
 fn invalid(name: &str) -> Refused {

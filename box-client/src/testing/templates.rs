@@ -17,19 +17,19 @@ pub(super) struct Template {
     id: String,
     pub(super) scope: String,
     pub(super) key: String,
-    display_name: String,
-    hidden: bool,
+    pub(super) display_name: String,
+    pub(super) hidden: bool,
     /// None takes any text: Box's own `properties`.
-    fields: Option<Vec<Field>>,
+    pub(super) fields: Option<Vec<Field>>,
 }
 
 #[derive(Clone, Debug)]
-struct Field {
+pub(super) struct Field {
     id: String,
-    key: String,
-    type_name: String,
-    display_name: String,
-    options: Vec<String>,
+    pub(super) key: String,
+    pub(super) type_name: String,
+    pub(super) display_name: String,
+    pub(super) options: Vec<String>,
 }
 
 impl Template {
@@ -82,54 +82,6 @@ impl Template {
         Ok(())
     }
 
-    /// One change of a template's update.
-    pub(super) fn change(
-        &mut self,
-        op: &str,
-        change: &Value,
-        ids: &mut Ids,
-    ) -> Result<(), Refused> {
-        let data = &change["data"];
-        if op == "editTemplate" {
-            if let Some(name) = text(data, "/displayName") {
-                name.clone_into(&mut self.display_name);
-            }
-            self.hidden = data["hidden"].as_bool().unwrap_or(self.hidden);
-            return Ok(());
-        }
-        let fields = self.fields.get_or_insert_default();
-        if op == "addField" {
-            let field = Field::read(data, ids)?;
-            if fields.iter().any(|known| known.key == field.key) {
-                return Err(invalid("data.key"));
-            }
-            fields.push(field);
-            return Ok(());
-        }
-        if op == "reorderFields" {
-            let keys: Vec<&str> = change["fieldKeys"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .collect();
-            let place = |field: &Field| keys.iter().position(|key| *key == field.key);
-            if keys.len() != fields.len() || fields.iter().any(|it| place(it).is_none()) {
-                return Err(invalid("fieldKeys"));
-            }
-            fields.sort_by_key(place);
-            return Ok(());
-        }
-        let key = text(change, "/fieldKey").ok_or_else(|| invalid("fieldKey"))?;
-        let place = fields.iter().position(|field| field.key == key);
-        let place = place.ok_or_else(|| invalid("fieldKey"))?;
-        if op == "removeField" {
-            fields.remove(place);
-            return Ok(());
-        }
-        fields[place].change(op, change)
-    }
-
     fn read(body: &Value, scope: String, ids: &mut Ids) -> Result<Self, Refused> {
         let display_name = text(body, "/displayName").ok_or_else(|| invalid("displayName"))?;
         let key = match body.get("templateKey").filter(|key| !key.is_null()) {
@@ -170,7 +122,7 @@ impl Template {
 }
 
 impl Field {
-    fn read(field: &Value, ids: &mut Ids) -> Result<Self, Refused> {
+    pub(super) fn read(field: &Value, ids: &mut Ids) -> Result<Self, Refused> {
         let member = |name: &'static str| {
             let text = field
                 .get(name)
@@ -199,37 +151,6 @@ impl Field {
             display_name: member("displayName")?,
             options,
         })
-    }
-
-    fn change(&mut self, op: &str, change: &Value) -> Result<(), Refused> {
-        let data = |name: &str| text(&change["data"], name).map(str::to_owned);
-        let (kind, option) = match op {
-            "editField" => {
-                self.display_name = data("/displayName").unwrap_or(self.display_name.clone());
-                self.key = data("/key").unwrap_or(self.key.clone());
-                return Ok(());
-            }
-            "addEnumOption" | "editEnumOption" | "removeEnumOption" => ("enum", "enumOptionKey"),
-            "addMultiSelectOption" | "editMultiSelectOption" | "removeMultiSelectOption" => {
-                ("multiSelect", "multiSelectOptionKey")
-            }
-            _ => return Err(invalid("op")),
-        };
-        if self.type_name != kind {
-            return Err(invalid("fieldKey"));
-        }
-        let old = text(change, &format!("/{option}"));
-        let place = self.options.iter().position(|it| Some(it.as_str()) == old);
-        let new = data("/key").filter(|key| !self.options.contains(key));
-        match (&op[..3], place, new) {
-            ("add", _, Some(new)) => self.options.push(new),
-            ("edi", Some(place), Some(new)) => self.options[place] = new,
-            ("rem", Some(place), _) => {
-                self.options.remove(place);
-            }
-            _ => return Err(invalid("data.key")),
-        }
-        Ok(())
     }
 
     fn json(&self) -> Value {

@@ -3,6 +3,7 @@
 
 mod bad_bytes;
 mod boxed;
+mod collaborations;
 mod download;
 mod endpoints;
 mod errors;
@@ -20,9 +21,12 @@ mod raw;
 mod refused_token;
 mod resume;
 mod retry;
+mod search;
 mod secrets;
+mod sign_requests;
 mod spec;
 mod stores;
+mod templates;
 mod vendor;
 mod webhooks;
 mod wire;
