@@ -28,12 +28,25 @@ pub struct ApiError {
 #[non_exhaustive]
 pub struct Conflicting {
     /// `file` or `folder`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default)]
     pub kind: String,
     /// The item's id.
+    #[serde(deserialize_with = "crate::ids::text")]
     pub id: String,
     /// The item's name.
     pub name: Option<String>,
+}
+
+/// A part of the request that Box calls wrong, from `context_info.errors`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Complaint {
+    /// Why, such as `invalid_parameter` or `missing_parameter`.
+    pub reason: Option<String>,
+    /// Which part.
+    pub name: Option<String>,
+    /// Box's sentence about it.
+    pub message: Option<String>,
 }
 
 impl ApiError {
@@ -46,6 +59,12 @@ impl ApiError {
             .map(str::to_owned);
         let challenged = |name| parameter(challenge.as_deref()?, name);
         let mut body: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+        // Free-form: an object with one of several members, or something else.
+        let context = body
+            .get("context_info")
+            .filter(|info| !info.is_null())
+            .cloned();
+        let within = |name| context.as_ref()?.get(name)?.as_str().map(str::to_owned);
         let mut text = |name| match body.remove(name) {
             Some(Value::String(text)) => Some(text),
             _ => None,
@@ -57,10 +76,11 @@ impl ApiError {
                 .filter(|code| is_name(code)),
             message: text("message")
                 .or_else(|| text("error_description"))
-                .or_else(|| challenged("error_description")),
+                .or_else(|| challenged("error_description"))
+                .or_else(|| within("message")),
             help_url: text("help_url"),
             request_id: text("request_id").filter(|id| is_name(id)),
-            context: body.remove("context_info").filter(|info| !info.is_null()),
+            context,
             challenge,
             date: headers
                 .get(DATE)
@@ -107,6 +127,17 @@ impl ApiError {
         one_or_many
             .iter()
             .filter_map(|item| Conflicting::deserialize(item).ok())
+            .collect()
+    }
+
+    /// What Box calls wrong with the request, part by part.
+    pub fn complaints(&self) -> Vec<Complaint> {
+        let errors = self.context.as_ref().and_then(|info| info.get("errors"));
+        errors
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|error| Complaint::deserialize(error).ok())
             .collect()
     }
 
@@ -242,9 +273,30 @@ mod tests {
     }
 
     #[test]
+    fn what_box_calls_wrong_is_named_whatever_else_the_context_holds() {
+        let error = plain(
+            r#"{"type":"error","status":400,"code":"bad_request","context_info":
+            {"errors":[{"reason":"invalid_parameter","name":"role","message":"no such role"},7]}}"#,
+        );
+        let complaints = error.complaints();
+        assert_eq!(complaints.len(), 1);
+        assert_eq!(complaints[0].name.as_deref(), Some("role"));
+        let said =
+            plain(r#"{"code":"conflict","context_info":{"message":"Something went wrong."}}"#);
+        assert_eq!(said.message(), Some("Something went wrong."));
+        for odd in ["[]", "\"text\"", "7", "{\"errors\":{},\"conflicts\":7}"] {
+            let error = plain(&format!(r#"{{"code":"conflict","context_info":{odd}}}"#));
+            assert_eq!(error.code(), Some("conflict"), "{odd}");
+            assert!(error.complaints().is_empty() && error.conflicts().is_empty());
+        }
+    }
+
+    #[test]
     fn conflicts_come_as_one_or_as_many() {
         let item = r#"{"type":"file","id":"777","name":"nda.pdf"}"#;
-        for conflicts in [item.to_owned(), format!("[{item}]")] {
+        // Guides print ids as numbers.
+        let numbered = r#"{"type":"file","id":777,"name":"nda.pdf"}"#;
+        for conflicts in [item.to_owned(), format!("[{item}]"), numbered.to_owned()] {
             let error = plain(&format!(
                 r#"{{"code":"item_name_in_use","context_info":{{"conflicts":{conflicts}}}}}"#
             ));

@@ -1,6 +1,6 @@
 //! A request as data. Nothing here does IO, so what will be sent can be tested without a server.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
@@ -31,6 +31,8 @@ pub(crate) struct Call {
     pub(crate) body: Option<Bytes>,
     pub(crate) auth: Auth,
     pub(crate) repeat: Repeat,
+    /// How long it may take, where that is not the client's own limits.
+    pub(crate) patience: Option<Duration>,
 }
 
 #[derive(Clone)]
@@ -90,6 +92,7 @@ impl Call {
             body: None,
             auth,
             repeat,
+            patience: None,
         }
     }
 
@@ -146,6 +149,18 @@ impl Call {
 
     pub(crate) fn repeatable(mut self) -> Self {
         self.repeat = Repeat::Safe;
+        self
+    }
+
+    /// For what idempotent methods promise and this call does not keep.
+    pub(crate) fn once(mut self) -> Self {
+        self.repeat = Repeat::Unsafe;
+        self
+    }
+
+    /// For answers that stay away on purpose.
+    pub(crate) fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
         self
     }
 

@@ -8,6 +8,7 @@ use url::Url;
 use crate::{
     Downscope, Files, Folders, RawRequest, RetryPolicy, TokenSource, UserId, Webhooks,
     error::{Error, ErrorKind, Result},
+    gate::Gate,
     metadata::Metadata,
     transport::{Sender, Transport},
 };
@@ -34,6 +35,7 @@ impl BoxClient {
             hosts: Ok(Hosts::default()),
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),
+            rate_gate: true,
         }
     }
 
@@ -93,6 +95,56 @@ impl BoxClient {
         Downscope::new(&self.transport, scopes)
     }
 
+    /// Who may work on files and folders.
+    pub fn collaborations(&self) -> crate::Collaborations<'_> {
+        crate::Collaborations::new(&self.transport)
+    }
+
+    /// Comments on files.
+    pub fn comments(&self) -> crate::Comments<'_> {
+        crate::Comments::new(&self.transport)
+    }
+
+    /// What happened.
+    pub fn events(&self) -> crate::Events<'_> {
+        crate::Events::new(&self.transport)
+    }
+
+    /// Groups of users.
+    pub fn groups(&self) -> crate::Groups<'_> {
+        crate::Groups::new(&self.transport)
+    }
+
+    /// Metadata handed down by folders.
+    pub fn metadata_cascade_policies(&self) -> crate::MetadataCascadePolicies<'_> {
+        crate::MetadataCascadePolicies::new(&self.transport)
+    }
+
+    /// Which metadata there can be.
+    pub fn metadata_templates(&self) -> crate::MetadataTemplates<'_> {
+        crate::MetadataTemplates::new(&self.transport)
+    }
+
+    /// Full-text search.
+    pub fn search(&self) -> crate::Search<'_> {
+        crate::Search::new(&self.transport)
+    }
+
+    /// Box Sign.
+    pub fn sign_requests(&self) -> crate::SignRequests<'_> {
+        crate::SignRequests::new(&self.transport)
+    }
+
+    /// Tasks about files.
+    pub fn tasks(&self) -> crate::Tasks<'_> {
+        crate::Tasks::new(&self.transport)
+    }
+
+    /// Users of the enterprise.
+    pub fn users(&self) -> crate::Users<'_> {
+        crate::Users::new(&self.transport)
+    }
+
     /// Any call that this crate does not model, with the same token, retries and errors. `path`
     /// follows the API's base, such as `/files/123/comments`, and is sent as it stands.
     pub fn request(&self, method: Method, path: &str) -> RawRequest<'_> {
@@ -116,6 +168,7 @@ pub struct BoxClientBuilder {
     hosts: Result<Hosts>,
     retry: RetryPolicy,
     timeouts: Timeouts,
+    rate_gate: bool,
 }
 
 impl BoxClientBuilder {
@@ -146,6 +199,17 @@ impl BoxClientBuilder {
         self
     }
 
+    /// Whether a 429 with `Retry-After` holds back the other calls of this client and its clones
+    /// too; on unless set. Box counts per user, so they would be refused as well. Searches,
+    /// metadata queries, sign requests and uploads, which Box counts apart, are held back apart.
+    /// Nobody waits for more than a minute because of another call, nor past the own deadline: a
+    /// call that would have to fails at once with kind
+    /// [`RateLimited`](ErrorKind::RateLimited).
+    pub fn rate_gate(mut self, on: bool) -> Self {
+        self.rate_gate = on;
+        self
+    }
+
     /// An HTTP client of your own, for proxies, certificates or shared connections. Let it follow
     /// no redirects: this crate follows them itself, without the token.
     pub fn http(mut self, http: reqwest::Client) -> Self {
@@ -165,6 +229,7 @@ impl BoxClientBuilder {
             hosts,
             retry: self.retry,
             idle: self.timeouts.idle,
+            gate: Gate::new(self.rate_gate),
         };
         let transport = Arc::new(Transport::new(sender, self.tokens));
         Ok(BoxClient { transport })

@@ -22,6 +22,7 @@ struct Inner {
     status: Option<u16>,
     api: Option<ApiError>,
     request_id: Option<String>,
+    box_request_id: Option<String>,
     retry_after: Option<Duration>,
     attempts: u32,
     sent: bool,
@@ -39,7 +40,8 @@ pub enum ErrorKind {
     Auth,
     /// The client was set up with something that cannot work, such as a URL that is none.
     Config,
-    /// The item's state is in the way: a name in use, a value that differs (409, 412).
+    /// The item's state is in the way: a name in use, a value that differs, somebody who
+    /// collaborates already (409, 412).
     Conflict,
     /// Box answered something that this crate cannot read.
     Decode,
@@ -82,6 +84,7 @@ impl Error {
             status: None,
             api: None,
             request_id: None,
+            box_request_id: None,
             retry_after: None,
             attempts: 0,
             sent: false,
@@ -107,7 +110,8 @@ impl Error {
 
     pub(crate) fn answer(mut self, status: u16, api: ApiError, request_id: Option<String>) -> Self {
         self.0.status = Some(status);
-        self.0.request_id = api.request_id.clone().or(request_id);
+        self.0.request_id = api.request_id.clone().or_else(|| request_id.clone());
+        self.0.box_request_id = request_id;
         self.0.api = Some(api);
         self.0.sent = true;
         self
@@ -116,6 +120,12 @@ impl Error {
     /// The token endpoint says 400 where the grant is refused.
     pub(crate) fn refused_grant(mut self) -> Self {
         self.0.kind = ErrorKind::Auth;
+        self
+    }
+
+    /// Where Box's status says another thing than its code.
+    pub(crate) fn of_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
         self
     }
 
@@ -163,6 +173,12 @@ impl Error {
     /// Box's name for the request, for its support.
     pub fn request_id(&self) -> Option<&str> {
         self.0.request_id.as_deref()
+    }
+
+    /// The header `box-request-id`, by which Box's support finds the request too. It is another
+    /// one than [`request_id`](Self::request_id) when the error's body has its own.
+    pub fn box_request_id(&self) -> Option<&str> {
+        self.0.box_request_id.as_deref()
     }
 
     /// How long Box asked to wait.
@@ -237,7 +253,7 @@ impl fmt::Display for Error {
 }
 
 impl ErrorKind {
-    fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Auth => "not authorized",
             Self::Config => "wrong configuration",
@@ -266,6 +282,7 @@ impl fmt::Debug for Error {
             .field("status", &self.0.status)
             .field("api", &self.0.api)
             .field("request_id", &self.0.request_id)
+            .field("box_request_id", &self.0.box_request_id)
             .field("retry_after", &self.0.retry_after)
             .field("attempts", &self.0.attempts)
             .field("detail", &self.0.detail)

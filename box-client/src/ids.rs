@@ -64,23 +64,45 @@ macro_rules! ids {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = match TextOrNumber::deserialize(deserializer)? {
-                    TextOrNumber::Text(text) => text,
-                    TextOrNumber::Number(number) => number.to_string(),
-                };
-                Self::new(text).map_err(de::Error::custom)
+                Self::new(text(deserializer)?).map_err(de::Error::custom)
             }
         }
     )+};
 }
 
+/// Text that guides print as a number here and there.
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match TextOrNumber::deserialize(deserializer)? {
+        TextOrNumber::Text(text) => text,
+        TextOrNumber::Number(number) => number.to_string(),
+    })
+}
+
 ids! {
+    /// Names a collaboration.
+    CollaborationId
+    /// Names a comment.
+    CommentId
     /// Names a file.
     FileId
     /// Names one version of a file.
     FileVersionId
     /// Names a folder; `0` is the root.
     FolderId
+    /// Names a group.
+    GroupId
+    /// Names a user's membership in a group.
+    GroupMembershipId
+    /// Names a metadata cascade policy.
+    MetadataCascadePolicyId
+    /// Names a metadata template.
+    MetadataTemplateId
+    /// Names a sign request.
+    SignRequestId
+    /// Names one user's part of a task.
+    TaskAssignmentId
+    /// Names a task.
+    TaskId
     /// Names a user.
     UserId
     /// Names a webhook.

@@ -2,33 +2,84 @@
 
 mod api_error;
 mod call;
+mod cascade_policies;
 mod client;
+mod collaborations;
+mod comments;
 mod download;
 mod error;
+mod events;
 mod files;
 mod folders;
+mod found;
+mod gate;
+mod groups;
 mod ids;
+mod item_id;
+mod lenient;
 mod metadata;
+mod metadata_templates;
+mod observe;
+mod open_enum;
+mod paging;
 mod raw;
 mod retry;
+mod search;
+mod sign_requests;
+mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
 mod transport;
+mod users;
 mod webhooks;
 
-pub use api_error::{ApiError, Conflicting};
+pub use api_error::{ApiError, Complaint, Conflicting};
+pub use cascade_policies::{
+    ConflictResolution, MetadataCascadePolicies, MetadataCascadePolicy, PolicyFolder,
+};
 pub use client::{BoxClient, BoxClientBuilder};
+pub use collaborations::{
+    Collaboration, CollaborationRole, CollaborationStatus, Collaborations, Collaborator,
+    CreateCollaboration, EnsuredCollaboration, Grantee, UpdateCollaboration,
+};
+pub use comments::{Comment, Comments, CreateComment};
 pub use download::{Download, DownloadRequest};
 pub use error::{Error, ErrorKind, Result};
+pub use events::{
+    AdminLogs, EnterpriseEvents, Event, EventAt, EventItem, EventPage, EventType, Events,
+    StreamPosition, UserEvents, UserStream,
+};
 pub use files::{
     File, FileVersion, FileVersionMini, Files, FolderMini, GetFile, Lock, PathCollection, UserMini,
 };
 pub use folders::{Folder, Folders, GetFolder};
+pub use found::FoundItem;
+pub use groups::{
+    AddMember, CreateGroup, Group, GroupAccess, GroupMembership, GroupMini, GroupRole, Groups,
+    ListGroups,
+};
+pub use ids::{
+    CollaborationId, CommentId, GroupId, GroupMembershipId, MetadataCascadePolicyId,
+    MetadataTemplateId, SignRequestId, TaskAssignmentId, TaskId,
+};
 pub use ids::{FileId, FileVersionId, FolderId, IdError, UserId, WebhookId};
-pub use metadata::{Metadata, MetadataInstance};
+pub use item_id::{FileMini, ItemId};
+pub use metadata::{Metadata, MetadataInstance, MetadataPatch, MetadataQuery};
+pub use metadata_templates::{
+    CreateTemplate, FieldOption, FieldType, MetadataTemplate, MetadataTemplates, TemplateField,
+    TemplateUpdate,
+};
 pub use raw::{RawReply, RawRequest};
 pub use retry::RetryPolicy;
+pub use search::{Search, SearchIn, SearchScope, SearchSort, SearchTrash, SearchType};
+pub use sign_requests::{
+    CreateSignRequest, SignFiles, SignRequest, SignRequestSigner, SignRequestStatus, SignRequests,
+    Signer, SignerDecision, SignerRole,
+};
+pub use tasks::{
+    Assignee, CompletionRule, Resolution, Task, TaskAction, TaskAssignment, Tasks, WriteTask,
+};
 #[cfg(feature = "loopback")]
 pub use token::LoopbackRedirect;
 pub use token::{
@@ -41,4 +92,5 @@ pub use token::{
 };
 #[cfg(feature = "jwt")]
 pub use token::{JwtAlgorithm, JwtBearer, SigningKey};
+pub use users::{CreateUser, DeleteUser, ListUsers, UpdateUser, User, UserStatus, UserType, Users};
 pub use webhooks::{Change, Ensured, Webhook, WebhookMini, WebhookTarget, Webhooks};

@@ -1,6 +1,6 @@
 //! The only place that sends: token, attempt, classification, one repeat after 401, retries.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{fmt, future::ready, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -10,7 +10,7 @@ use http::{
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::debug;
+use tracing::{Instrument, debug};
 use url::Url;
 
 use crate::{
@@ -19,6 +19,8 @@ use crate::{
     call::{Auth, Call, Repeat},
     client::Hosts,
     error::{Error, ErrorKind, Result},
+    gate::Gate,
+    observe::Watch,
     retry::retry_after,
     token::{AccessToken, TokenCache, TokenEndpoint},
 };
@@ -37,6 +39,7 @@ pub(crate) struct Sender {
     pub(crate) hosts: Hosts,
     pub(crate) retry: RetryPolicy,
     pub(crate) idle: Duration,
+    pub(crate) gate: Gate,
 }
 
 /// A sender with tokens: what the resource handles hold.
@@ -112,8 +115,29 @@ impl Transport {
         self.whole(call, JSON_LIMIT).await?.json()
     }
 
+    /// For calls that answer 204 where there is nothing to show.
+    pub(crate) async fn json_or_empty<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+    ) -> Result<Option<T>> {
+        let whole = self.whole(call, JSON_LIMIT).await?;
+        if whole.body.is_empty() {
+            return Ok(None);
+        }
+        whole.json().map(Some)
+    }
+
     pub(crate) async fn empty(&self, call: &Call) -> Result<()> {
         self.send(call).await.map(drop)
+    }
+}
+
+/// Handles and requests derive theirs, so this must stay without tokens.
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("hosts", &self.sender.hosts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,7 +162,21 @@ impl Sender {
         caller: Option<&Caller>,
         read: impl Fn(Reply) -> F,
     ) -> Result<T> {
-        let deadline = Deadline::after(self.retry.deadline);
+        let watch = Watch::new(call.operation);
+        let attempts = self.attempts(&watch, call, caller, read);
+        let outcome = attempts.instrument(watch.span()).await;
+        watch.ended(&outcome);
+        outcome
+    }
+
+    async fn attempts<T, F: Future<Output = Result<T>>>(
+        &self,
+        watch: &Watch,
+        call: &Call,
+        caller: Option<&Caller>,
+        read: impl Fn(Reply) -> F,
+    ) -> Result<T> {
+        let deadline = Deadline::after(call.patience.unwrap_or(self.retry.deadline));
         let caller = caller.filter(|_| call.auth == Auth::Bearer);
         let tokens = caller.map(|caller| &caller.tokens);
         let as_user = caller.and_then(|caller| caller.as_user.as_ref());
@@ -146,6 +184,10 @@ impl Sender {
         let mut renewed = false;
         let mut attempts = 0;
         loop {
+            if tokens.is_some() {
+                let passed = self.gate.pass(call.operation, || deadline.left()).await;
+                passed.map_err(|error| error.after(attempts))?;
+            }
             let token = match tokens {
                 Some(tokens) => Some(
                     deadline
@@ -156,17 +198,22 @@ impl Sender {
                 None => None,
             };
             attempts += 1;
+            watch.attempt(attempts);
             let answered = async {
-                read(
-                    self.attempt(call, token.as_ref(), as_user, &deadline)
-                        .await?,
-                )
-                .await
+                let reply = self
+                    .attempt(call, token.as_ref(), as_user, &deadline)
+                    .await?;
+                watch.answered(&reply);
+                read(reply).await
             };
             let error = match answered.await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            watch.failed(&error);
+            if tokens.is_some() {
+                self.gate.shut(&error);
+            }
             if let Some((tokens, token)) = tokens.zip(token)
                 && !renewed
                 && wants_new_token(&error)
@@ -207,7 +254,8 @@ impl Sender {
                 .insert(AUTHORIZATION, token.bearer(call.operation)?);
         }
         *request.body_mut() = call.body.clone().map(Into::into);
-        let head = timeout(self.idle, self.http.execute(request));
+        let idle = call.patience.unwrap_or(self.idle);
+        let head = timeout(idle, self.http.execute(request));
         let response = deadline
             .limit(call.operation, head)
             .await
@@ -217,7 +265,7 @@ impl Sender {
         let reply = Reply {
             response,
             operation: call.operation,
-            idle: self.idle,
+            idle,
         };
         debug!(
             operation = call.operation,

@@ -223,7 +223,7 @@ pub struct Webhook {
     /// Where Box calls.
     pub address: Option<String>,
     /// What Box calls for: an open set.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     pub triggers: Vec<String>,
     /// When it was made.
     pub created_at: Option<Timestamp>,

@@ -37,6 +37,8 @@ pub(super) struct Config {
     pub(super) delivery_retry: Duration,
     pub(super) delivery_timeout: Duration,
     pub(super) pending_item: bool,
+    pub(super) repeat_events: bool,
+    pub(super) long_poll_timeout: Duration,
     pub(super) seed: u64,
     #[cfg(feature = "openapi")]
     pub(super) spec: Option<super::openapi::Spec>,
@@ -63,6 +65,8 @@ impl FakeBoxBuilder {
             delivery_retry: Duration::from_secs(1),
             delivery_timeout: Duration::from_secs(30),
             pending_item: true,
+            repeat_events: false,
+            long_poll_timeout: Duration::from_secs(610),
             seed: 0,
             #[cfg(feature = "openapi")]
             spec: None,
@@ -196,6 +200,19 @@ impl FakeBoxBuilder {
     /// open; on by default.
     pub fn pending_collaboration_item(mut self, on: bool) -> Self {
         self.config.pending_item = on;
+        self
+    }
+
+    /// Whether each answer with events begins with the last one told before, as Box may. Off by
+    /// default.
+    pub fn repeat_events(mut self, on: bool) -> Self {
+        self.config.repeat_events = on;
+        self
+    }
+
+    /// How long a long poll is held when nothing happens, 610 seconds by default.
+    pub fn long_poll_timeout(mut self, timeout: Duration) -> Self {
+        self.config.long_poll_timeout = timeout;
         self
     }
 

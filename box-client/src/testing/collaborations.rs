@@ -7,6 +7,7 @@ use super::{
     answer::{Answer, Outcome, Refused},
     clock::stamp,
     items::{ROOT, Tree},
+    pages,
     people::User,
     state::{State, Visit, text},
     view,
@@ -132,6 +133,22 @@ pub(super) fn list(visit: &mut Visit<'_>, type_name: &str, item: &str) -> Outcom
         .collect();
     let body = json!({ "total_count": entries.len(), "entries": entries, "next_marker": null });
     Ok(Answer::json(200, &body))
+}
+
+/// `GET /collaborations?status=pending`: those of the token's user.
+pub(super) fn pending(visit: &mut Visit<'_>) -> Outcome {
+    if visit.head.query("status") != Some("pending") {
+        return Err(Refused::parameter("status", "pending"));
+    }
+    let state = &*visit.state;
+    let own = |with: &With| matches!(with, With::User(user) if *user == visit.actor);
+    let all: Vec<Value> = state
+        .collaborations
+        .values()
+        .filter(|it| it.status == "pending" && own(&it.with))
+        .map(|it| it.json(&state.tree, false))
+        .collect();
+    pages::by_offset(visit.head, &all, 100, 1000)
 }
 
 impl State {

@@ -66,9 +66,22 @@ struct Body<'a> {
 }
 
 impl State {
-    /// Tells every webhook on one of these items. `info` is null when there is none. Gives the
-    /// ids of the events.
+    /// Logs it and tells every webhook on one of these items. `info` is null when there is none.
+    /// Gives the ids of the webhooks' events.
     pub(super) fn raise(
+        &mut self,
+        watched: &[String],
+        trigger: &str,
+        actor: &User,
+        source: &Value,
+        info: &Value,
+    ) -> Vec<String> {
+        self.log(trigger, actor, source, info);
+        self.tell_webhooks(watched, trigger, actor, source, info)
+    }
+
+    /// Only the webhooks hear of it.
+    pub(super) fn tell_webhooks(
         &mut self,
         watched: &[String],
         trigger: &str,

@@ -242,7 +242,12 @@ impl State {
             Some(Kind::File(_))
         );
         if is_file {
-            self.tell_item(&entered, "FILE.UPLOADED", actor, id, &Value::Null);
+            let source = self
+                .tree
+                .get(id)
+                .map(|item| view::standard(&self.tree, item));
+            let source = source.unwrap_or_default();
+            self.tell_webhooks(&entered, "FILE.UPLOADED", actor, &source, &Value::Null);
         }
     }
 }

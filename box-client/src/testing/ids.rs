@@ -11,6 +11,7 @@ pub(super) struct Ids {
     collaboration: u64,
     lock: u64,
     user: u64,
+    record: u64,
     seed: u64,
     drawn: u64,
 }
@@ -25,6 +26,7 @@ impl Ids {
             collaboration: 55_500,
             lock: 33_000,
             user: 44_000,
+            record: 66_000,
             seed,
             drawn: 0,
         }
@@ -56,6 +58,11 @@ impl Ids {
 
     pub(super) fn user(&mut self) -> String {
         next(&mut self.user).to_string()
+    }
+
+    /// Of what people write down: groups, comments, tasks.
+    pub(super) fn record(&mut self) -> String {
+        next(&mut self.record).to_string()
     }
 
     pub(super) fn uuid(&mut self) -> String {

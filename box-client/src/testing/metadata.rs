@@ -45,6 +45,17 @@ impl Instance {
     }
 }
 
+impl Instance {
+    pub(super) fn value(&self, key: &str) -> Option<&Value> {
+        self.values.get(key)
+    }
+
+    /// The same values as another instance.
+    pub(super) fn copied(&self, id: String) -> Self {
+        Self { id, ..self.clone() }
+    }
+}
+
 /// Where an instance is: the item and the template.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {

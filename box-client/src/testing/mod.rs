@@ -1,6 +1,7 @@
 //! [`FakeBox`]: a strict, stateful fake of Box on loopback, for tests.
 //!
-//! It keeps files, folders, metadata, webhooks, collaborations and tokens, refuses what Box
+//! It keeps files, folders, metadata, webhooks, collaborations, users, groups, comments, tasks,
+//! sign requests, events and tokens, refuses what Box
 //! refuses with Box's own status and error body, sends signed webhook deliveries, and fails on
 //! demand. Any client in any language can be pointed at it: the API is under
 //! `{url}/2.0`, uploads under `{url}/api/2.0`, tokens under `{url}/oauth2`. Downloads are
@@ -43,17 +44,21 @@
 mod answer;
 mod authorize;
 mod builder;
+mod cascades;
 mod clock;
 mod collaborations;
+mod comments;
 mod content;
 mod control;
 mod deliver;
 mod download;
+mod event_log;
 mod events;
 mod exchange;
 mod fault;
 mod files;
 mod folders;
+mod groups;
 mod handle;
 mod head;
 mod ids;
@@ -63,24 +68,31 @@ mod jwt;
 mod listing;
 mod locks;
 mod metadata;
+mod metadata_query;
 mod multipart;
 mod names;
 mod oauth;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+mod pages;
 mod patch;
 mod people;
 mod person;
 mod record;
 mod reply;
 mod route;
+mod search;
 mod server;
 mod sign;
+mod sign_requests;
 mod state;
+mod tasks;
+mod template_updates;
 mod templates;
 mod token_store;
 mod triggers;
 mod upload;
+mod users;
 mod versions;
 mod view;
 mod webhooks;

@@ -277,8 +277,8 @@ impl FakeBox {
         })
     }
 
-    /// Box Sign reports that these signers have signed the file. The versions that signing adds
-    /// are the test's to upload.
+    /// Box Sign reports that these signers have signed the file, which ends a sign request for it.
+    /// The versions that signing adds are the test's to upload.
     ///
     /// # Errors
     ///
@@ -286,11 +286,7 @@ impl FakeBox {
     pub fn sign_completed(&self, file: &str, emails: &[&str]) -> Result<Vec<String>, Refused> {
         self.act(|state, _| {
             state.tree.file(file)?;
-            let info = json!({
-                "sign_request_id": state.ids.uuid(),
-                "signer_emails": emails,
-                "external_id": null,
-            });
+            let info = state.all_signed(file, emails);
             let chain = state.tree.chain(file);
             let sign = User::sign();
             Ok(state.tell_item(&chain, "SIGN_REQUEST.COMPLETED", &sign, file, &info))

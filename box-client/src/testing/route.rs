@@ -2,14 +2,14 @@
 
 use super::{
     answer::{Answer, Outcome, Refused},
-    authorize, collaborations, download, files, folders,
+    authorize, cascades, collaborations, comments, download, event_log, files, folders, groups,
     head::{Head, Host},
     metadata::{self, Place},
-    oauth,
+    metadata_query, oauth, search, sign_requests,
     state::{State, Visit},
-    templates, upload,
+    tasks, template_updates, templates, upload,
     upload::Received,
-    versions, view, webhooks,
+    users, versions, view, webhooks,
 };
 
 /// The effect of a request and its answer. `url` and `download_url` are this fake's own.
@@ -34,6 +34,7 @@ pub(super) fn answer(
         ("POST", ["oauth2", "token"]) => return oauth::token(state, head, body),
         ("GET", ["api", "oauth2", "authorize"]) => return authorize::page(state, head),
         ("POST", ["oauth2", "revoke"]) => return oauth::revoke(state, head, body),
+        ("GET", ["realtime", ..]) => return event_log::realtime(state, head),
         _ => {}
     }
     let token = head.bearer().ok_or_else(Refused::invalid_token)?;
@@ -100,6 +101,66 @@ fn api(visit: &mut Visit<'_>, path: &[&str]) -> Outcome {
         ("PUT", ["collaborations", id]) => collaborations::update(visit, id),
         ("DELETE", ["collaborations", id]) => collaborations::delete(visit, id),
         ("GET", ["users", "me"]) => me(visit),
+        _ => more(visit, path),
+    }
+}
+
+/// What people do beside files and folders.
+fn more(visit: &mut Visit<'_>, path: &[&str]) -> Outcome {
+    match (visit.head.method.as_str(), path) {
+        ("GET", ["collaborations"]) => collaborations::pending(visit),
+        ("GET", ["users"]) => users::list(visit),
+        ("POST", ["users"]) => users::create(visit),
+        ("GET", ["users", id]) => users::get(visit, id),
+        ("PUT", ["users", id]) => users::update(visit, id),
+        ("DELETE", ["users", id]) => users::delete(visit, id),
+        ("GET", ["users", id, "memberships"]) => groups::of_user(visit, id),
+        ("GET", ["groups"]) => groups::list(visit),
+        ("POST", ["groups"]) => groups::create(visit),
+        ("GET", ["groups", id]) => groups::get(visit, id),
+        ("DELETE", ["groups", id]) => groups::delete(visit, id),
+        ("GET", ["groups", id, "memberships"]) => groups::members(visit, id),
+        ("POST", ["group_memberships"]) => groups::add(visit),
+        ("DELETE", ["group_memberships", id]) => groups::remove(visit, id),
+        ("GET", ["events"]) => event_log::list(visit),
+        ("OPTIONS", ["events"]) => event_log::servers(visit),
+        ("GET", ["search"]) => search::find(visit),
+        ("POST", ["comments"]) => comments::create(visit),
+        ("GET", ["files", id, "comments"]) => comments::list(visit, id),
+        ("GET", ["comments", id]) => comments::get(visit, id),
+        ("PUT", ["comments", id]) => comments::update(visit, id),
+        ("DELETE", ["comments", id]) => comments::delete(visit, id),
+        ("POST", ["tasks"]) => tasks::create(visit),
+        ("GET", ["files", id, "tasks"]) => tasks::list(visit, id),
+        ("GET", ["tasks", id]) => tasks::get(visit, id),
+        ("PUT", ["tasks", id]) => tasks::update(visit, id),
+        ("DELETE", ["tasks", id]) => tasks::delete(visit, id),
+        ("GET", ["tasks", id, "assignments"]) => tasks::assignments(visit, id),
+        ("POST", ["task_assignments"]) => tasks::assign(visit),
+        ("GET", ["task_assignments", id]) => tasks::assignment(visit, id),
+        ("PUT", ["task_assignments", id]) => tasks::resolve(visit, id),
+        ("DELETE", ["task_assignments", id]) => tasks::unassign(visit, id),
+        ("POST", ["sign_requests"]) => sign_requests::create(visit),
+        ("GET", ["sign_requests"]) => sign_requests::list(visit),
+        ("GET", ["sign_requests", id]) => sign_requests::get(visit, id),
+        ("POST", ["sign_requests", id, "cancel"]) => sign_requests::cancel(visit, id),
+        ("POST", ["sign_requests", id, "resend"]) => sign_requests::resend(visit, id),
+        ("GET", ["metadata_templates", scope @ ("enterprise" | "global")]) => {
+            template_updates::list(visit, scope)
+        }
+        ("GET", ["metadata_templates", id]) => template_updates::by_id(visit, id),
+        ("PUT", ["metadata_templates", scope, key, "schema"]) => {
+            template_updates::update(visit, scope, key)
+        }
+        ("DELETE", ["metadata_templates", scope, key, "schema"]) => {
+            template_updates::delete(visit, scope, key)
+        }
+        ("POST", ["metadata_queries", "execute_read"]) => metadata_query::execute(visit),
+        ("POST", ["metadata_cascade_policies"]) => cascades::create(visit),
+        ("GET", ["metadata_cascade_policies"]) => cascades::list(visit),
+        ("GET", ["metadata_cascade_policies", id]) => cascades::get(visit, id),
+        ("DELETE", ["metadata_cascade_policies", id]) => cascades::delete(visit, id),
+        ("POST", ["metadata_cascade_policies", id, "apply"]) => cascades::apply(visit, id),
         _ => Err(nothing_here()),
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     answer::{Answer, Refused},
     builder::Config,
-    control, deliver,
+    control, deliver, event_log,
     fault::{FaultEffect, Faults},
     handle::FakeBox,
     head::{Head, Host},
@@ -44,6 +44,8 @@ pub(super) struct Inner {
     pub(super) outbox: Notify,
     /// Changes whenever a delivery has come to its end.
     pub(super) settled: watch::Sender<()>,
+    /// The end of the event log.
+    pub(super) logged: watch::Sender<u64>,
     #[cfg(feature = "openapi")]
     pub(super) violations: super::openapi::Violations,
     state: Mutex<State>,
@@ -69,6 +71,7 @@ pub(super) async fn start(config: Config) -> io::Result<FakeBox> {
         recorder: Recorder::default(),
         outbox: Notify::new(),
         settled: watch::Sender::new(()),
+        logged: watch::Sender::new(0),
         #[cfg(feature = "openapi")]
         violations: super::openapi::Violations::new(config.spec.clone()),
         state: Mutex::new(State::new(Arc::clone(&config))),
@@ -90,6 +93,9 @@ impl Inner {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = act(&mut state);
+        let end = state.log.end();
+        self.logged
+            .send_if_modified(|known| std::mem::replace(known, end) != end);
         if !state.events.outbox.is_empty() {
             self.outbox.notify_one();
         }
@@ -186,6 +192,9 @@ async fn serve(
         request.body = seen.start;
         request.content_length = seen.length;
     });
+    if fault.is_none() && head.path.starts_with("/realtime/") {
+        event_log::wait(&inner, &head).await;
+    }
     let (answer, harm) = faulty(&inner, head, body?, fault).await?;
     inner
         .recorder

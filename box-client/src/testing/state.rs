@@ -7,15 +7,22 @@ use serde_json::{Value, json};
 use super::{
     answer::{Answer, Outcome, Refused},
     builder::Config,
+    cascades::Policies,
     collaborations::Collaboration,
+    comments::{Comment, Comments},
+    event_log::EventLog,
     events::Events,
+    groups::Groups,
     head::Head,
     ids::Ids,
     items::{Kind, Tree},
     oauth::Tokens,
     people::User,
+    sign_requests::SignRequests,
+    tasks::Tasks,
     templates::Template,
     upload::Received,
+    users::Profiles,
     view::{self, Fields},
     webhooks::Webhook,
 };
@@ -31,6 +38,13 @@ pub(super) struct State {
     pub(super) webhooks: BTreeMap<u64, Webhook>,
     pub(super) collaborations: BTreeMap<u64, Collaboration>,
     pub(super) events: Events,
+    pub(super) profiles: Profiles,
+    pub(super) groups: Groups,
+    pub(super) comments: Comments,
+    pub(super) tasks: Tasks,
+    pub(super) sign_requests: SignRequests,
+    pub(super) policies: Policies,
+    pub(super) log: EventLog,
 }
 
 /// One request to be answered, with who asks.
@@ -59,6 +73,13 @@ impl State {
             webhooks: BTreeMap::new(),
             collaborations: BTreeMap::new(),
             events: Events::default(),
+            profiles: Profiles::default(),
+            groups: Groups::default(),
+            comments: Comments::default(),
+            tasks: Tasks::default(),
+            sign_requests: SignRequests::default(),
+            policies: Policies::default(),
+            log: EventLog::default(),
         }
     }
 
@@ -103,6 +124,20 @@ impl State {
             "metadata_templates": self.templates.iter().map(Template::json).collect::<Vec<_>>(),
             "users": self.users.iter().map(User::mini).collect::<Vec<_>>(),
             "events": self.events.all(),
+            "groups": self.groups.json(),
+            "group_memberships": self.groups.memberships_json(),
+            "comments": self.comments.values().map(Comment::json).collect::<Vec<_>>(),
+            "tasks": self.tasks.json(&self.tree),
+            "sign_requests": self
+                .sign_requests
+                .values()
+                .map(|request| request.json(&self.tree))
+                .collect::<Vec<_>>(),
+            "metadata_cascade_policies": self
+                .policies
+                .values()
+                .map(|policy| policy.json(&self.config.enterprise))
+                .collect::<Vec<_>>(),
         })
     }
 }

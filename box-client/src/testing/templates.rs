@@ -17,19 +17,19 @@ pub(super) struct Template {
     id: String,
     pub(super) scope: String,
     pub(super) key: String,
-    display_name: String,
-    hidden: bool,
+    pub(super) display_name: String,
+    pub(super) hidden: bool,
     /// None takes any text: Box's own `properties`.
-    fields: Option<Vec<Field>>,
+    pub(super) fields: Option<Vec<Field>>,
 }
 
 #[derive(Clone, Debug)]
-struct Field {
+pub(super) struct Field {
     id: String,
-    key: String,
-    type_name: String,
-    display_name: String,
-    options: Vec<String>,
+    pub(super) key: String,
+    pub(super) type_name: String,
+    pub(super) display_name: String,
+    pub(super) options: Vec<String>,
 }
 
 impl Template {
@@ -122,7 +122,7 @@ impl Template {
 }
 
 impl Field {
-    fn read(field: &Value, ids: &mut Ids) -> Result<Self, Refused> {
+    pub(super) fn read(field: &Value, ids: &mut Ids) -> Result<Self, Refused> {
         let member = |name: &'static str| {
             let text = field
                 .get(name)

@@ -66,7 +66,23 @@ impl Fields {
         MINI.contains(&name) || self.names(name) || self.0.is_none() && STANDARD.contains(&name)
     }
 
-    fn names(&self, name: &str) -> bool {
+    /// Whether fields were asked for by name.
+    pub(super) fn are_named(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// As a metadata query names them: values of a template one by one, of which all are shown.
+    pub(super) fn of(names: Vec<String>, slot: &(String, String)) -> Self {
+        let (scope, key) = slot;
+        let prefix = format!("metadata.{scope}.{key}");
+        let whole = |name: String| match name.starts_with(&prefix) {
+            true => prefix.clone(),
+            false => name,
+        };
+        Self(Some(names.into_iter().map(whole).collect()))
+    }
+
+    pub(super) fn names(&self, name: &str) -> bool {
         self.0.iter().flatten().any(|wanted| wanted == name)
     }
 

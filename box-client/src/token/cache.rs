@@ -245,6 +245,7 @@ mod tests {
             hosts: Hosts::default(),
             retry: RetryPolicy::none(),
             idle: LIFE,
+            gate: crate::gate::Gate::default(),
         });
         let cache = TokenCache::new(Arc::clone(&source) as _, sender);
         (Arc::new(cache), source)

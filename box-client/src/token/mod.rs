@@ -150,6 +150,7 @@ impl TokenEndpoint<'_> {
                 ..self.sender.retry.clone()
             },
             idle: self.sender.idle,
+            gate: crate::gate::Gate::default(),
         };
         sender.json(&call(form)).await.map_err(token_error)
     }

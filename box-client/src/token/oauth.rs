@@ -200,6 +200,7 @@ impl OAuthBuilder {
                 hosts: self.hosts?,
                 retry: self.retry,
                 idle: timeouts.idle,
+                gate: crate::gate::Gate::default(),
             }),
         })
     }

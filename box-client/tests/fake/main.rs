@@ -12,6 +12,7 @@ mod folders;
 mod metadata;
 mod oauth;
 mod openapi;
+mod people;
 mod support;
 mod uploads;
 mod webhooks;

@@ -56,7 +56,8 @@ async fn the_standard_body_is_read_in_full() {
         "help_url": "http://developers.box.com/docs/#errors",
         "message": "Item with the same name already exists", "request_id": "7xk2",
     });
-    let failure = failure(reply(409, body)).await;
+    let answer = reply(409, body).insert_header("box-request-id", "0ab1");
+    let failure = failure(answer).await;
     let api = failure.api().unwrap();
     assert_eq!(api.code(), Some("item_name_in_use"));
     assert_eq!(
@@ -70,6 +71,7 @@ async fn the_standard_body_is_read_in_full() {
     assert_eq!(api.conflicts()[0].id, "100");
     assert!(api.context_info().is_some());
     assert_eq!(failure.request_id(), Some("7xk2"));
+    assert_eq!(failure.box_request_id(), Some("0ab1"));
     assert_eq!(
         failure.to_string(),
         "files.get failed: 409 item_name_in_use (request 7xk2)"

@@ -2,24 +2,37 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_bytes;
+mod boxed;
+mod collaborations;
 mod download;
+mod endpoints;
 mod errors;
+mod events;
 mod fake;
 mod file_store;
+mod gate;
 mod grant;
+mod instances;
 mod items;
 mod jwt;
 mod login;
 mod metadata;
+mod models;
 mod narrowed;
+#[cfg(feature = "metrics")]
+mod numbers;
+mod people;
 mod processes;
 mod raw;
 mod refused_token;
 mod resume;
 mod retry;
+mod search;
 mod secrets;
+mod sign_requests;
 mod spec;
 mod stores;
+mod templates;
 mod turns;
 mod vendor;
 mod webhooks;

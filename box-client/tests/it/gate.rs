@@ -1,0 +1,95 @@
+//! After a 429 the other calls of a client wait too.
+
+use std::time::{Duration, Instant};
+
+use box_client::{BoxClient, DeveloperToken, ErrorKind, FileId, RetryPolicy};
+use serde_json::json;
+
+use crate::vendor::{Vendor, error, file, quick, reply};
+
+fn limited() -> wiremock::ResponseTemplate {
+    error(429, "rate_limit_exceeded").insert_header("retry-after", "1")
+}
+
+async fn get(client: &BoxClient) -> box_client::Result<box_client::File> {
+    client
+        .files()
+        .get(&FileId::new("777").unwrap())
+        .send()
+        .await
+}
+
+#[tokio::test]
+async fn clones_wait_until_box_lets_them_go_on() {
+    let vendor = Vendor::start().await;
+    vendor
+        .answers("GET", "/2.0/files/777", [limited(), reply(200, file())])
+        .await;
+    let once = vendor
+        .builder(DeveloperToken::new("token"))
+        .retry(RetryPolicy::none());
+    let client = once.build().unwrap();
+    let clone = client.clone();
+    get(&client).await.unwrap_err();
+    let start = Instant::now();
+    get(&clone).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(900));
+    vendor.done().await;
+}
+
+#[tokio::test]
+async fn a_call_without_time_to_wait_is_not_sent() {
+    let vendor = Vendor::start().await;
+    vendor.answers("GET", "/2.0/files/777", [limited()]).await;
+    let impatient = quick().deadline(Duration::from_millis(500));
+    let client = vendor
+        .builder(DeveloperToken::new("token"))
+        .retry(impatient)
+        .build()
+        .unwrap();
+    for attempts in [1, 0] {
+        let refused = get(&client).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::RateLimited);
+        assert_eq!(refused.attempts(), attempts);
+        assert!(refused.retry_after().is_some() && refused.is_retryable());
+    }
+    vendor.done().await;
+}
+
+#[tokio::test]
+async fn searches_that_are_too_many_hold_back_searches_only() {
+    let vendor = Vendor::start().await;
+    vendor.answers("GET", "/2.0/search", [limited()]).await;
+    vendor
+        .answers("GET", "/2.0/files/777", [reply(200, file())])
+        .await;
+    let impatient = quick().deadline(Duration::from_millis(500));
+    let client = vendor
+        .builder(DeveloperToken::new("token"))
+        .retry(impatient)
+        .build()
+        .unwrap();
+    let found = client.search().query("x").stream();
+    let refused = futures_util::TryStreamExt::try_collect::<Vec<_>>(found).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::RateLimited);
+    get(&client).await.unwrap();
+    vendor.done().await;
+}
+
+#[tokio::test]
+async fn without_the_gate_each_call_finds_out_for_itself() {
+    let vendor = Vendor::start().await;
+    let answers = [
+        limited(),
+        reply(200, json!({ "type": "file", "id": "777" })),
+    ];
+    vendor.answers("GET", "/2.0/files/777", answers).await;
+    let impatient = quick().deadline(Duration::from_millis(500));
+    let builder = vendor
+        .builder(DeveloperToken::new("token"))
+        .retry(impatient);
+    let client = builder.rate_gate(false).build().unwrap();
+    get(&client).await.unwrap_err();
+    get(&client).await.unwrap();
+    vendor.done().await;
+}

@@ -1,0 +1,224 @@
+use box_client::{Assignee, ErrorKind, GroupRole, Resolution, TaskAction, UserId, UserStatus};
+use serde_json::json;
+
+use crate::{
+    boxed::{Boxed, all},
+    vendor::{Vendor, reply},
+};
+
+#[tokio::test]
+async fn users_are_made_found_changed_and_deleted() {
+    let boxed = Boxed::start().await;
+    let users = boxed.client.users();
+    let me = users.me().await.unwrap();
+    assert_eq!(me.id.as_str(), "11111");
+    let ann = users
+        .create("Ann", "ann@example.com")
+        .job_title("CFO")
+        .send()
+        .await
+        .unwrap();
+    let app = users
+        .create_app_user("Robot")
+        .external_app_user_id("r-1")
+        .send()
+        .await
+        .unwrap();
+    let taken = users
+        .create("Ann", "ANN@example.com")
+        .send()
+        .await
+        .unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::Conflict);
+    assert_eq!(
+        users.by_login("Ann@Example.com").await.unwrap().unwrap().id,
+        ann.id
+    );
+    assert!(users.by_login("ann@example.co").await.unwrap().is_none());
+    let robots = users
+        .list()
+        .external_app_user_id("r-1")
+        .fields(["is_platform_access_only"]);
+    let robots = all(robots.stream()).await;
+    assert_eq!(
+        (&robots[0].id, robots[0].is_platform_access_only),
+        (&app.id, Some(true))
+    );
+    let renamed = users
+        .update(&ann.id)
+        .name("Anna")
+        .status(UserStatus::Inactive)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(renamed.name.as_deref(), Some("Anna"));
+    assert_eq!(renamed.status, Some(UserStatus::Inactive));
+    users
+        .delete(&ann.id)
+        .notify(false)
+        .force(true)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        users.get(&ann.id).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+}
+
+#[tokio::test]
+async fn every_user_is_listed_once_through_all_pages() {
+    let vendor = Vendor::start().await;
+    let page = |ids: &[&str], next: serde_json::Value| {
+        let entries: Vec<_> = ids
+            .iter()
+            .map(|id| json!({ "type": "user", "id": id }))
+            .collect();
+        reply(
+            200,
+            json!({ "entries": entries, "limit": 2, "next_marker": next }),
+        )
+    };
+    let pages = [
+        page(&["1", "2"], json!("a")),
+        page(&[], json!("b")),
+        page(&["3"], json!(null)),
+    ];
+    vendor.answers("GET", "/2.0/users", pages).await;
+    let client = vendor.client();
+    let ids: Vec<_> = all(client.users().list().stream())
+        .await
+        .into_iter()
+        .map(|it| it.id)
+        .collect();
+    assert_eq!(
+        ids.iter().map(UserId::as_str).collect::<Vec<_>>(),
+        ["1", "2", "3"]
+    );
+    vendor.done().await;
+}
+
+#[tokio::test]
+async fn groups_have_members_until_they_are_taken_out() {
+    let boxed = Boxed::start().await;
+    let groups = boxed.client.groups();
+    let sales = groups
+        .create("Sales")
+        .description("who sells")
+        .send()
+        .await
+        .unwrap();
+    let taken = groups.create("Sales").send().await.unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::Conflict);
+    let jo = UserId::new("33333").unwrap();
+    let membership = groups
+        .add_member(&sales.id, &jo)
+        .role(GroupRole::Admin)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(membership.role, Some(GroupRole::Admin));
+    let twice = groups.add_member(&sales.id, &jo).send().await.unwrap_err();
+    assert_eq!(twice.kind(), ErrorKind::Conflict);
+    assert_eq!(all(groups.memberships(&sales.id)).await.len(), 1);
+    let of_jo = all(groups.memberships_of(&jo)).await;
+    assert_eq!(of_jo[0].group.as_ref().unwrap().id, sales.id);
+    assert_eq!(
+        all(groups.list().filter_term("sal").stream()).await.len(),
+        1
+    );
+    assert!(
+        all(groups.list().filter_term("x").stream())
+            .await
+            .is_empty()
+    );
+    groups.remove_member(&membership.id).await.unwrap();
+    assert!(all(groups.memberships(&sales.id)).await.is_empty());
+    assert_eq!(
+        groups.get(&sales.id).await.unwrap().name.as_deref(),
+        Some("Sales")
+    );
+    groups.delete(&sales.id).await.unwrap();
+    assert_eq!(
+        groups.get(&sales.id).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+}
+
+#[tokio::test]
+async fn comments_are_made_answered_changed_and_deleted() {
+    let boxed = Boxed::start().await;
+    let (comments, file) = (boxed.client.comments(), boxed.file("nda.pdf"));
+    let first = comments.create(&file, "Please check").send().await.unwrap();
+    let answer = comments
+        .reply(&first.id, "Done")
+        .tagged("@[33333:Jo] Done")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.is_reply_comment, Some(true));
+    assert_eq!(all(comments.list(&file)).await.len(), 2);
+    let changed = comments.update(&first.id, "Please sign").await.unwrap();
+    assert_eq!(changed.message.as_deref(), Some("Please sign"));
+    comments.delete(&answer.id).await.unwrap();
+    assert_eq!(
+        comments.get(&answer.id).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    assert_eq!(
+        comments.get(&first.id).await.unwrap().message.as_deref(),
+        Some("Please sign")
+    );
+}
+
+#[tokio::test]
+async fn a_task_is_done_when_those_who_are_asked_say_so() {
+    let boxed = Boxed::start().await;
+    let (tasks, file) = (boxed.client.tasks(), boxed.file("nda.pdf"));
+    let due = "2030-01-01T00:00:00Z".parse().unwrap();
+    let task = tasks
+        .create(&file)
+        .action(TaskAction::Review)
+        .message("Look")
+        .due_at(due)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(task.is_completed, Some(false));
+    let jo = tasks
+        .assign(&task.id, &Assignee::Login("jo@example.com".to_owned()))
+        .await
+        .unwrap();
+    let me = Assignee::User(UserId::new("11111").unwrap());
+    let me = tasks.assign(&task.id, &me).await.unwrap();
+    let misfit = tasks
+        .resolve(&jo.id, &Resolution::Completed, None)
+        .await
+        .unwrap_err();
+    assert_eq!(misfit.kind(), ErrorKind::Invalid);
+    let said = tasks
+        .resolve(&jo.id, &Resolution::Approved, Some("Fine"))
+        .await
+        .unwrap();
+    assert_eq!(said.resolution_state, Some(Resolution::Approved));
+    assert_eq!(
+        tasks.assignment(&jo.id).await.unwrap().message.as_deref(),
+        Some("Fine")
+    );
+    assert_eq!(tasks.get(&task.id).await.unwrap().is_completed, Some(false));
+    tasks.unassign(&me.id).await.unwrap();
+    let done = tasks
+        .update(&task.id)
+        .message("Looked")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (done.is_completed, done.task_assignment_collection.len()),
+        (Some(true), 1)
+    );
+    assert_eq!(tasks.assignments(&task.id).await.unwrap().len(), 1);
+    assert_eq!(tasks.list(&file).await.unwrap().len(), 1);
+    tasks.delete(&task.id).await.unwrap();
+    assert!(tasks.list(&file).await.unwrap().is_empty());
+}
