@@ -6,7 +6,7 @@ use http::Method;
 use url::Url;
 
 use crate::{
-    Files, Folders, RawRequest, RetryPolicy, TokenSource, Webhooks,
+    Files, Folders, RawRequest, RetryPolicy, SharedLinks, TokenSource, UploadSessions, Webhooks,
     error::{Error, ErrorKind, Result},
     metadata::Metadata,
     transport::{Sender, Transport},
@@ -52,6 +52,16 @@ impl BoxClient {
         Metadata::new(&self.transport)
     }
 
+    /// Links by which others open a file or folder.
+    pub fn shared_links(&self) -> SharedLinks<'_> {
+        SharedLinks::new(&self.transport)
+    }
+
+    /// Uploads in parts that can be taken up again.
+    pub fn upload_sessions(&self) -> UploadSessions<'_> {
+        UploadSessions::new(&self.transport)
+    }
+
     /// Webhooks of the calling application and user.
     pub fn webhooks(&self) -> Webhooks<'_> {
         Webhooks::new(&self.transport)
@@ -84,9 +94,16 @@ pub struct BoxClientBuilder {
 
 impl BoxClientBuilder {
     /// Another server than Box's own, such as a proxy or [`FakeBox`](crate#testing): its root,
-    /// under which `/2.0` and `/oauth2/token` lie.
+    /// under which `/2.0`, `/oauth2/token` and, for uploads, `/api/2.0` lie.
     pub fn base_url(mut self, root: &str) -> Self {
         self.hosts = Hosts::under(root);
+        self
+    }
+
+    /// Another server for uploads alone: its root, under which `/api/2.0` lies. To be set after
+    /// [`base_url`](Self::base_url).
+    pub fn upload_url(mut self, root: &str) -> Self {
+        self.hosts = self.hosts.and_then(|hosts| hosts.uploading_to(root));
         self
     }
 
@@ -175,12 +192,15 @@ fn http_client(timeouts: &Timeouts) -> Result<reqwest::Client> {
 #[derive(Clone, Debug)]
 pub(crate) struct Hosts {
     pub(crate) api: Url,
+    pub(crate) upload: Url,
     pub(crate) token: Url,
 }
 
 impl Default for Hosts {
     fn default() -> Self {
-        Self::under("https://api.box.com").expect("Box's own address is a URL")
+        let own = "Box's own address is a URL";
+        let api = Self::under("https://api.box.com").expect(own);
+        api.uploading_to("https://upload.box.com").expect(own)
     }
 }
 
@@ -195,20 +215,25 @@ fn is_root(url: &Url) -> bool {
 
 impl Hosts {
     fn under(root: &str) -> Result<Self> {
-        let root = root.trim_end_matches('/');
-        let join = |path: &str| {
-            Url::parse(&format!("{root}{path}"))
-                .ok()
-                .filter(is_root)
-                .ok_or_else(|| {
-                    Error::new(ErrorKind::Config, "build").detail(
-                        "the base URL must be http or https, without user, query or fragment",
-                    )
-                })
-        };
         Ok(Self {
-            api: join("/2.0")?,
-            token: join("/oauth2/token")?,
+            api: join(root, "/2.0")?,
+            upload: join(root, "/api/2.0")?,
+            token: join(root, "/oauth2/token")?,
         })
     }
+
+    fn uploading_to(mut self, root: &str) -> Result<Self> {
+        self.upload = join(root, "/api/2.0")?;
+        Ok(self)
+    }
+}
+
+fn join(root: &str, path: &str) -> Result<Url> {
+    Url::parse(&format!("{}{path}", root.trim_end_matches('/')))
+        .ok()
+        .filter(is_root)
+        .ok_or_else(|| {
+            Error::new(ErrorKind::Config, "build")
+                .detail("the base URL must be http or https, without user, query or fragment")
+        })
 }

@@ -81,6 +81,8 @@ ids! {
     FileVersionId
     /// Names a folder; `0` is the root.
     FolderId
+    /// Names an upload in parts.
+    UploadSessionId
     /// Names a user.
     UserId
     /// Names a webhook.

@@ -39,8 +39,8 @@ pub(crate) struct Sender {
 
 /// A sender with tokens: what the resource handles hold.
 pub(crate) struct Transport {
-    sender: Arc<Sender>,
-    tokens: TokenCache,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) tokens: TokenCache,
 }
 
 impl Transport {
@@ -77,6 +77,14 @@ impl Transport {
 
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
         self.whole(call, JSON_LIMIT).await?.json()
+    }
+
+    /// For a change that may well have come about at an attempt whose answer was lost.
+    pub(crate) async fn gone(&self, call: &Call) -> Result<()> {
+        match self.empty(call).await {
+            Err(error) if error.kind() == ErrorKind::NotFound && error.attempts() > 1 => Ok(()),
+            done => done,
+        }
     }
 
     pub(crate) async fn empty(&self, call: &Call) -> Result<()> {
@@ -147,13 +155,7 @@ impl Sender {
         token: Option<&AccessToken>,
         deadline: &Deadline,
     ) -> Result<Reply> {
-        let mut request = reqwest::Request::new(call.method.clone(), call.url(&self.hosts)?);
-        *request.headers_mut() = call.headers.clone();
-        if let Some(token) = token {
-            request
-                .headers_mut()
-                .insert(AUTHORIZATION, token.bearer(call.operation)?);
-        }
+        let mut request = self.request(call, token)?;
         *request.body_mut() = call.body.clone().map(Into::into);
         let head = timeout(self.idle, self.http.execute(request));
         let response = deadline
@@ -162,13 +164,37 @@ impl Sender {
             .map_err(Error::sent)?
             .map_err(|_| Error::new(ErrorKind::Timeout, call.operation).sent())?
             .map_err(|cause| broken(call.operation, cause))?;
+        self.judge(call.operation, response).await
+    }
+
+    /// The request without its body.
+    pub(crate) fn request(
+        &self,
+        call: &Call,
+        token: Option<&AccessToken>,
+    ) -> Result<reqwest::Request> {
+        let mut request = reqwest::Request::new(call.method.clone(), call.url(&self.hosts)?);
+        *request.headers_mut() = call.headers.clone();
+        if let Some(token) = token {
+            request
+                .headers_mut()
+                .insert(AUTHORIZATION, token.bearer(call.operation)?);
+        }
+        Ok(request)
+    }
+
+    pub(crate) async fn judge(
+        &self,
+        operation: &'static str,
+        response: reqwest::Response,
+    ) -> Result<Reply> {
         let reply = Reply {
             response,
-            operation: call.operation,
+            operation,
             idle: self.idle,
         };
         debug!(
-            operation = call.operation,
+            operation,
             status = reply.status().as_u16(),
             request_id = reply.header("box-request-id"),
             "answered"
@@ -311,16 +337,16 @@ fn failure(status: StatusCode) -> ErrorKind {
     }
 }
 
-fn wants_new_token(error: &Error) -> bool {
+pub(crate) fn wants_new_token(error: &Error) -> bool {
     error.status() == Some(401) && error.api().is_some_and(ApiError::token_is_bad)
 }
 
 /// What certainly had no effect may be sent again whatever it is; the rest only if it is safe.
-fn may_repeat(call: &Call, error: &Error) -> bool {
+pub(crate) fn may_repeat(call: &Call, error: &Error) -> bool {
     call.repeat == Repeat::Safe || !error.may_have_happened()
 }
 
-fn broken(operation: &'static str, cause: reqwest::Error) -> Error {
+pub(crate) fn broken(operation: &'static str, cause: reqwest::Error) -> Error {
     // The URL can hold a pre-signed path, which is as good as a password for its file.
     let cause = cause.without_url();
     if cause.is_builder() {

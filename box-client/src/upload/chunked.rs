@@ -1,0 +1,433 @@
+//! Sends a content in parts, as many at once as are allowed, and commits them.
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{CONTENT_RANGE, CONTENT_TYPE},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use sha1::{Digest as _, Sha1};
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use super::{
+    body::Frame,
+    content::{ByteStream, Content, hex, update},
+    deliver::only_file,
+    exchange::Exchange,
+    session::{Session, UploadPart},
+};
+use crate::{
+    File,
+    call::Call,
+    error::{Error, ErrorKind, Result},
+};
+
+const OPERATION: &str = "upload_sessions.send";
+const DIGEST: HeaderName = HeaderName::from_static("digest");
+/// Parts are held in memory, so Box may not make them as large as it likes. It has not been seen
+/// to ask for more than 64 MiB.
+const LARGEST_PART: u64 = 512 * 1024 * 1024;
+/// No memory is set aside for bytes that have not come yet beyond this.
+const FIRST_CAPACITY: u64 = 8 * 1024 * 1024;
+const COMMIT_LIMIT: usize = 4 * 1024 * 1024;
+
+/// How the content is to be sent.
+pub(super) struct Terms {
+    pub(super) attributes: Map<String, Value>,
+    pub(super) if_match: Option<String>,
+    pub(super) parallel: usize,
+    pub(super) commit_within: Duration,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            attributes: Map::new(),
+            if_match: None,
+            parallel: super::PARALLEL,
+            commit_within: Duration::from_secs(600),
+        }
+    }
+}
+
+pub(super) struct Chunked<'a> {
+    pub(super) session: &'a Session<'a>,
+    pub(super) content: &'a Content,
+    pub(super) sha1: Option<String>,
+    pub(super) terms: &'a Terms,
+}
+
+/// What came of it.
+pub(super) struct Sent {
+    pub(super) file: Result<File>,
+    /// The SHA-1 of the content, if it is known by now.
+    pub(super) sha1: Option<String>,
+}
+
+/// A piece of the content, in memory until Box has it.
+struct Part {
+    offset: u64,
+    bytes: Bytes,
+    sha1: [u8; 20],
+}
+
+enum Step {
+    Part(Part),
+    /// All of the content has been read.
+    End(Option<String>),
+}
+
+enum Done {
+    Part(UploadPart),
+    End(Option<String>),
+}
+
+impl Chunked<'_> {
+    /// Sends what is not among `stored`.
+    pub(super) async fn send(&self, stored: Vec<UploadPart>) -> Sent {
+        let (parts, sha1) = match self.send_parts(stored).await {
+            Ok(sent) => sent,
+            Err(error) => {
+                return Sent {
+                    file: Err(error),
+                    sha1: self.sha1.clone(),
+                };
+            }
+        };
+        Sent {
+            file: self.commit(&parts, &sha1).await,
+            sha1: Some(sha1),
+        }
+    }
+
+    async fn send_parts(&self, stored: Vec<UploadPart>) -> Result<(Vec<UploadPart>, String)> {
+        let stored = self.sound(stored)?;
+        let mut all: Vec<UploadPart> = stored.values().cloned().collect();
+        let mut sha1 = self.sha1.clone();
+        let reader = Reader::new(self, stored);
+        // One that is read counts among those on their way, so that no more are in memory.
+        let steps = stream::try_unfold(Some(reader), |reader| async move {
+            let Some(mut reader) = reader else {
+                return Ok(None);
+            };
+            let step = reader.next().await?;
+            let rest = matches!(step, Step::Part(_)).then_some(reader);
+            Ok(Some((step, rest)))
+        });
+        let mut done = std::pin::pin!(
+            steps
+                .map_ok(|step| self.take(step))
+                .try_buffer_unordered(self.terms.parallel)
+        );
+        while let Some(done) = done.try_next().await? {
+            match done {
+                Done::Part(part) => all.push(part),
+                Done::End(hashed) => sha1 = sha1.or(hashed),
+            }
+        }
+        all.sort_unstable_by_key(|part| part.offset);
+        let sha1 = sha1.ok_or_else(|| Error::new(ErrorKind::Content, OPERATION))?;
+        Ok((all, sha1))
+    }
+
+    async fn take(&self, step: Step) -> Result<Done> {
+        match step {
+            Step::Part(part) => self.put(&part).await.map(Done::Part),
+            Step::End(sha1) => Ok(Done::End(sha1)),
+        }
+    }
+
+    /// The stored parts by offset, if they can be of this content.
+    fn sound(&self, stored: Vec<UploadPart>) -> Result<BTreeMap<u64, UploadPart>> {
+        let size = self.part_size()?;
+        let fits = |part: &UploadPart| {
+            part.offset % size == 0
+                && part.offset < self.content.size()
+                && part.size == size.min(self.content.size() - part.offset)
+        };
+        if !stored.iter().all(fits) {
+            return Err(Error::new(ErrorKind::Integrity, OPERATION)
+                .detail("the session has parts of a content of another size"));
+        }
+        Ok(stored.into_iter().map(|part| (part.offset, part)).collect())
+    }
+
+    fn part_size(&self) -> Result<u64> {
+        let size = self.session.about.part_size;
+        if (1..=LARGEST_PART).contains(&size) {
+            return Ok(size);
+        }
+        Err(Error::new(ErrorKind::Decode, OPERATION).detail("parts of a size that is none"))
+    }
+
+    /// Box has been seen to store a part and to answer 500 (box/box-java-sdk#781), and it refuses
+    /// one that it has: so before a part is sent again, Box is asked for it.
+    async fn put(&self, part: &Part) -> Result<UploadPart> {
+        let mut waits = self.session.transport.retry().waits();
+        let content = Content::from(part.bytes.clone());
+        let exchange = Exchange {
+            transport: self.session.transport,
+            call: self.put_call(part)?,
+            frame: Frame::default(),
+            content: &content,
+            range: 0..content.size(),
+            hashed: false,
+        };
+        loop {
+            let error = match exchange.run().await.answer {
+                Ok(answer) => return part.confirmed(answer.json()?),
+                Err(error) => error,
+            };
+            if !error.may_have_happened() && error.kind() != ErrorKind::Conflict {
+                return Err(error);
+            }
+            debug!(operation = OPERATION, offset = part.offset, %error, "looking for the part");
+            let stored = self.session.parts();
+            let mut stored = std::pin::pin!(
+                stored.try_filter(|stored| { std::future::ready(stored.offset == part.offset) })
+            );
+            if let Some(stored) = stored.try_next().await? {
+                return part.check(stored);
+            }
+            match error.is_retryable().then(|| waits.next()).flatten() {
+                Some(wait) => sleep(wait).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    fn put_call(&self, part: &Part) -> Result<Call> {
+        let last = part.offset + part.bytes.len() as u64 - 1;
+        let range = format!("bytes {}-{last}/{}", part.offset, self.content.size());
+        let range = HeaderValue::try_from(range).expect("digits make a header");
+        let call = self.session.put_part()?.once();
+        Ok(call
+            .header(CONTENT_RANGE, range)
+            .header(DIGEST, digest(&part.sha1))
+            .header(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/octet-stream"),
+            ))
+    }
+
+    /// Once committed, a session is gone: a commit that is repeated makes no second file.
+    async fn commit(&self, parts: &[UploadPart], sha1: &str) -> Result<File> {
+        let mut body = json!({ "parts": parts });
+        if !self.terms.attributes.is_empty() {
+            body["attributes"] = self.terms.attributes.clone().into();
+        }
+        let sha1 = bytes_of(sha1).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, OPERATION).detail("the SHA-1 is not one in hex")
+        })?;
+        let call = self
+            .session
+            .commit()?
+            .header(DIGEST, digest(&sha1))
+            .if_match(self.terms.if_match.as_deref())?
+            .json(&body)?
+            .repeatable();
+        let began = Instant::now();
+        loop {
+            let not_ready = match self.session.transport.whole(&call, COMMIT_LIMIT).await {
+                Ok(answer) if answer.status != StatusCode::ACCEPTED => {
+                    return only_file(answer.json()?);
+                }
+                Ok(_) => Error::new(ErrorKind::NotReady, OPERATION)
+                    .detail("Box has not put the parts together in time"),
+                Err(error) if error.kind() == ErrorKind::NotReady => error,
+                Err(error) => return Err(error),
+            };
+            let pause = self.session.transport.retry().first_delay;
+            let wait = not_ready.retry_after().unwrap_or(pause).max(pause);
+            if began.elapsed() + wait > self.terms.commit_within {
+                return Err(not_ready);
+            }
+            sleep(wait).await;
+        }
+    }
+}
+
+impl Part {
+    /// What Box says it has stored has to be what was sent. One guide prints it unwrapped.
+    fn confirmed(&self, answer: Value) -> Result<UploadPart> {
+        let part = answer.get("part").unwrap_or(&answer);
+        let part = UploadPart::deserialize(part)
+            .map_err(|cause| Error::new(ErrorKind::Decode, OPERATION).sent().cause(cause))?;
+        self.check(part)
+    }
+
+    fn check(&self, stored: UploadPart) -> Result<UploadPart> {
+        let is_same = stored.offset == self.offset
+            && stored.size == self.bytes.len() as u64
+            && stored.is(&self.sha1);
+        if is_same {
+            return Ok(stored);
+        }
+        Err(Error::new(ErrorKind::Integrity, OPERATION)
+            .detail("Box has stored another part than was sent"))
+    }
+}
+
+impl UploadPart {
+    fn is(&self, sha1: &[u8]) -> bool {
+        self.sha1
+            .as_deref()
+            .is_none_or(|stored| stored.eq_ignore_ascii_case(&hex(sha1)))
+    }
+}
+
+/// Reads the content from its beginning to its end, or only what is missing where its SHA-1 is
+/// known.
+struct Reader<'a> {
+    chunked: &'a Chunked<'a>,
+    stored: BTreeMap<u64, UploadPart>,
+    stream: Option<ByteStream>,
+    /// What came beyond the last part.
+    rest: Bytes,
+    /// Where the next part begins.
+    at: u64,
+    hash: Option<Sha1>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(chunked: &'a Chunked<'a>, stored: BTreeMap<u64, UploadPart>) -> Self {
+        Self {
+            hash: chunked.sha1.is_none().then(Sha1::new),
+            chunked,
+            stored,
+            stream: None,
+            rest: Bytes::new(),
+            at: 0,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Step> {
+        let size = self.chunked.content.size();
+        let part_size = self.chunked.part_size()?;
+        while self.at < size {
+            let range = self.at..size.min(self.at.saturating_add(part_size));
+            let stored = self.stored.remove(&self.at);
+            self.at = range.end;
+            if stored.is_some() && self.hash.is_none() && self.chunked.content.is_lasting() {
+                (self.stream, self.rest) = (None, Bytes::new());
+                continue;
+            }
+            let bytes = self.read(range.clone()).await?;
+            let mut sha1 = Sha1::new();
+            update(&mut sha1, &bytes).await;
+            let sha1 = sha1.finalize();
+            if let Some(hash) = &mut self.hash {
+                update(hash, &bytes).await;
+            }
+            match stored {
+                Some(stored) if stored.is(&sha1) => {}
+                Some(_) => {
+                    return Err(Error::new(ErrorKind::Integrity, OPERATION)
+                        .detail("the session has a part of another content"));
+                }
+                None => {
+                    return Ok(Step::Part(Part {
+                        offset: range.start,
+                        bytes,
+                        sha1: sha1.into(),
+                    }));
+                }
+            }
+        }
+        self.end().await?;
+        let sha1 = self.hash.take().map(|hash| hex(&hash.finalize()));
+        Ok(Step::End(sha1))
+    }
+
+    async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
+        if self.stream.is_none() {
+            let end = self.end_of_run(range.end);
+            let opened = self.chunked.content.open(OPERATION, range.start..end);
+            self.stream = Some(opened.await?);
+        }
+        let length = range.end - range.start;
+        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
+        if self.rest.is_empty() {
+            self.rest = self.chunk().await?;
+        }
+        if self.rest.len() >= wanted {
+            return Ok(self.rest.split_to(wanted));
+        }
+        let mut bytes = BytesMut::with_capacity(length.min(FIRST_CAPACITY) as usize);
+        loop {
+            let piece = self
+                .rest
+                .split_to(self.rest.len().min(wanted - bytes.len()));
+            bytes.extend_from_slice(&piece);
+            if bytes.len() == wanted {
+                return Ok(bytes.freeze());
+            }
+            self.rest = self.chunk().await?;
+        }
+    }
+
+    /// Up to where the content is read without a gap.
+    fn end_of_run(&self, from: u64) -> u64 {
+        let gap = self.stored.range(from..).next().map(|(offset, _)| *offset);
+        gap.filter(|_| self.hash.is_none() && self.chunked.content.is_lasting())
+            .unwrap_or(self.chunked.content.size())
+    }
+
+    async fn chunk(&mut self) -> Result<Bytes> {
+        loop {
+            match self.next_chunk().await? {
+                Some(chunk) if chunk.is_empty() => {}
+                Some(chunk) => return Ok(chunk),
+                None => return Err(failed("the content is shorter than announced")),
+            }
+        }
+    }
+
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(None);
+        };
+        let chunk = stream.next().await.transpose();
+        chunk.map_err(|cause| Error::new(ErrorKind::Content, OPERATION).cause(cause))
+    }
+
+    /// A content that goes on is not the one that was announced.
+    async fn end(&mut self) -> Result<()> {
+        let mut more = !self.rest.is_empty();
+        while !more && let Some(chunk) = self.next_chunk().await? {
+            more = !chunk.is_empty();
+        }
+        if more {
+            return Err(failed("the content is longer than announced"));
+        }
+        Ok(())
+    }
+}
+
+fn failed(cause: &'static str) -> Error {
+    Error::new(ErrorKind::Content, OPERATION).cause(cause)
+}
+
+fn digest(sha1: &[u8]) -> HeaderValue {
+    let text = format!("sha={}", STANDARD.encode(sha1));
+    HeaderValue::try_from(text).expect("base64 makes a header")
+}
+
+fn bytes_of(hex: &str) -> Option<[u8; 20]> {
+    let digits: Option<Vec<u8>> = hex
+        .chars()
+        .map(|digit| digit.to_digit(16).map(|digit| digit as u8))
+        .collect();
+    let bytes: Vec<u8> = digits?
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+        .collect();
+    (hex.len() == 40).then_some(())?;
+    bytes.try_into().ok()
+}
