@@ -127,7 +127,7 @@ pub(super) fn put(visit: &mut Visit<'_>, id: &str) -> Outcome {
     let session = find_mut(visit, id)?;
     let [first, last, total] = range;
     let fits = total == session.size
-        && first % session.part_size == 0
+        && first.is_multiple_of(session.part_size)
         && last < session.size
         && bytes.len() as u64 == last - first + 1
         && bytes.len() as u64 == session.part_size.min(session.size - first);

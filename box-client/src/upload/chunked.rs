@@ -147,7 +147,7 @@ impl Chunked<'_> {
     fn sound(&self, stored: Vec<UploadPart>) -> Result<BTreeMap<u64, UploadPart>> {
         let size = self.part_size()?;
         let fits = |part: &UploadPart| {
-            part.offset % size == 0
+            part.offset.is_multiple_of(size)
                 && part.offset < self.content.size()
                 && part.size == size.min(self.content.size() - part.offset)
         };

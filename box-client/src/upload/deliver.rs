@@ -219,11 +219,31 @@ impl Deliver<'_> {
         })
     }
 
+    /// A session that Box has dropped is begun anew, where the content can be had again.
     async fn in_parts(&self, destination: Destination<'_>) -> Delivered {
+        let mut waits = self.transport.retry().waits();
+        loop {
+            let delivered = self.in_one_session(destination).await;
+            let Err(error) = &delivered.file else {
+                return delivered;
+            };
+            let wait = (is_session_over(error) && self.content.is_lasting())
+                .then(|| waits.next())
+                .flatten();
+            let Some(wait) = wait else {
+                return delivered;
+            };
+            debug!(operation = OPERATION, ?wait, %error, "beginning anew");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn in_one_session(&self, destination: Destination<'_>) -> Delivered {
         let size = self.content.size();
         let (created, if_match) = match destination {
             Destination::Folder { id, name } => {
-                (session::create(self.transport, id, name, size).await, None)
+                let created = session::create(self.transport, id, name, size).await;
+                (created, None)
             }
             Destination::File { id, name, if_match } => {
                 let created = session::create_version(self.transport, id, name, size).await;
@@ -312,6 +332,11 @@ pub(super) fn only_file(list: Value) -> Result<File> {
             .sent()
             .detail("the answer names no file")
     })
+}
+
+fn is_session_over(error: &Error) -> bool {
+    let code = error.api().and_then(|api| api.code());
+    matches!(code, Some("session_expired" | "upload_failed"))
 }
 
 fn created(file: File) -> Uploaded {

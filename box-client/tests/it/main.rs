@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_bytes;
+mod boxed;
 mod download;
 mod errors;
 mod grant;
@@ -14,6 +15,8 @@ mod retry;
 mod secrets;
 mod spec;
 mod stores;
+mod upload;
+mod upload_sessions;
 mod vendor;
 mod webhooks;
 mod wire;
