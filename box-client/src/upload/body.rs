@@ -127,6 +127,11 @@ impl Body {
         if let Some(hash) = &mut self.hash {
             hash.update(&piece);
         }
+        // Nobody asks for more after the last byte. Where there is no tail to withhold, that one
+        // makes the request complete.
+        if self.left == 0 && self.chunk.is_empty() && self.frame.tail.is_empty() {
+            self.progress.state().is_whole = true;
+        }
         piece
     }
 

@@ -216,8 +216,44 @@ impl Chunked<'_> {
             ))
     }
 
-    /// Once committed, a session is gone: a commit that is repeated makes no second file.
+    /// Once committed, a session is gone: a commit that is repeated makes no second file, and one
+    /// that finds no session may have found its own success. What is reported then is the failure
+    /// before, which may have happened.
     async fn commit(&self, parts: &[UploadPart], sha1: &str) -> Result<File> {
+        let call = self.commit_call(parts, sha1)?;
+        let policy = self.session.transport.retry();
+        let mut waits = policy.waits();
+        let mut unknown = None;
+        let began = Instant::now();
+        loop {
+            let (error, wait) = match self.session.transport.whole(&call, COMMIT_LIMIT).await {
+                Ok(answer) if answer.status != StatusCode::ACCEPTED => {
+                    return only_file(answer.json()?);
+                }
+                Ok(_) => {
+                    let error = Error::new(ErrorKind::NotReady, OPERATION)
+                        .detail("Box has not put the parts together in time");
+                    (error, Some(policy.first_delay))
+                }
+                Err(error) if error.kind() == ErrorKind::NotReady => {
+                    let asked = error.retry_after().unwrap_or_default();
+                    (error, Some(asked.max(policy.first_delay)))
+                }
+                Err(error) if error.may_have_happened() => {
+                    let wait = error.is_retryable().then(|| waits.next()).flatten();
+                    unknown = Some(error.share());
+                    (error, wait)
+                }
+                Err(error) => return Err(unknown.unwrap_or(error)),
+            };
+            match wait.filter(|wait| began.elapsed() + *wait < self.terms.commit_within) {
+                Some(wait) => sleep(wait).await,
+                None => return Err(unknown.unwrap_or(error)),
+            }
+        }
+    }
+
+    fn commit_call(&self, parts: &[UploadPart], sha1: &str) -> Result<Call> {
         let mut body = json!({ "parts": parts });
         if !self.terms.attributes.is_empty() {
             body["attributes"] = self.terms.attributes.clone().into();
@@ -225,31 +261,11 @@ impl Chunked<'_> {
         let sha1 = bytes_of(sha1).ok_or_else(|| {
             Error::new(ErrorKind::Invalid, OPERATION).detail("the SHA-1 is not one in hex")
         })?;
-        let call = self
-            .session
+        self.session
             .commit()?
             .header(DIGEST, digest(&sha1))
             .if_match(self.terms.if_match.as_deref())?
-            .json(&body)?
-            .repeatable();
-        let began = Instant::now();
-        loop {
-            let not_ready = match self.session.transport.whole(&call, COMMIT_LIMIT).await {
-                Ok(answer) if answer.status != StatusCode::ACCEPTED => {
-                    return only_file(answer.json()?);
-                }
-                Ok(_) => Error::new(ErrorKind::NotReady, OPERATION)
-                    .detail("Box has not put the parts together in time"),
-                Err(error) if error.kind() == ErrorKind::NotReady => error,
-                Err(error) => return Err(error),
-            };
-            let pause = self.session.transport.retry().first_delay;
-            let wait = not_ready.retry_after().unwrap_or(pause).max(pause);
-            if began.elapsed() + wait > self.terms.commit_within {
-                return Err(not_ready);
-            }
-            sleep(wait).await;
-        }
+            .json(&body)
     }
 }
 
@@ -314,7 +330,7 @@ impl<'a> Reader<'a> {
             let range = self.at..size.min(self.at.saturating_add(part_size));
             let stored = self.stored.remove(&self.at);
             self.at = range.end;
-            if stored.is_some() && self.hash.is_none() && self.chunked.content.is_lasting() {
+            if stored.is_some() && self.skips() {
                 (self.stream, self.rest) = (None, Bytes::new());
                 continue;
             }
@@ -375,8 +391,14 @@ impl<'a> Reader<'a> {
     /// Up to where the content is read without a gap.
     fn end_of_run(&self, from: u64) -> u64 {
         let gap = self.stored.range(from..).next().map(|(offset, _)| *offset);
-        gap.filter(|_| self.hash.is_none() && self.chunked.content.is_lasting())
+        gap.filter(|_| self.skips())
             .unwrap_or(self.chunked.content.size())
+    }
+
+    /// Whether what Box has need not be read.
+    fn skips(&self) -> bool {
+        let content = self.chunked.content;
+        self.hash.is_none() && content.is_lasting() && !content.is_in_memory()
     }
 
     async fn chunk(&mut self) -> Result<Bytes> {

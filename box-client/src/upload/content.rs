@@ -119,6 +119,11 @@ impl Content {
         !matches!(self.source, Source::Once(_))
     }
 
+    /// Whether reading it costs nothing.
+    pub(super) fn is_in_memory(&self) -> bool {
+        matches!(self.source, Source::Bytes(_))
+    }
+
     /// The SHA-1, if it is known or can be without waiting for bytes.
     pub(super) async fn known_sha1(&self) -> Option<String> {
         match (&self.sha1, &self.source) {
