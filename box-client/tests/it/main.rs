@@ -3,7 +3,9 @@
 
 mod bad_bytes;
 mod boxed;
+mod changes;
 mod download;
+mod ensure_path;
 mod errors;
 mod grant;
 mod items;
