@@ -10,6 +10,7 @@ mod errors;
 mod grant;
 mod items;
 mod metadata;
+mod parallel_download;
 mod raw;
 mod refused_token;
 mod resume;
