@@ -45,7 +45,7 @@ pub(super) struct First {
 }
 
 /// Asks for the first range. None where the host heeds no ranges or does not say how much there
-/// is, and where one range is all.
+/// is, and where there is nothing.
 pub(super) async fn first(transport: &Transport, source: &Source) -> Result<Option<First>> {
     let last = source.from.saturating_add(RANGE - 1);
     let mut range = source.clone();

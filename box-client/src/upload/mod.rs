@@ -5,6 +5,8 @@ mod chunked;
 mod content;
 mod deliver;
 mod exchange;
+#[cfg(feature = "fs")]
+mod file;
 mod preflight;
 mod session;
 

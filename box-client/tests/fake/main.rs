@@ -12,5 +12,7 @@ mod metadata;
 mod oauth;
 mod openapi;
 mod support;
+mod trash;
+mod upload_sessions;
 mod uploads;
 mod webhooks;

@@ -498,3 +498,26 @@ fn peak_memory() -> u64 {
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kib << 10
 }
+
+#[tokio::test]
+async fn a_file_of_the_file_system_is_read_as_it_is_sent() {
+    let boxed = Boxed::start().await;
+    let whole = bytes(5 * PART + 3);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scan.tiff");
+    std::fs::write(&path, &whole).unwrap();
+    for (name, chunked_from) in [("one", u64::MAX), ("parts", 0)] {
+        let content = Content::file(&path).await.unwrap();
+        assert_eq!(content.size(), 5 * PART + 3);
+        let upload = boxed.client.files().upload(&root(), name, content);
+        let uploaded = upload.chunked_from(chunked_from).send().await.unwrap();
+        assert_eq!(boxed.bytes(&uploaded.file.id).await, whole);
+    }
+    let content = Content::file(&path).await.unwrap();
+    std::fs::write(&path, &whole[1..]).unwrap();
+    let upload = boxed.client.files().upload(&root(), "late", content);
+    assert_eq!(upload.send().await.unwrap_err().kind(), ErrorKind::Content);
+    let missing = Content::file(folder.path().join("none")).await.unwrap_err();
+    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    boxed.done();
+}
