@@ -82,7 +82,7 @@ impl<'a> EnsurePath<'a> {
             // What is new is empty: there is nothing to look for in it.
             let (folder, is_new) = level.ensure(ensured.created > 0).await?;
             parent = folder.id.clone();
-            ensured.folders.push(folder.into());
+            ensured.folders.push(folder);
             ensured.created += usize::from(is_new);
         }
         Ok(ensured)
@@ -108,63 +108,56 @@ impl Level<'_> {
     /// Looks before it makes: who may enter a folder need not be allowed to make one beside it. A
     /// folder of more than a page is not read through first, since a name in use is found by its
     /// conflict at once.
-    async fn ensure(&self, parent_is_new: bool) -> Result<(Folder, bool)> {
+    async fn ensure(&self, parent_is_new: bool) -> Result<(FolderMini, bool)> {
         let mut seen_all = parent_is_new;
         if !parent_is_new {
             let page = self.list().page(None).await?;
             if let Some(found) = page.entries.into_iter().find(|item| self.is(item)) {
-                return self.adopt(found).map(|folder| (folder, false));
+                return adopt(found);
             }
             seen_all = page.next_marker.is_none();
         }
         let create = CreateFolder::new(self.transport, self.parent, self.name.to_owned());
         // Safe to repeat here, and only here: what a lost answer made is found by its conflict.
-        let call = create
-            .fields(["name", "etag", "parent"])
-            .call()?
-            .repeatable();
-        let error = match self.transport.json(&call).await {
-            Ok(folder) => return Ok((folder, true)),
+        let call = create.fields(["name"]).call()?.repeatable();
+        let error = match self.transport.json::<Folder>(&call).await {
+            Ok(folder) => return Ok((folder.into(), true)),
             Err(error) => error,
         };
-        match error.name_in_use() {
-            Some(other) => match other.folder_id() {
-                Some(id) => {
-                    let fields = ["name", "etag", "parent"];
-                    let get = super::Folders::new(self.transport).get(&id).fields(fields);
-                    return get.send().await.map(|folder| (folder, false));
-                }
-                None => return Err(error),
-            },
-            // The conflict does not say with what.
-            None if is_name_in_use(&error) => {}
-            None if error.kind() == ErrorKind::Forbidden && !seen_all => {}
-            None => return Err(error),
+        if let Some(there) = error.name_in_use() {
+            let id = there.folder_id().ok_or(error)?;
+            let name = there.name;
+            return Ok((FolderMini { id, name }, false));
+        }
+        // The conflict does not say with what, or the caller may enter but not make.
+        let is_hidden = error.kind() == ErrorKind::Forbidden && !seen_all;
+        if !is_hidden && !is_name_in_use(&error) {
+            return Err(error);
         }
         let mut items = std::pin::pin!(self.list().stream());
         while let Some(item) = items.try_next().await? {
             if self.is(&item) {
-                return self.adopt(item).map(|folder| (folder, false));
+                return adopt(item);
             }
         }
         Err(error)
     }
 
     fn list(&self) -> ListItems<'_> {
-        ListItems::new(self.transport, self.parent).fields(["name", "etag", "parent"])
+        ListItems::new(self.transport, self.parent).fields(["name"])
     }
 
     fn is(&self, item: &Item) -> bool {
         item.name()
             .is_some_and(|name| name.to_lowercase() == self.name.to_lowercase())
     }
+}
 
-    fn adopt(&self, item: Item) -> Result<Folder> {
-        match item {
-            Item::Folder(folder) => Ok(*folder),
-            Item::File(_) | Item::Other(_) => Err(Error::new(ErrorKind::Conflict, OPERATION)
-                .detail("something that is no folder has the name")),
-        }
+fn adopt(item: Item) -> Result<(FolderMini, bool)> {
+    match item {
+        Item::Folder(folder) => Ok(((*folder).into(), false)),
+        Item::File(_) | Item::Other(_) => Err(Error::new(ErrorKind::Conflict, OPERATION)
+            .detail("something that is no folder has the name")),
     }
 }
 

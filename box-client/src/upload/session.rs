@@ -152,9 +152,11 @@ impl SendSession<'_> {
         self
     }
 
-    /// Sends it. What fails leaves the session as it is, to be taken up again; a session that has
-    /// ended is [`NotFound`](ErrorKind::NotFound). Without a known SHA-1 the whole content is read,
-    /// and what Box has already is held against it; with one only what is missing is read.
+    /// Sends it. What fails leaves the session as it is, to be taken up again. A session that has
+    /// ended, by its own commit too, is [`NotFound`](ErrorKind::NotFound).
+    ///
+    /// Without a known SHA-1 the whole content is read, and what Box has already is held against
+    /// it; with one only what is missing is read.
     pub async fn send(self) -> Result<File> {
         let sessions = UploadSessions::new(self.transport);
         let session = Session::new(self.transport, sessions.get(&self.id).await?);
