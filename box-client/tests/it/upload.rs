@@ -10,13 +10,18 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use box_client::{
-    Change, Content, ErrorKind, FileId,
+    AccessToken, BoxClient, Change, Content, ErrorKind, FileId, TokenEndpoint, TokenSource,
     testing::{FakeBox, Fault, FaultEffect},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use crate::{
     boxed::{Boxed, bytes, client, root, sha1_hex},
@@ -447,4 +452,71 @@ async fn a_name_that_box_refuses_is_not_sent() {
     );
     assert!(boxed.fake.requests().is_empty());
     boxed.done();
+}
+
+/// Another token each time.
+#[derive(Debug, Default)]
+struct Tokens(AtomicUsize);
+
+#[async_trait]
+impl TokenSource for Tokens {
+    async fn fetch(
+        &self,
+        _: &TokenEndpoint<'_>,
+        _: Option<&AccessToken>,
+    ) -> Result<AccessToken, box_client::Error> {
+        let text = format!("token-{}", self.0.fetch_add(1, Ordering::SeqCst));
+        Ok(AccessToken::new(text.into(), None))
+    }
+}
+
+/// Refuses the first request when its body has hardly begun and takes nothing more of it; reads
+/// the second to its end.
+async fn refuses_early(listener: TcpListener) -> Vec<u8> {
+    let (mut first, _) = listener.accept().await.unwrap();
+    let mut begun = [0; 2000];
+    first.read_exact(&mut begun).await.unwrap();
+    let refusal = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\
+        www-authenticate: Bearer error=\"invalid_token\"\r\nconnection: close\r\n\r\n";
+    first.write_all(refusal.as_bytes()).await.unwrap();
+
+    let (mut second, _) = listener.accept().await.unwrap();
+    let mut whole = Vec::new();
+    let mut buffer = vec![0; 1 << 16];
+    while !whole.ends_with(b"--\r\n") {
+        let read = second.read(&mut buffer).await.unwrap();
+        assert_ne!(read, 0, "the second body breaks off");
+        whole.extend_from_slice(&buffer[..read]);
+    }
+    let body = json!({ "entries": [{ "type": "file", "id": "1" }] }).to_string();
+    let head = format!(
+        "HTTP/1.1 201 Created\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    second.write_all((head + &body).as_bytes()).await.unwrap();
+    drop(first);
+    whole
+}
+
+#[tokio::test]
+async fn a_refusal_is_heard_while_the_body_is_still_going_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(refuses_early(listener));
+    let client = BoxClient::builder(Tokens::default())
+        .base_url(&url)
+        .build()
+        .unwrap();
+    // More than the sockets hold.
+    let content = Bytes::from(bytes(32 << 20));
+    client
+        .files()
+        .upload(&root(), "a", content.clone())
+        .send()
+        .await
+        .unwrap();
+    let sent = server.await.unwrap();
+    assert!(sent.windows(7).take(5000).any(|it| it == b"token-1"));
+    let tail = b"\r\n--".len() + 40 + b"--\r\n".len();
+    assert!(sent[..sent.len() - tail].ends_with(&content));
 }
