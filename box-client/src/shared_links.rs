@@ -230,7 +230,7 @@ pub enum LinkAccess {
 }
 
 /// A link as Box shows it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[non_exhaustive]
 pub struct SharedLink {
     /// What to give away.
@@ -252,6 +252,18 @@ pub struct SharedLink {
     /// Everything else, as it came.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// An open link is as good as a password.
+impl fmt::Debug for SharedLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedLink")
+            .field("effective_access", &self.effective_access)
+            .field("effective_permission", &self.effective_permission)
+            .field("is_password_enabled", &self.is_password_enabled)
+            .field("unshared_at", &self.unshared_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A link that somebody else has given, with its password if it has one: opens what the token's

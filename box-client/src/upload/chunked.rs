@@ -1,25 +1,23 @@
 //! Sends a content in parts, as many at once as are allowed, and commits them.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{TryStreamExt, stream};
 use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{CONTENT_RANGE, CONTENT_TYPE},
 };
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sha1::{Digest as _, Sha1};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{
     body::Frame,
-    content::{ByteStream, Content, hex, update},
+    content::Content,
     deliver::only_file,
     exchange::Exchange,
+    parts::{Part, Reader, Step},
     session::{Session, UploadPart},
 };
 use crate::{
@@ -28,13 +26,11 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-const OPERATION: &str = "upload_sessions.send";
+pub(super) const OPERATION: &str = "upload_sessions.send";
 const DIGEST: HeaderName = HeaderName::from_static("digest");
 /// Parts are held in memory, so Box may not make them as large as it likes. It has not been seen
 /// to ask for more than 64 MiB.
 const LARGEST_PART: u64 = 512 * 1024 * 1024;
-/// No memory is set aside for bytes that have not come yet beyond this.
-const FIRST_CAPACITY: u64 = 8 * 1024 * 1024;
 const COMMIT_LIMIT: usize = 4 * 1024 * 1024;
 
 /// How the content is to be sent.
@@ -70,19 +66,6 @@ pub(super) struct Sent {
     pub(super) sha1: Option<String>,
 }
 
-/// A piece of the content, in memory until Box has it.
-struct Part {
-    offset: u64,
-    bytes: Bytes,
-    sha1: [u8; 20],
-}
-
-enum Step {
-    Part(Part),
-    /// All of the content has been read.
-    End(Option<String>),
-}
-
 enum Done {
     Part(UploadPart),
     End(Option<String>),
@@ -110,7 +93,8 @@ impl Chunked<'_> {
         let stored = self.sound(stored)?;
         let mut all: Vec<UploadPart> = stored.values().cloned().collect();
         let mut sha1 = self.sha1.clone();
-        let reader = Reader::new(self, stored);
+        let hashed = self.sha1.is_none();
+        let reader = Reader::new(self.content, self.part_size()?, stored, hashed);
         // One that is read counts among those on their way, so that no more are in memory.
         let steps = stream::try_unfold(Some(reader), |reader| async move {
             let Some(mut reader) = reader else {
@@ -267,173 +251,6 @@ impl Chunked<'_> {
             .if_match(self.terms.if_match.as_deref())?
             .json(&body)
     }
-}
-
-impl Part {
-    /// What Box says it has stored has to be what was sent. One guide prints it unwrapped.
-    fn confirmed(&self, answer: Value) -> Result<UploadPart> {
-        let part = answer.get("part").unwrap_or(&answer);
-        let part = UploadPart::deserialize(part)
-            .map_err(|cause| Error::new(ErrorKind::Decode, OPERATION).sent().cause(cause))?;
-        self.check(part)
-    }
-
-    fn check(&self, stored: UploadPart) -> Result<UploadPart> {
-        let is_same = stored.offset == self.offset
-            && stored.size == self.bytes.len() as u64
-            && stored.is(&self.sha1);
-        if is_same {
-            return Ok(stored);
-        }
-        Err(Error::new(ErrorKind::Integrity, OPERATION)
-            .detail("Box has stored another part than was sent"))
-    }
-}
-
-impl UploadPart {
-    fn is(&self, sha1: &[u8]) -> bool {
-        self.sha1
-            .as_deref()
-            .is_none_or(|stored| stored.eq_ignore_ascii_case(&hex(sha1)))
-    }
-}
-
-/// Reads the content from its beginning to its end, or only what is missing where its SHA-1 is
-/// known.
-struct Reader<'a> {
-    chunked: &'a Chunked<'a>,
-    stored: BTreeMap<u64, UploadPart>,
-    stream: Option<ByteStream>,
-    /// What came beyond the last part.
-    rest: Bytes,
-    /// Where the next part begins.
-    at: u64,
-    hash: Option<Sha1>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(chunked: &'a Chunked<'a>, stored: BTreeMap<u64, UploadPart>) -> Self {
-        Self {
-            hash: chunked.sha1.is_none().then(Sha1::new),
-            chunked,
-            stored,
-            stream: None,
-            rest: Bytes::new(),
-            at: 0,
-        }
-    }
-
-    async fn next(&mut self) -> Result<Step> {
-        let size = self.chunked.content.size();
-        let part_size = self.chunked.part_size()?;
-        while self.at < size {
-            let range = self.at..size.min(self.at.saturating_add(part_size));
-            let stored = self.stored.remove(&self.at);
-            self.at = range.end;
-            if stored.is_some() && self.skips() {
-                (self.stream, self.rest) = (None, Bytes::new());
-                continue;
-            }
-            let bytes = self.read(range.clone()).await?;
-            let mut sha1 = Sha1::new();
-            update(&mut sha1, &bytes).await;
-            let sha1 = sha1.finalize();
-            if let Some(hash) = &mut self.hash {
-                update(hash, &bytes).await;
-            }
-            match stored {
-                Some(stored) if stored.is(&sha1) => {}
-                Some(_) => {
-                    return Err(Error::new(ErrorKind::Integrity, OPERATION)
-                        .detail("the session has a part of another content"));
-                }
-                None => {
-                    return Ok(Step::Part(Part {
-                        offset: range.start,
-                        bytes,
-                        sha1: sha1.into(),
-                    }));
-                }
-            }
-        }
-        self.end().await?;
-        let sha1 = self.hash.take().map(|hash| hex(&hash.finalize()));
-        Ok(Step::End(sha1))
-    }
-
-    async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
-        if self.stream.is_none() {
-            let end = self.end_of_run(range.end);
-            let opened = self.chunked.content.open(OPERATION, range.start..end);
-            self.stream = Some(opened.await?);
-        }
-        let length = range.end - range.start;
-        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
-        if self.rest.is_empty() {
-            self.rest = self.chunk().await?;
-        }
-        if self.rest.len() >= wanted {
-            return Ok(self.rest.split_to(wanted));
-        }
-        let mut bytes = BytesMut::with_capacity(length.min(FIRST_CAPACITY) as usize);
-        loop {
-            let piece = self
-                .rest
-                .split_to(self.rest.len().min(wanted - bytes.len()));
-            bytes.extend_from_slice(&piece);
-            if bytes.len() == wanted {
-                return Ok(bytes.freeze());
-            }
-            self.rest = self.chunk().await?;
-        }
-    }
-
-    /// Up to where the content is read without a gap.
-    fn end_of_run(&self, from: u64) -> u64 {
-        let gap = self.stored.range(from..).next().map(|(offset, _)| *offset);
-        gap.filter(|_| self.skips())
-            .unwrap_or(self.chunked.content.size())
-    }
-
-    /// Whether what Box has need not be read.
-    fn skips(&self) -> bool {
-        let content = self.chunked.content;
-        self.hash.is_none() && content.is_lasting() && !content.is_in_memory()
-    }
-
-    async fn chunk(&mut self) -> Result<Bytes> {
-        loop {
-            match self.next_chunk().await? {
-                Some(chunk) if chunk.is_empty() => {}
-                Some(chunk) => return Ok(chunk),
-                None => return Err(failed("the content is shorter than announced")),
-            }
-        }
-    }
-
-    async fn next_chunk(&mut self) -> Result<Option<Bytes>> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(None);
-        };
-        let chunk = stream.next().await.transpose();
-        chunk.map_err(|cause| Error::new(ErrorKind::Content, OPERATION).cause(cause))
-    }
-
-    /// A content that goes on is not the one that was announced.
-    async fn end(&mut self) -> Result<()> {
-        let mut more = !self.rest.is_empty();
-        while !more && let Some(chunk) = self.next_chunk().await? {
-            more = !chunk.is_empty();
-        }
-        if more {
-            return Err(failed("the content is longer than announced"));
-        }
-        Ok(())
-    }
-}
-
-fn failed(cause: &'static str) -> Error {
-    Error::new(ErrorKind::Content, OPERATION).cause(cause)
 }
 
 fn digest(sha1: &[u8]) -> HeaderValue {

@@ -7,6 +7,7 @@ mod deliver;
 mod exchange;
 #[cfg(feature = "fs")]
 mod file;
+mod parts;
 mod preflight;
 mod session;
 

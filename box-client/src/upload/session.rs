@@ -374,3 +374,42 @@ fn parts(
     });
     pages.try_flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{BoxClient, DeveloperToken};
+
+    #[test]
+    fn the_token_goes_to_no_endpoint_in_clear() {
+        let client = BoxClient::new(DeveloperToken::new("token")).unwrap();
+        let transport = client.upload_sessions().transport;
+        let session = |url: Option<&str>| {
+            let endpoints = json!({ "upload_part": url });
+            let about = json!({ "id": "A", "part_size": 1, "session_endpoints": endpoints });
+            Session::new(transport, serde_json::from_value(about).unwrap())
+        };
+        for bad in [
+            "http://upload.box.com/x",
+            "https://user@upload.box.com/x",
+            "/x",
+            "ftp://b/x",
+        ] {
+            assert!(session(Some(bad)).put_part().is_err(), "{bad}");
+        }
+        for (given, expected) in [
+            (
+                Some("https://upload.app.box.com/x"),
+                "https://upload.app.box.com/x",
+            ),
+            (
+                None,
+                "https://upload.box.com/api/2.0/files/upload_sessions/A",
+            ),
+        ] {
+            let call = session(given).put_part().unwrap();
+            assert_eq!(call.url(transport.hosts()).unwrap().as_str(), expected);
+        }
+    }
+}

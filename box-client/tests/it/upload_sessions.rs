@@ -521,3 +521,61 @@ async fn a_file_of_the_file_system_is_read_as_it_is_sent() {
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     boxed.done();
 }
+
+#[tokio::test]
+async fn whatever_befalls_a_request_there_is_one_file_of_these_bytes() {
+    let status = |status| FaultEffect::Status {
+        status,
+        headers: Default::default(),
+        body: String::new(),
+    };
+    for effect in [
+        status(500),
+        status(503),
+        FaultEffect::LostAnswer,
+        FaultEffect::Reset,
+        FaultEffect::ExpireSession,
+        FaultEffect::RateLimit { retry_after: None },
+        FaultEffect::TruncateBody { after: 5 },
+        FaultEffect::NotReady {
+            retry_after: Some(0),
+        },
+    ] {
+        for skip in 0..9 {
+            let boxed = Boxed::start().await;
+            let content = bytes(4 * PART + 1);
+            boxed
+                .fake
+                .inject(Fault::on("/api/2.0/*", effect.clone()).skip(skip));
+            let upload = boxed.client.files().upload(&root(), "a", content.clone());
+            let upload = upload.chunked_from(0).parallel(2).send();
+            let uploaded = upload
+                .await
+                .unwrap_or_else(|e| panic!("{effect:?} {skip}: {e}"));
+            assert_eq!(boxed.bytes(&uploaded.file.id).await, content);
+            assert_eq!(boxed.files().len(), 1);
+            boxed.done();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_content_that_begins_anew_is_taken_up_in_its_middle() {
+    let boxed = Boxed::start().await;
+    let content = bytes(4 * PART + 1);
+    let id = session(&boxed, &content).await.id;
+    let sessions = boxed.client.upload_sessions();
+    let torn = sessions.send(&id, torn(&content, 2500)).parallel(1);
+    torn.send().await.unwrap_err();
+    let whole = Bytes::from(content.clone());
+    let open = move || {
+        let chunks: Vec<_> = whole.chunks(300).map(Bytes::copy_from_slice).collect();
+        let chunks = stream::iter(chunks).map(Ok::<_, io::Error>);
+        std::future::ready(Ok::<_, io::Error>(chunks))
+    };
+    let again = Content::reopen(open, 4 * PART + 1).sha1(sha1_hex(&content));
+    let file = sessions.send(&id, again).send().await.unwrap();
+    assert_eq!(boxed.bytes(&file.id).await, content);
+    assert_eq!(boxed.puts_of_parts().len(), 5);
+    boxed.done();
+}
