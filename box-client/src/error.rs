@@ -49,7 +49,8 @@ pub enum ErrorKind {
     Decode,
     /// The token's user or the application's scopes do not allow it (403).
     Forbidden,
-    /// The bytes are not the ones that Box's SHA-1 promises, or they changed under a resume.
+    /// The bytes are not the ones that Box's SHA-1 promises, or they changed under a resume; or
+    /// Box has stored others than were sent.
     Integrity,
     /// Box calls the request wrong (other 4xx): repeating it will not help.
     Invalid,

@@ -17,7 +17,7 @@ use super::{
     content::Content,
     deliver::only_file,
     exchange::Exchange,
-    parts::{Part, Reader, Step},
+    parts::{Part, Reader, Reading, Step},
     session::{Session, UploadPart},
 };
 use crate::{
@@ -28,8 +28,7 @@ use crate::{
 
 pub(super) const OPERATION: &str = "upload_sessions.send";
 const DIGEST: HeaderName = HeaderName::from_static("digest");
-/// Parts are held in memory, so Box may not make them as large as it likes. It has not been seen
-/// to ask for more than 64 MiB.
+/// Parts are held in memory, so Box may not make them as large as it likes.
 const LARGEST_PART: u64 = 512 * 1024 * 1024;
 const COMMIT_LIMIT: usize = 4 * 1024 * 1024;
 
@@ -94,7 +93,12 @@ impl Chunked<'_> {
         let mut all: Vec<UploadPart> = stored.values().cloned().collect();
         let mut sha1 = self.sha1.clone();
         let hashed = self.sha1.is_none();
-        let reader = Reader::new(self.content, self.part_size()?, stored, hashed);
+        let source = Reading {
+            content: self.content,
+            part_size: self.part_size()?,
+            idle: self.session.transport.sender.idle,
+        };
+        let reader = Reader::new(source, stored, hashed);
         // One that is read counts among those on their way, so that no more are in memory.
         let steps = stream::try_unfold(Some(reader), |reader| async move {
             let Some(mut reader) = reader else {

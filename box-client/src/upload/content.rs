@@ -4,12 +4,14 @@ use std::{
     ops::Range,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use sha1::{Digest, Sha1};
+use tokio::time::timeout;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -23,7 +25,7 @@ type Open =
 const HASHED_AT_ONCE: usize = 1 << 20;
 
 /// What an upload sends: bytes in memory, a stream that exists once, or something that can be
-/// opened again. Never more than its size is read of it, and never less is sent.
+/// opened again. What turns out longer or shorter than its size does not become a file.
 ///
 /// ```
 /// use box_client::Content;
@@ -142,7 +144,9 @@ impl Content {
         &self,
         operation: &'static str,
         range: Range<u64>,
+        idle: Duration,
     ) -> Result<ByteStream> {
+        let late = |_| Error::new(ErrorKind::Timeout, operation);
         let failed = |cause: Cause| Error::new(ErrorKind::Content, operation).cause(cause);
         match &self.source {
             Source::Bytes(bytes) => {
@@ -155,10 +159,13 @@ impl Content {
                 stream.ok_or_else(|| failed("the content exists once and was used already".into()))
             }
             Source::Whole(open) => {
-                let whole = open(0..self.size).await.map_err(failed)?;
-                Ok(from(whole, range.start))
+                let whole = timeout(idle, open(0..self.size)).await.map_err(late)?;
+                Ok(from(whole.map_err(failed)?, range.start))
             }
-            Source::Ranges(open) => open(range).await.map_err(failed),
+            Source::Ranges(open) => timeout(idle, open(range))
+                .await
+                .map_err(late)?
+                .map_err(failed),
         }
     }
 }

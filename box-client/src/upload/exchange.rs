@@ -98,7 +98,10 @@ impl Exchange<'_> {
     async fn attempt(&self, token: &AccessToken, progress: &Arc<Progress>) -> Result<Whole> {
         let operation = self.call.operation;
         let sender = &self.transport.sender;
-        let content = self.content.open(operation, self.range.clone()).await?;
+        let content = self
+            .content
+            .open(operation, self.range.clone(), sender.idle)
+            .await?;
         let _abandoned = AbandonOnDrop(Arc::clone(progress));
         let size = self.range.end - self.range.start;
         let body = Body::new(

@@ -1,12 +1,13 @@
 //! The parts of a content: read one after the other, and held against what Box has of them.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::Value;
 use sha1::{Digest as _, Sha1};
+use tokio::time::timeout;
 
 use super::{
     chunked::OPERATION,
@@ -18,11 +19,18 @@ use crate::error::{Error, ErrorKind, Result};
 /// No memory is set aside for bytes that have not come yet beyond this.
 const FIRST_CAPACITY: u64 = 8 * 1024 * 1024;
 
+/// What is read, and how.
+pub(super) struct Reading<'a> {
+    pub(super) content: &'a Content,
+    pub(super) part_size: u64,
+    /// How long the content may pause.
+    pub(super) idle: Duration,
+}
+
 /// Reads the content from its beginning to its end, or only what is missing where its SHA-1 is
 /// known.
 pub(super) struct Reader<'a> {
-    content: &'a Content,
-    part_size: u64,
+    reading: Reading<'a>,
     stored: BTreeMap<u64, UploadPart>,
     stream: Option<ByteStream>,
     /// What came beyond the last part.
@@ -35,14 +43,12 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// `hashed` tells whether the SHA-1 of all is still to be found.
     pub(super) fn new(
-        content: &'a Content,
-        part_size: u64,
+        reading: Reading<'a>,
         stored: BTreeMap<u64, UploadPart>,
         hashed: bool,
     ) -> Self {
         Self {
-            content,
-            part_size,
+            reading,
             hash: hashed.then(Sha1::new),
             stored,
             stream: None,
@@ -52,9 +58,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) async fn next(&mut self) -> Result<Step> {
-        let size = self.content.size();
+        let size = self.reading.content.size();
         while self.at < size {
-            let range = self.at..size.min(self.at.saturating_add(self.part_size));
+            let range = self.at..size.min(self.at.saturating_add(self.reading.part_size));
             let stored = self.stored.remove(&self.at);
             self.at = range.end;
             if stored.is_some() && self.skips() {
@@ -91,7 +97,10 @@ impl<'a> Reader<'a> {
     async fn read(&mut self, range: Range<u64>) -> Result<Bytes> {
         if self.stream.is_none() {
             let end = self.end_of_run(range.end);
-            let opened = self.content.open(OPERATION, range.start..end);
+            let opened = self
+                .reading
+                .content
+                .open(OPERATION, range.start..end, self.reading.idle);
             self.stream = Some(opened.await?);
         }
         let length = range.end - range.start;
@@ -118,12 +127,15 @@ impl<'a> Reader<'a> {
     /// Up to where the content is read without a gap.
     fn end_of_run(&self, from: u64) -> u64 {
         let gap = self.stored.range(from..).next().map(|(offset, _)| *offset);
-        gap.filter(|_| self.skips()).unwrap_or(self.content.size())
+        gap.filter(|_| self.skips())
+            .unwrap_or(self.reading.content.size())
     }
 
     /// Whether what Box has need not be read.
     fn skips(&self) -> bool {
-        self.hash.is_none() && self.content.is_lasting() && !self.content.is_in_memory()
+        self.hash.is_none()
+            && self.reading.content.is_lasting()
+            && !self.reading.content.is_in_memory()
     }
 
     async fn chunk(&mut self) -> Result<Bytes> {
@@ -140,7 +152,10 @@ impl<'a> Reader<'a> {
         let Some(stream) = &mut self.stream else {
             return Ok(None);
         };
-        let chunk = stream.next().await.transpose();
+        let chunk = timeout(self.reading.idle, stream.next())
+            .await
+            .map_err(|_| Error::new(ErrorKind::Timeout, OPERATION))?
+            .transpose();
         chunk.map_err(|cause| Error::new(ErrorKind::Content, OPERATION).cause(cause))
     }
 

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -577,5 +578,27 @@ async fn a_content_that_begins_anew_is_taken_up_in_its_middle() {
     let file = sessions.send(&id, again).send().await.unwrap();
     assert_eq!(boxed.bytes(&file.id).await, content);
     assert_eq!(boxed.puts_of_parts().len(), 5);
+    boxed.done();
+}
+
+#[tokio::test]
+async fn a_content_that_stands_still_between_parts_is_given_up() {
+    let boxed = Boxed::start().await;
+    let idle = Duration::from_millis(200);
+    let client = client(&boxed.fake).idle_timeout(idle).build().unwrap();
+    let first = stream::iter([Ok::<_, io::Error>(Bytes::from(bytes(1500)))]);
+    let still = Content::once(first.chain(stream::pending()), 2 * PART);
+    let unopened = Content::ranges(
+        |_| std::future::pending::<io::Result<stream::Empty<io::Result<Bytes>>>>(),
+        2 * PART,
+    );
+    for content in [still, unopened] {
+        let upload = client.files().upload(&root(), "a", content).chunked_from(0);
+        let error = upload.send().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(!error.may_have_happened());
+    }
+    assert!(boxed.files().is_empty());
+    assert_eq!(sessions_left(&boxed), 0);
     boxed.done();
 }
