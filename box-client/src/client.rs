@@ -198,9 +198,7 @@ pub(crate) struct Hosts {
 
 impl Default for Hosts {
     fn default() -> Self {
-        let own = "Box's own address is a URL";
-        let api = Self::under("https://api.box.com").expect(own);
-        api.uploading_to("https://upload.box.com").expect(own)
+        Self::under("https://api.box.com").expect("Box's own address is a URL")
     }
 }
 
@@ -215,10 +213,16 @@ fn is_root(url: &Url) -> bool {
 
 impl Hosts {
     fn under(root: &str) -> Result<Self> {
+        let api = join(root, "/2.0")?;
+        // Box itself takes uploads on another host than everything else.
+        let upload = match api.host_str() {
+            Some("api.box.com") => "https://upload.box.com",
+            _ => root,
+        };
         Ok(Self {
-            api: join(root, "/2.0")?,
-            upload: join(root, "/api/2.0")?,
+            upload: join(upload, "/api/2.0")?,
             token: join(root, "/oauth2/token")?,
+            api,
         })
     }
 
@@ -236,4 +240,26 @@ fn join(root: &str, path: &str) -> Result<Url> {
             Error::new(ErrorKind::Config, "build")
                 .detail("the base URL must be http or https, without user, query or fragment")
         })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn uploads_go_to_their_own_host_unless_another_server_is_given() {
+        let upload = |hosts: Hosts| hosts.upload.to_string();
+        let own = "https://upload.box.com/api/2.0";
+        assert_eq!(upload(Hosts::default()), own);
+        assert_eq!(upload(Hosts::under("https://api.box.com/").unwrap()), own);
+        let proxy = Hosts::under("https://proxy.example.com/box/").unwrap();
+        assert_eq!(
+            upload(proxy.clone()),
+            "https://proxy.example.com/box/api/2.0"
+        );
+        let both = proxy.uploading_to("http://127.0.0.1:8/").unwrap();
+        assert_eq!(upload(both.clone()), "http://127.0.0.1:8/api/2.0");
+        assert_eq!(both.api.as_str(), "https://proxy.example.com/box/2.0");
+    }
 }

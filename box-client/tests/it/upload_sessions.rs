@@ -16,7 +16,7 @@ use box_client::{
     testing::{FakeBox, Fault, FaultEffect},
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 
@@ -542,22 +542,22 @@ async fn whatever_befalls_a_request_there_is_one_file_of_these_bytes() {
             retry_after: Some(0),
         },
     ] {
-        for skip in 0..9 {
-            let boxed = Boxed::start().await;
-            let content = bytes(4 * PART + 1);
-            boxed
-                .fake
-                .inject(Fault::on("/api/2.0/*", effect.clone()).skip(skip));
-            let upload = boxed.client.files().upload(&root(), "a", content.clone());
-            let upload = upload.chunked_from(0).parallel(2).send();
-            let uploaded = upload
-                .await
-                .unwrap_or_else(|e| panic!("{effect:?} {skip}: {e}"));
-            assert_eq!(boxed.bytes(&uploaded.file.id).await, content);
-            assert_eq!(boxed.files().len(), 1);
-            boxed.done();
-        }
+        let at_once = (0..9).map(|skip| one_file(effect.clone(), skip));
+        join_all(at_once).await;
     }
+}
+
+async fn one_file(effect: FaultEffect, skip: u32) {
+    let boxed = Boxed::start().await;
+    let content = bytes(4 * PART + 1);
+    let fault = Fault::on("/api/2.0/*", effect.clone()).skip(skip);
+    boxed.fake.inject(fault);
+    let upload = boxed.client.files().upload(&root(), "a", content.clone());
+    let sent = upload.chunked_from(0).parallel(2).send().await;
+    let uploaded = sent.unwrap_or_else(|error| panic!("{effect:?} {skip}: {error}"));
+    assert_eq!(boxed.bytes(&uploaded.file.id).await, content);
+    assert_eq!(boxed.files().len(), 1);
+    boxed.done();
 }
 
 #[tokio::test]
