@@ -531,12 +531,10 @@ async fn whatever_befalls_a_request_there_is_one_file_of_these_bytes() {
         body: String::new(),
     };
     for effect in [
-        status(500),
         status(503),
         FaultEffect::LostAnswer,
         FaultEffect::Reset,
         FaultEffect::ExpireSession,
-        FaultEffect::RateLimit { retry_after: None },
         FaultEffect::TruncateBody { after: 5 },
         FaultEffect::NotReady {
             retry_after: Some(0),
@@ -548,7 +546,7 @@ async fn whatever_befalls_a_request_there_is_one_file_of_these_bytes() {
 }
 
 async fn one_file(effect: FaultEffect, skip: u32) {
-    let boxed = Boxed::start().await;
+    let boxed = Boxed::undocumented(FakeBox::builder().upload_parts(PART, PART)).await;
     let content = bytes(4 * PART + 1);
     let fault = Fault::on("/api/2.0/*", effect.clone()).skip(skip);
     boxed.fake.inject(fault);
