@@ -10,6 +10,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::{
+    FileId, FolderId,
+    files::{FileVersionMini, text_or_number},
+};
+
 /// What Box says of a failed call.
 #[derive(Clone, Default)]
 #[non_exhaustive]
@@ -35,6 +40,29 @@ pub struct Conflicting {
     pub id: String,
     /// The item's name.
     pub name: Option<String>,
+    /// Changes with each change of the item.
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub etag: Option<String>,
+    /// SHA-1 of a file's current bytes, in hex.
+    pub sha1: Option<String>,
+    /// A file's current version.
+    pub file_version: Option<FileVersionMini>,
+}
+
+impl Conflicting {
+    /// The file, if it is one.
+    pub fn file_id(&self) -> Option<FileId> {
+        self.id_of("file").and_then(|id| FileId::new(id).ok())
+    }
+
+    /// The folder, if it is one.
+    pub fn folder_id(&self) -> Option<FolderId> {
+        self.id_of("folder").and_then(|id| FolderId::new(id).ok())
+    }
+
+    fn id_of(&self, kind: &str) -> Option<&str> {
+        (self.kind == kind).then_some(&*self.id)
+    }
 }
 
 /// A part of the request that Box calls wrong, from `context_info.errors`.

@@ -3,7 +3,10 @@
 use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{CONTENT_TYPE, IF_MATCH},
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use url::Url;
@@ -38,6 +41,8 @@ pub(crate) struct Call {
 #[derive(Clone)]
 pub(crate) enum Target {
     Api(String),
+    /// On the host that takes bytes.
+    Upload(String),
     Token,
     Revoke,
     /// A URL that Box gave, such as a download's.
@@ -64,12 +69,15 @@ impl Call {
         method: Method,
         segments: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Self {
-        let mut path = String::new();
-        for segment in segments {
-            path.push('/');
-            path.extend(utf8_percent_encode(segment.as_ref(), SEGMENT));
-        }
-        Self::to(operation, method, Target::Api(path))
+        Self::to(operation, method, Target::Api(path(segments)))
+    }
+
+    pub(crate) fn upload(
+        operation: &'static str,
+        method: Method,
+        segments: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Self {
+        Self::to(operation, method, Target::Upload(path(segments)))
     }
 
     pub(crate) fn to(operation: &'static str, method: Method, target: Target) -> Self {
@@ -78,10 +86,9 @@ impl Call {
         } else {
             Repeat::Unsafe
         };
-        let auth = if matches!(target, Target::Api(_)) {
-            Auth::Bearer
-        } else {
-            Auth::None
+        let auth = match target {
+            Target::Api(_) | Target::Upload(_) => Auth::Bearer,
+            Target::Token | Target::Revoke | Target::Given(_) => Auth::None,
         };
         Self {
             operation,
@@ -152,7 +159,7 @@ impl Call {
         self
     }
 
-    /// For what idempotent methods promise and this call does not keep.
+    /// For a change that must not be made twice, whatever its method says.
     pub(crate) fn once(mut self) -> Self {
         self.repeat = Repeat::Unsafe;
         self
@@ -164,16 +171,37 @@ impl Call {
         self
     }
 
+    /// Shows the token to a URL that Box gave.
+    pub(crate) fn bearer(mut self) -> Self {
+        self.auth = Auth::Bearer;
+        self
+    }
+
+    pub(crate) fn fields(self, fields: &[String]) -> Self {
+        self.query_opt("fields", (!fields.is_empty()).then(|| fields.join(",")))
+    }
+
+    pub(crate) fn if_match(self, etag: Option<&str>) -> Result<Self> {
+        let Some(etag) = etag else { return Ok(self) };
+        let value = HeaderValue::try_from(etag).map_err(|_| {
+            Error::new(ErrorKind::Invalid, self.operation)
+                .detail("the etag has characters that no header can carry")
+        })?;
+        Ok(self.header(IF_MATCH, value))
+    }
+
     pub(crate) fn url(&self, hosts: &Hosts) -> Result<Url> {
+        let under = |root: &Url, path: &str| {
+            let whole = format!("{}{path}", root.as_str().trim_end_matches('/'));
+            Url::parse(&whole).map_err(|cause| {
+                Error::new(ErrorKind::Invalid, self.operation)
+                    .detail("the path makes no URL")
+                    .cause(cause)
+            })
+        };
         let mut url = match &self.target {
-            Target::Api(path) => {
-                let whole = format!("{}{path}", hosts.api.as_str().trim_end_matches('/'));
-                Url::parse(&whole).map_err(|cause| {
-                    Error::new(ErrorKind::Invalid, self.operation)
-                        .detail("the path makes no URL")
-                        .cause(cause)
-                })?
-            }
+            Target::Api(path) => under(&hosts.api, path)?,
+            Target::Upload(path) => under(&hosts.upload, path)?,
             Target::Token => hosts.token.clone(),
             Target::Revoke => hosts.revoke.clone(),
             Target::Given(url) => url.clone(),
@@ -183,6 +211,15 @@ impl Call {
         }
         Ok(url)
     }
+}
+
+fn path(segments: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let mut path = String::new();
+    for segment in segments {
+        path.push('/');
+        path.extend(utf8_percent_encode(segment.as_ref(), SEGMENT));
+    }
+    path
 }
 
 #[cfg(test)]

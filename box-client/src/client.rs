@@ -6,7 +6,8 @@ use http::Method;
 use url::Url;
 
 use crate::{
-    Downscope, Files, Folders, RawRequest, RetryPolicy, TokenSource, UserId, Webhooks,
+    Downscope, Files, Folders, RawRequest, RetryPolicy, SharedLinks, TokenSource, UploadSessions,
+    UserId, Webhooks,
     error::{Error, ErrorKind, Result},
     gate::Gate,
     metadata::Metadata,
@@ -52,6 +53,16 @@ impl BoxClient {
     /// Metadata instances.
     pub fn metadata(&self) -> Metadata<'_> {
         Metadata::new(&self.transport)
+    }
+
+    /// Links by which others open a file or folder.
+    pub fn shared_links(&self) -> SharedLinks<'_> {
+        SharedLinks::new(&self.transport)
+    }
+
+    /// Uploads in parts that can be taken up again.
+    pub fn upload_sessions(&self) -> UploadSessions<'_> {
+        UploadSessions::new(&self.transport)
     }
 
     /// Webhooks of the calling application and user.
@@ -173,9 +184,16 @@ pub struct BoxClientBuilder {
 
 impl BoxClientBuilder {
     /// Another server than Box's own, such as a proxy or [`FakeBox`](crate#testing): its root,
-    /// under which `/2.0` and `/oauth2/token` lie.
+    /// under which `/2.0`, `/oauth2/token` and, for uploads, `/api/2.0` lie.
     pub fn base_url(mut self, root: &str) -> Self {
         self.hosts = Hosts::under(root);
+        self
+    }
+
+    /// Another server for uploads alone: its root, under which `/api/2.0` lies. To be set after
+    /// [`base_url`](Self::base_url).
+    pub fn upload_url(mut self, root: &str) -> Self {
+        self.hosts = self.hosts.and_then(|hosts| hosts.uploading_to(root));
         self
     }
 
@@ -276,6 +294,7 @@ pub(crate) fn http_client(timeouts: &Timeouts) -> Result<reqwest::Client> {
 #[derive(Clone, Debug)]
 pub(crate) struct Hosts {
     pub(crate) api: Url,
+    pub(crate) upload: Url,
     pub(crate) token: Url,
     pub(crate) revoke: Url,
 }
@@ -297,21 +316,54 @@ pub(crate) fn is_root(url: &Url) -> bool {
 
 impl Hosts {
     pub(crate) fn under(root: &str) -> Result<Self> {
-        let root = root.trim_end_matches('/');
-        let join = |path: &str| {
-            Url::parse(&format!("{root}{path}"))
-                .ok()
-                .filter(is_root)
-                .ok_or_else(|| {
-                    Error::new(ErrorKind::Config, "build").detail(
-                        "the base URL must be http or https, without user, query or fragment",
-                    )
-                })
+        let api = join(root, "/2.0")?;
+        // Box itself takes uploads on another host than everything else.
+        let upload = match api.host_str() {
+            Some("api.box.com") => "https://upload.box.com",
+            _ => root,
         };
         Ok(Self {
-            api: join("/2.0")?,
-            token: join("/oauth2/token")?,
-            revoke: join("/oauth2/revoke")?,
+            upload: join(upload, "/api/2.0")?,
+            token: join(root, "/oauth2/token")?,
+            revoke: join(root, "/oauth2/revoke")?,
+            api,
         })
+    }
+
+    fn uploading_to(mut self, root: &str) -> Result<Self> {
+        self.upload = join(root, "/api/2.0")?;
+        Ok(self)
+    }
+}
+
+fn join(root: &str, path: &str) -> Result<Url> {
+    Url::parse(&format!("{}{path}", root.trim_end_matches('/')))
+        .ok()
+        .filter(is_root)
+        .ok_or_else(|| {
+            Error::new(ErrorKind::Config, "build")
+                .detail("the base URL must be http or https, without user, query or fragment")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn uploads_go_to_their_own_host_unless_another_server_is_given() {
+        let upload = |hosts: Hosts| hosts.upload.to_string();
+        let own = "https://upload.box.com/api/2.0";
+        assert_eq!(upload(Hosts::default()), own);
+        assert_eq!(upload(Hosts::under("https://api.box.com/").unwrap()), own);
+        let proxy = Hosts::under("https://proxy.example.com/box/").unwrap();
+        assert_eq!(
+            upload(proxy.clone()),
+            "https://proxy.example.com/box/api/2.0"
+        );
+        let both = proxy.uploading_to("http://127.0.0.1:8/").unwrap();
+        assert_eq!(upload(both.clone()), "http://127.0.0.1:8/api/2.0");
+        assert_eq!(both.api.as_str(), "https://proxy.example.com/box/2.0");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::api_error::ApiError;
+use crate::api_error::{ApiError, Conflicting};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -26,6 +26,7 @@ struct Inner {
     retry_after: Option<Duration>,
     attempts: u32,
     sent: bool,
+    token_was_over: bool,
     detail: Option<&'static str>,
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -40,6 +41,9 @@ pub enum ErrorKind {
     Auth,
     /// The client was set up with something that cannot work, such as a URL that is none.
     Config,
+    /// The content given for an upload failed, or had another length than was said. The error's
+    /// source is the content's own. Box has nothing of it.
+    Content,
     /// The item's state is in the way: a name in use, a value that differs, somebody who
     /// collaborates already (409, 412).
     Conflict,
@@ -47,7 +51,8 @@ pub enum ErrorKind {
     Decode,
     /// The token's user or the application's scopes do not allow it (403).
     Forbidden,
-    /// The bytes are not the ones that Box's SHA-1 promises, or they changed under a resume.
+    /// The bytes are not the ones that Box's SHA-1 promises, or they changed under a resume; or
+    /// Box has stored others than were sent.
     Integrity,
     /// Box calls the request wrong (other 4xx): repeating it will not help.
     Invalid,
@@ -88,6 +93,7 @@ impl Error {
             retry_after: None,
             attempts: 0,
             sent: false,
+            token_was_over: false,
             detail: None,
             cause: None,
         }))
@@ -145,6 +151,18 @@ impl Error {
         self
     }
 
+    /// For a request whose body was cut off: it can have had no effect.
+    pub(crate) fn incomplete(mut self) -> Self {
+        self.0.sent = false;
+        self
+    }
+
+    /// For a 401 that could not be answered by a repeat: the next call has another token.
+    pub(crate) fn token_was_over(mut self) -> Self {
+        self.0.token_was_over = true;
+        self
+    }
+
     pub(crate) fn after(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
         self
@@ -168,6 +186,14 @@ impl Error {
     /// What Box says of it, when Box answered.
     pub fn api(&self) -> Option<&ApiError> {
         self.0.api.as_ref()
+    }
+
+    /// The item that has the name already, when that is what is in the way.
+    pub fn name_in_use(&self) -> Option<Conflicting> {
+        let api = self
+            .api()
+            .filter(|api| api.code() == Some("item_name_in_use"))?;
+        api.conflicts().into_iter().next()
     }
 
     /// Box's name for the request, for its support.
@@ -211,6 +237,7 @@ impl Error {
             // 507 is a full account: waiting does not empty it.
             ErrorKind::Server => self.0.status != Some(507),
             ErrorKind::Conflict => transient_conflict(),
+            ErrorKind::Auth => self.0.token_was_over,
             _ => false,
         }
     }
@@ -257,6 +284,7 @@ impl ErrorKind {
         match self {
             Self::Auth => "not authorized",
             Self::Config => "wrong configuration",
+            Self::Content => "the content failed",
             Self::Conflict => "conflict",
             Self::Decode => "unreadable answer",
             Self::Forbidden => "forbidden",

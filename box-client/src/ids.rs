@@ -103,6 +103,8 @@ ids! {
     TaskAssignmentId
     /// Names a task.
     TaskId
+    /// Names an upload in parts.
+    UploadSessionId
     /// Names a user.
     UserId
     /// Names a webhook.

@@ -19,18 +19,21 @@ mod item_id;
 mod lenient;
 mod metadata;
 mod metadata_templates;
+mod names;
 mod observe;
 mod open_enum;
 mod paging;
 mod raw;
 mod retry;
 mod search;
+mod shared_links;
 mod sign_requests;
 mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
 mod transport;
+mod upload;
 mod users;
 mod webhooks;
 
@@ -51,9 +54,13 @@ pub use events::{
     StreamPosition, UserEvents, UserStream,
 };
 pub use files::{
-    File, FileVersion, FileVersionMini, Files, FolderMini, GetFile, Lock, PathCollection, UserMini,
+    CopyFile, DeleteFile, File, FileVersion, FileVersionMini, Files, FolderMini, GetFile, Lock,
+    LockFile, PathCollection, RestoreFile, UpdateFile, UserMini,
 };
-pub use folders::{Folder, Folders, GetFolder};
+pub use folders::{
+    CreateFolder, DeleteFolder, EnsurePath, EnsuredPath, Folder, Folders, GetFolder, Item,
+    ListItems, PlaceFolder, UpdateFolder,
+};
 pub use found::FoundItem;
 pub use groups::{
     AddMember, CreateGroup, Group, GroupAccess, GroupMembership, GroupMini, GroupRole, Groups,
@@ -63,16 +70,20 @@ pub use ids::{
     CollaborationId, CommentId, GroupId, GroupMembershipId, MetadataCascadePolicyId,
     MetadataTemplateId, SignRequestId, TaskAssignmentId, TaskId,
 };
-pub use ids::{FileId, FileVersionId, FolderId, IdError, UserId, WebhookId};
+pub use ids::{FileId, FileVersionId, FolderId, IdError, UploadSessionId, UserId, WebhookId};
 pub use item_id::{FileMini, ItemId};
 pub use metadata::{Metadata, MetadataInstance, MetadataPatch, MetadataQuery};
 pub use metadata_templates::{
     CreateTemplate, FieldOption, FieldType, MetadataTemplate, MetadataTemplates, TemplateField,
     TemplateUpdate,
 };
+pub use names::{NameChange, NameError, Sanitized, check_name, sanitize_name};
 pub use raw::{RawReply, RawRequest};
 pub use retry::RetryPolicy;
 pub use search::{Search, SearchIn, SearchScope, SearchSort, SearchTrash, SearchType};
+pub use shared_links::{
+    ItemLink, LinkAccess, SetSharedLink, SharedLink, SharedLinkAccess, SharedLinks,
+};
 pub use sign_requests::{
     CreateSignRequest, SignFiles, SignRequest, SignRequestSigner, SignRequestStatus, SignRequests,
     Signer, SignerDecision, SignerRole,
@@ -92,5 +103,9 @@ pub use token::{
 };
 #[cfg(feature = "jwt")]
 pub use token::{JwtAlgorithm, JwtBearer, SigningKey};
+pub use upload::{
+    Content, Preflight, SendSession, UploadFile, UploadPart, UploadSession, UploadSessions,
+    UploadVersion, Uploaded,
+};
 pub use users::{CreateUser, DeleteUser, ListUsers, UpdateUser, User, UserStatus, UserType, Users};
 pub use webhooks::{Change, Ensured, Webhook, WebhookMini, WebhookTarget, Webhooks};

@@ -44,15 +44,15 @@ pub(crate) struct Sender {
 
 /// A sender with tokens: what the resource handles hold.
 pub(crate) struct Transport {
-    sender: Arc<Sender>,
-    caller: Caller,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) caller: Caller,
 }
 
 /// In whose name calls are made.
 #[derive(Clone)]
-struct Caller {
-    tokens: TokenCache,
-    as_user: Option<HeaderValue>,
+pub(crate) struct Caller {
+    pub(crate) tokens: TokenCache,
+    pub(crate) as_user: Option<HeaderValue>,
 }
 
 impl Transport {
@@ -125,6 +125,14 @@ impl Transport {
             return Ok(None);
         }
         whole.json().map(Some)
+    }
+
+    /// For a change that may well have come about at an attempt whose answer was lost.
+    pub(crate) async fn gone(&self, call: &Call) -> Result<()> {
+        match self.empty(call).await {
+            Err(error) if error.kind() == ErrorKind::NotFound && error.attempts() > 1 => Ok(()),
+            done => done,
+        }
     }
 
     pub(crate) async fn empty(&self, call: &Call) -> Result<()> {
@@ -242,6 +250,26 @@ impl Sender {
         as_user: Option<&HeaderValue>,
         deadline: &Deadline,
     ) -> Result<Reply> {
+        let mut request = self.request(call, token, as_user)?;
+        *request.body_mut() = call.body.clone().map(Into::into);
+        let idle = call.patience.unwrap_or(self.idle);
+        let head = timeout(idle, self.http.execute(request));
+        let response = deadline
+            .limit(call.operation, head)
+            .await
+            .map_err(Error::sent)?
+            .map_err(|_| Error::new(ErrorKind::Timeout, call.operation).sent())?
+            .map_err(|cause| broken(call.operation, cause))?;
+        self.judge(call.operation, response).await
+    }
+
+    /// The request without its body.
+    pub(crate) fn request(
+        &self,
+        call: &Call,
+        token: Option<&AccessToken>,
+        as_user: Option<&HeaderValue>,
+    ) -> Result<reqwest::Request> {
         let mut request = reqwest::Request::new(call.method.clone(), call.url(&self.hosts)?);
         *request.headers_mut() = call.headers.clone();
         if let Some(user) = as_user {
@@ -253,22 +281,21 @@ impl Sender {
                 .headers_mut()
                 .insert(AUTHORIZATION, token.bearer(call.operation)?);
         }
-        *request.body_mut() = call.body.clone().map(Into::into);
-        let idle = call.patience.unwrap_or(self.idle);
-        let head = timeout(idle, self.http.execute(request));
-        let response = deadline
-            .limit(call.operation, head)
-            .await
-            .map_err(Error::sent)?
-            .map_err(|_| Error::new(ErrorKind::Timeout, call.operation).sent())?
-            .map_err(|cause| broken(call.operation, cause))?;
+        Ok(request)
+    }
+
+    pub(crate) async fn judge(
+        &self,
+        operation: &'static str,
+        response: reqwest::Response,
+    ) -> Result<Reply> {
         let reply = Reply {
             response,
-            operation: call.operation,
-            idle,
+            operation,
+            idle: self.idle,
         };
         debug!(
-            operation = call.operation,
+            operation,
             status = reply.status().as_u16(),
             request_id = reply.header("box-request-id"),
             "answered"
@@ -411,16 +438,16 @@ fn failure(status: StatusCode) -> ErrorKind {
     }
 }
 
-fn wants_new_token(error: &Error) -> bool {
+pub(crate) fn wants_new_token(error: &Error) -> bool {
     error.status() == Some(401) && error.api().is_some_and(ApiError::token_is_bad)
 }
 
 /// What certainly had no effect may be sent again whatever it is; the rest only if it is safe.
-fn may_repeat(call: &Call, error: &Error) -> bool {
+pub(crate) fn may_repeat(call: &Call, error: &Error) -> bool {
     call.repeat == Repeat::Safe || !error.may_have_happened()
 }
 
-fn broken(operation: &'static str, cause: reqwest::Error) -> Error {
+pub(crate) fn broken(operation: &'static str, cause: reqwest::Error) -> Error {
     // The URL can hold a pre-signed path, which is as good as a password for its file.
     let cause = cause.without_url();
     if cause.is_builder() {

@@ -266,7 +266,7 @@ pub struct Ensured {
     pub change: Change,
 }
 
-/// What [`Webhooks::ensure`] had to do.
+/// What had to be done: by [`Webhooks::ensure`], or by an [upload](crate::Uploaded).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
     /// It was there as wanted.

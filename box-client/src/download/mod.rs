@@ -2,6 +2,7 @@
 
 mod content_range;
 mod open;
+mod parallel;
 
 use std::{fmt, sync::Arc};
 
@@ -11,9 +12,12 @@ use futures_util::stream;
 use sha1::{Digest, Sha1};
 use tracing::debug;
 
-use self::open::{Body, Source, open};
+use self::{
+    open::{Body, Source, open},
+    parallel::{Ranges, first, ranges},
+};
 use crate::{
-    FileId, FileVersionId,
+    FileId, FileVersionId, SharedLinkAccess,
     error::{Error, ErrorKind, Result},
     transport::Transport,
 };
@@ -26,6 +30,7 @@ pub struct DownloadRequest {
     transport: Arc<Transport>,
     source: Source,
     sha1: Option<String>,
+    parallel: usize,
 }
 
 impl DownloadRequest {
@@ -34,6 +39,7 @@ impl DownloadRequest {
             transport,
             source: Source::new(file),
             sha1: None,
+            parallel: 1,
         }
     }
 
@@ -60,29 +66,66 @@ impl DownloadRequest {
         self
     }
 
+    /// Fetches so many ranges at once, for a file that one connection is too slow for. They are
+    /// handed out in order. Up to so many ranges of 8 MiB are in memory, and one that is handed
+    /// out; and Box is asked for each, which counts against its limits. Give
+    /// [`expect_sha1`](Self::expect_sha1) or [`version`](Self::version) with it: the ranges of a
+    /// file that changes meanwhile may be those of two versions of the same size.
+    ///
+    /// Has no effect where the host heeds no ranges.
+    pub fn parallel(mut self, ranges: usize) -> Self {
+        self.parallel = ranges.max(1);
+        self
+    }
+
+    /// Opens the file as one who holds this link. The link is shown to the API alone.
+    pub fn shared_link(mut self, link: SharedLinkAccess) -> Self {
+        self.source.shared_link = Some(link);
+        self
+    }
+
     /// Asks; returns when the first byte is about to come.
     pub async fn send(self) -> Result<Download> {
         let Self {
             transport,
             source,
             sha1,
+            parallel,
         } = self;
         if source.to.is_some_and(|last| last < source.from) {
             return Err(
                 Error::new(ErrorKind::Invalid, OPERATION).detail("the range ends before it begins")
             );
         }
+        let sha1 = sha1
+            .filter(|_| source.is_whole())
+            .map(|expected| (Sha1::new(), expected));
+        if parallel > 1
+            && let Some(first) = first(&transport, &source).await?
+        {
+            return Ok(Download {
+                total: Some(first.total),
+                end: Some(first.end),
+                at: source.from,
+                body: None,
+                ranges: Some(ranges(&transport, &source, first, parallel)),
+                transport,
+                source,
+                sha1,
+                breaks: 0,
+                ended: false,
+            });
+        }
         let body = open(&transport, &source, source.from).await?;
         Ok(Download {
             transport,
-            sha1: sha1
-                .filter(|_| source.is_whole())
-                .map(|expected| (Sha1::new(), expected)),
+            sha1,
             at: source.from,
             source,
             total: body.total,
             end: body.end,
             body: Some(body),
+            ranges: None,
             breaks: 0,
             ended: false,
         })
@@ -113,6 +156,8 @@ pub struct Download {
     /// The offset in the file of the next byte to hand out.
     at: u64,
     body: Option<Body>,
+    /// In place of the body where several ranges come at once.
+    ranges: Option<Ranges>,
     sha1: Option<(Sha1, String)>,
     breaks: u32,
     ended: bool,
@@ -134,6 +179,7 @@ impl Download {
         if !matches!(next, Ok(Some(_))) {
             self.ended = true;
             self.body = None;
+            self.ranges = None;
         }
         next
     }
@@ -158,6 +204,13 @@ impl Download {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
+        if let Some(ranges) = &mut self.ranges {
+            if let Some(chunk) = ranges.chunk().await? {
+                self.took(&chunk);
+                return Ok(Some(chunk));
+            }
+            return self.verify().map(|()| None);
+        }
         while !self.is_complete() {
             let body = match &mut self.body {
                 Some(body) => body,
@@ -173,10 +226,7 @@ impl Download {
                         continue;
                     }
                     self.breaks = 0;
-                    self.at += chunk.len() as u64;
-                    if let Some((hash, _)) = &mut self.sha1 {
-                        hash.update(&chunk);
-                    }
+                    self.took(&chunk);
                     return Ok(Some(chunk));
                 }
                 // Without any length an orderly end is the end.
@@ -186,6 +236,13 @@ impl Download {
             }
         }
         self.verify().map(|()| None)
+    }
+
+    fn took(&mut self, chunk: &[u8]) {
+        self.at += chunk.len() as u64;
+        if let Some((hash, _)) = &mut self.sha1 {
+            hash.update(chunk);
+        }
     }
 
     fn is_complete(&self) -> bool {
@@ -223,7 +280,9 @@ impl Download {
 
     async fn resume(&mut self) -> Result<Body> {
         let mut waits = self.transport.retry().waits();
-        if let Some(wait) = waits.nth(self.breaks.saturating_sub(1) as usize) {
+        if let Some(before) = self.breaks.checked_sub(1)
+            && let Some(wait) = waits.nth(before as usize)
+        {
             tokio::time::sleep(wait).await;
         }
         let body = open(&self.transport, &self.source, self.at).await?;

@@ -6,7 +6,7 @@ use http::{
 
 use super::{OPERATION, content_range::ContentRange};
 use crate::{
-    FileId, FileVersionId,
+    FileId, FileVersionId, SharedLinkAccess,
     call::{Call, Target},
     error::{Error, ErrorKind, Result},
     transport::{Reply, Transport},
@@ -23,6 +23,7 @@ pub(super) struct Source {
     pub(super) from: u64,
     /// The last byte wanted, counted from 0.
     pub(super) to: Option<u64>,
+    pub(super) shared_link: Option<SharedLinkAccess>,
 }
 
 /// A running body that gives the bytes from the offset that was asked for.
@@ -30,6 +31,8 @@ pub(super) struct Body {
     reply: Reply,
     /// Bytes that come before that offset.
     skip: u64,
+    /// Whether the host heeded the range.
+    pub(super) is_part: bool,
     /// Bytes of the whole file.
     pub(super) total: Option<u64>,
     /// The offset in the file at which the wanted bytes end.
@@ -43,6 +46,7 @@ impl Source {
             version: None,
             from: 0,
             to: None,
+            shared_link: None,
         }
     }
 
@@ -50,10 +54,11 @@ impl Source {
         self.from == 0 && self.to.is_none()
     }
 
-    fn call(&self) -> Call {
+    fn call(&self) -> Result<Call> {
         let path = ["files", self.file.as_str(), "content"];
         Call::new(OPERATION, Method::GET, path)
             .query_opt("version", self.version.as_ref().map(FileVersionId::as_str))
+            .shared_link(self.shared_link.as_ref())
     }
 
     fn range(&self, at: u64) -> Option<HeaderValue> {
@@ -79,6 +84,7 @@ impl Body {
             return Ok(Self {
                 reply,
                 skip: at,
+                is_part: false,
                 total,
                 end: total.map(until),
             });
@@ -95,6 +101,7 @@ impl Body {
         Ok(Self {
             reply,
             skip: 0,
+            is_part: true,
             total: range.total,
             end: Some(range.total.map_or(range.last + 1, until)),
         })
@@ -118,7 +125,7 @@ pub(super) async fn open(transport: &Transport, source: &Source, at: u64) -> Res
         Some(range) => call.header(RANGE, range.clone()),
         None => call,
     };
-    let mut reply = transport.send(&ranged(source.call())).await?;
+    let mut reply = transport.send(&ranged(source.call()?)).await?;
     for _ in 0..HOPS {
         if !reply.status().is_redirection() {
             return Body::new(reply, source, at);

@@ -28,6 +28,8 @@ pub(super) struct Config {
     pub(super) jwt_keys: Vec<(String, Vec<u8>)>,
     pub(super) keep_bytes: bool,
     pub(super) not_ready_once: bool,
+    pub(super) smallest_session: u64,
+    pub(super) part_size: u64,
     pub(super) metadata_get_status: u16,
     pub(super) missing_instance_code: &'static str,
     /// None: only to loopback addresses.
@@ -57,6 +59,8 @@ impl FakeBoxBuilder {
             jwt_keys: Vec::new(),
             keep_bytes: true,
             not_ready_once: false,
+            smallest_session: 20_000_000,
+            part_size: 8 * 1024 * 1024,
             metadata_get_status: 200,
             missing_instance_code: "instance_not_found",
             http_addresses: None,
@@ -135,6 +139,14 @@ impl FakeBoxBuilder {
     /// Off by default.
     pub fn not_ready_once(mut self, on: bool) -> Self {
         self.config.not_ready_once = on;
+        self
+    }
+
+    /// From which size on a file can be uploaded in parts, 20 MB by default as at Box, and how
+    /// large the parts are, 8 MiB by default.
+    pub fn upload_parts(mut self, smallest_file: u64, part_size: u64) -> Self {
+        self.config.smallest_session = smallest_file;
+        self.config.part_size = part_size.max(1);
         self
     }
 

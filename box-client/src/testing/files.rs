@@ -9,6 +9,7 @@ use super::{
     locks::{Lock, Wish, may_write},
     names,
     people::User,
+    shared_links,
     state::{State, Visit, text},
     view,
 };
@@ -23,6 +24,8 @@ pub(super) struct Changes {
     pub(super) description: Option<String>,
     pub(super) tags: Option<Vec<String>>,
     pub(super) lock: Option<Wish>,
+    pub(super) shared_link: Option<shared_links::Wish>,
+    pub(super) disposition_at: Option<Timestamp>,
 }
 
 impl Changes {
@@ -45,6 +48,17 @@ impl Changes {
             description,
             tags,
             lock: body.get("lock").map(Wish::read).transpose()?,
+            shared_link: body
+                .get("shared_link")
+                .map(shared_links::Wish::read)
+                .transpose()?,
+            disposition_at: match text(body, "/disposition_at") {
+                Some(at) => Some(
+                    at.parse()
+                        .map_err(|_| Refused::parameter("disposition_at", "not a date-time"))?,
+                ),
+                None => None,
+            },
         })
     }
 }
@@ -125,6 +139,7 @@ impl State {
         if let Some(tags) = &changes.tags {
             item.tags.clone_from(tags);
         }
+        item.disposition_at = changes.disposition_at.or(item.disposition_at);
         item.touch(actor);
         let kind = type_name.to_uppercase();
         if name != old_name {
@@ -133,6 +148,9 @@ impl State {
         }
         if parent != old_parent {
             self.tell_moved(&old_chain, &kind, actor, id, [&old_parent, &parent]);
+        }
+        if let Some(wish) = &changes.shared_link {
+            self.set_link(type_name, id, wish)?;
         }
         match changes.lock {
             Some(wish) => self.set_lock(actor, id, wish),

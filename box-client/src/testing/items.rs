@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{answer::Refused, content::Content, locks::Lock, metadata::Instance, people::User};
+use super::{
+    answer::Refused, content::Content, locks::Lock, metadata::Instance, people::User,
+    shared_links::Link,
+};
 
 pub(super) const ROOT: &str = "0";
 
@@ -16,6 +19,8 @@ pub(super) struct Item {
     pub(super) parent: Option<String>,
     pub(super) description: String,
     pub(super) tags: Vec<String>,
+    pub(super) shared_link: Option<Link>,
+    pub(super) disposition_at: Option<Timestamp>,
     /// Grows with each change; shown as `etag` and `sequence_id`.
     pub(super) revision: u64,
     pub(super) created_at: Timestamp,
@@ -42,6 +47,8 @@ pub(super) struct File {
     pub(super) current: Version,
     /// Oldest first.
     pub(super) past: Vec<Version>,
+    /// Past versions in the trash.
+    pub(super) deleted: Vec<Version>,
     pub(super) lock: Option<Lock>,
     /// Whether the next download answers that the content is not ready.
     pub(super) settling: bool,
@@ -83,6 +90,8 @@ impl Item {
             parent: Some(parent.to_owned()),
             description: String::new(),
             tags: Vec::new(),
+            shared_link: None,
+            disposition_at: None,
             revision: 0,
             created_at: now,
             modified_at: now,
@@ -253,6 +262,62 @@ impl Tree {
         }
     }
 
+    /// An item of this type that was put into the trash, not one that only lies in a folder there.
+    pub(super) fn trashed(&self, type_name: &str, id: &str) -> Result<&Item, Refused> {
+        let item = self
+            .items
+            .get(id)
+            .filter(|item| item.type_name() == type_name);
+        item.filter(|item| item.trashed_at.is_some() && !self.is_below_trashed(item))
+            .ok_or_else(|| Refused::not_found("item", id))
+    }
+
+    /// All that was put into the trash.
+    pub(super) fn all_trashed(&self) -> impl Iterator<Item = &Item> {
+        self.items
+            .values()
+            .filter(|item| item.trashed_at.is_some() && !self.is_below_trashed(item))
+    }
+
+    /// Takes the item, and what went into the trash with it, out again. The caller has made sure
+    /// that the name is free.
+    pub(super) fn restore(&mut self, id: &str, parent: &str, name: &str) {
+        let Some(at) = self.items.get(id).and_then(|item| item.trashed_at) else {
+            return;
+        };
+        let mut saved = vec![id.to_owned()];
+        while let Some(id) = saved.pop() {
+            saved.extend(self.children(&id));
+            if let Some(item) = self.items.get_mut(&id) {
+                item.trashed_at = item.trashed_at.filter(|trashed| *trashed != at);
+            }
+        }
+        self.place(id, parent, name);
+    }
+
+    /// Removes a trashed item and what is in it for good.
+    pub(super) fn purge(&mut self, id: &str) {
+        let mut doomed = vec![id.to_owned()];
+        while let Some(id) = doomed.pop() {
+            doomed.extend(self.children(&id));
+            self.items.remove(&id);
+        }
+    }
+
+    /// What went into the trash with its folder is still among that folder's children.
+    fn is_below_trashed(&self, item: &Item) -> bool {
+        let parent = item
+            .parent
+            .as_ref()
+            .and_then(|parent| self.items.get(parent));
+        parent.is_some_and(|parent| {
+            parent.trashed_at.is_some()
+                && self
+                    .named(&parent.id, &item.name)
+                    .is_some_and(|child| child.id == item.id)
+        })
+    }
+
     fn link(&mut self, item: &Item) {
         if let Some(siblings) = self.siblings(item) {
             siblings.insert(item.name.to_lowercase(), item.id.clone());
@@ -260,8 +325,11 @@ impl Tree {
     }
 
     fn unlink(&mut self, item: &Item) {
-        if let Some(siblings) = self.siblings(item) {
-            siblings.remove(&item.name.to_lowercase());
+        let name = item.name.to_lowercase();
+        if let Some(siblings) = self.siblings(item)
+            && siblings.get(&name) == Some(&item.id)
+        {
+            siblings.remove(&name);
         }
     }
 

@@ -103,6 +103,33 @@ pub(super) fn items(tree: &Tree, folder: &str, head: &Head) -> Result<Value, Ref
     }))
 }
 
+/// `GET /folders/trash/items`, by id.
+pub(super) fn trash(tree: &Tree, head: &Head) -> Result<Value, Refused> {
+    let limit = number(head, "limit", 100, 1000)?;
+    let fields = Fields::read(head.query("fields")).or_mini();
+    let mut all: Vec<&Item> = tree.all_trashed().collect();
+    let mut next = None;
+    if head.query("usemarker") == Some("true") {
+        if let Some(marker) = head.query("marker").filter(|marker| !marker.is_empty()) {
+            let after: String = read_marker(marker)?;
+            all.retain(|item| item.id > after);
+        }
+        let last = all.get((limit as usize).saturating_sub(1));
+        next = last
+            .filter(|_| all.len() > limit as usize)
+            .map(|item| marker(&item.id));
+    } else {
+        let offset = number(head, "offset", 0, DEEPEST_OFFSET)? as usize;
+        all.drain(..offset.min(all.len()));
+    }
+    all.truncate(limit as usize);
+    Ok(json!({
+        "entries": all.iter().map(|item| view::item(tree, item, &fields)).collect::<Vec<_>>(),
+        "limit": limit,
+        "next_marker": next.unwrap_or_default(),
+    }))
+}
+
 /// A query parameter that is a number up to `most`.
 pub(super) fn number(head: &Head, name: &str, default: u64, most: u64) -> Result<u64, Refused> {
     let Some(text) = head.query(name) else {

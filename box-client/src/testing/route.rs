@@ -5,11 +5,11 @@ use super::{
     authorize, cascades, collaborations, comments, download, event_log, files, folders, groups,
     head::{Head, Host},
     metadata::{self, Place},
-    metadata_query, oauth, search, sign_requests,
+    metadata_query, oauth, search, shared_links, sign_requests,
     state::{State, Visit},
-    tasks, template_updates, templates, upload,
+    tasks, template_updates, templates, trash, upload,
     upload::Received,
-    users, versions, view, webhooks,
+    upload_sessions, users, versions, view, webhooks,
 };
 
 /// The effect of a request and its answer. `url` and `download_url` are this fake's own.
@@ -70,9 +70,22 @@ pub(super) fn answer(
 }
 
 fn api(visit: &mut Visit<'_>, path: &[&str]) -> Outcome {
+    shared_links::check(visit)?;
     match (visit.head.method.as_str(), path) {
         ("OPTIONS", ["files", "content"]) => upload::preflight(visit, None),
         ("OPTIONS", ["files", id, "content"]) => upload::preflight(visit, Some(id)),
+        ("GET", ["shared_items"]) => shared_links::find(visit),
+        ("GET", ["folders", "trash", "items"]) => trash::items(visit),
+        ("GET", ["files", id, "trash"]) => trash::get(visit, "file", id),
+        ("GET", ["folders", id, "trash"]) => trash::get(visit, "folder", id),
+        ("DELETE", ["files", id, "trash"]) => trash::purge(visit, "file", id),
+        ("DELETE", ["folders", id, "trash"]) => trash::purge(visit, "folder", id),
+        ("POST", ["files", id]) if *id != "content" => trash::restore(visit, "file", id),
+        ("POST", ["folders", id]) => trash::restore(visit, "folder", id),
+        ("POST", ["files", id, "copy"]) => trash::copy(visit, "file", id),
+        ("POST", ["folders", id, "copy"]) => trash::copy(visit, "folder", id),
+        ("GET", ["files", id, "versions", version]) => versions::get(visit, id, version),
+        ("PUT", ["files", id, "versions", version]) => versions::restore(visit, id, version),
         ("GET", ["files", id]) => files::get(visit, id),
         ("PUT", ["files", id]) => files::update(visit, id),
         ("DELETE", ["files", id]) => files::delete(visit, id),
@@ -168,6 +181,13 @@ fn more(visit: &mut Visit<'_>, path: &[&str]) -> Outcome {
 fn uploads(visit: &mut Visit<'_>, path: &[&str]) -> Outcome {
     match (visit.head.method.as_str(), path) {
         ("POST", ["files", "content"]) => upload::create(visit),
+        ("POST", ["files", "upload_sessions"]) => upload_sessions::create(visit),
+        ("POST", ["files", id, "upload_sessions"]) => upload_sessions::create_version(visit, id),
+        ("GET", ["files", "upload_sessions", id]) => upload_sessions::get(visit, id),
+        ("PUT", ["files", "upload_sessions", id]) => upload_sessions::put(visit, id),
+        ("DELETE", ["files", "upload_sessions", id]) => upload_sessions::abort(visit, id),
+        ("GET", ["files", "upload_sessions", id, "parts"]) => upload_sessions::parts(visit, id),
+        ("POST", ["files", "upload_sessions", id, "commit"]) => upload_sessions::commit(visit, id),
         ("POST", ["files", id, "content"]) => upload::new_version(visit, id),
         _ => Err(nothing_here()),
     }

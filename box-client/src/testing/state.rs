@@ -22,6 +22,7 @@ use super::{
     tasks::Tasks,
     templates::Template,
     upload::Received,
+    upload_sessions::Session,
     users::Profiles,
     view::{self, Fields},
     webhooks::Webhook,
@@ -33,6 +34,7 @@ pub(super) struct State {
     pub(super) ids: Ids,
     pub(super) users: Vec<User>,
     pub(super) tree: Tree,
+    pub(super) upload_sessions: BTreeMap<String, Session>,
     pub(super) tokens: Tokens,
     pub(super) templates: Vec<Template>,
     pub(super) webhooks: BTreeMap<u64, Webhook>,
@@ -67,6 +69,7 @@ impl State {
             ids: Ids::new(config.seed),
             config,
             tree: Tree::new(&owner),
+            upload_sessions: BTreeMap::new(),
             users: vec![owner, User::person()],
             tokens: Tokens::default(),
             templates: vec![Template::properties()],
@@ -119,6 +122,7 @@ impl State {
         json!({
             "files": files,
             "folders": folders,
+            "upload_sessions": self.upload_sessions.iter().map(|(id, it)| it.json(id)).collect::<Vec<_>>(),
             "webhooks": self.webhooks.values().map(Webhook::json).collect::<Vec<_>>(),
             "collaborations": collaborations.collect::<Vec<_>>(),
             "metadata_templates": self.templates.iter().map(Template::json).collect::<Vec<_>>(),
@@ -149,6 +153,10 @@ impl Visit<'_> {
             return Err(unreadable());
         };
         serde_json::from_slice(bytes).map_err(|_| unreadable())
+    }
+
+    pub(super) fn has_body(&self) -> bool {
+        !matches!(self.body, Received::Bytes(bytes) if bytes.is_empty())
     }
 
     pub(super) fn fields(&self) -> Fields {

@@ -23,6 +23,7 @@ use super::{
 
 /// Bodies that are no uploads are not read beyond this.
 const LONGEST_BODY: usize = 4 * 1024 * 1024;
+const LONGEST_PART: usize = 128 * 1024 * 1024;
 const LONGEST_ATTRIBUTES: usize = 64 * 1024;
 
 /// A request's body, read to its end.
@@ -77,10 +78,13 @@ impl Received {
                 return Ok(Self::BrokenForm);
             }
         }
+        let is_part =
+            head.method == "PUT" && head.path.starts_with("/api/2.0/files/upload_sessions/");
+        let longest = if is_part { LONGEST_PART } else { LONGEST_BODY };
         let mut bytes = Vec::new();
         let mut too_long = false;
         while let Some(chunk) = body.next().await? {
-            too_long |= bytes.len() + chunk.len() > LONGEST_BODY;
+            too_long |= bytes.len() + chunk.len() > longest;
             if !too_long {
                 bytes.extend_from_slice(&chunk);
             }
@@ -245,7 +249,7 @@ fn accept(visit: &Visit<'_>) -> Result<(Value, Stored), Refused> {
     }
 }
 
-fn content_times(attributes: &Value) -> Result<ContentTimes, Refused> {
+pub(super) fn content_times(attributes: &Value) -> Result<ContentTimes, Refused> {
     let time = |name: &str| match attributes.get(name).filter(|time| !time.is_null()) {
         Some(time) => {
             let parsed = time.as_str().and_then(|time| time.parse().ok());
@@ -262,7 +266,7 @@ fn content_times(attributes: &Value) -> Result<ContentTimes, Refused> {
     })
 }
 
-fn uploaded(visit: &Visit<'_>, id: &str) -> Outcome {
+pub(super) fn uploaded(visit: &Visit<'_>, id: &str) -> Outcome {
     let (item, _) = visit.state.tree.file(id)?;
     let shown = view::item(&visit.state.tree, item, &visit.fields());
     Ok(Answer::json(

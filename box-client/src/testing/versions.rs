@@ -11,7 +11,7 @@ use super::{
     names,
     people::User,
     state::{State, Visit, text},
-    view,
+    view::{self, Fields},
 };
 
 /// When the file's content was made, according to its uploader.
@@ -65,6 +65,30 @@ pub(super) fn promote(visit: &mut Visit<'_>, id: &str) -> Outcome {
     ))
 }
 
+/// `GET /files/{id}/versions/{version_id}`
+pub(super) fn get(visit: &mut Visit<'_>, id: &str, version: &str) -> Outcome {
+    let (_, file) = visit.state.tree.file(id)?;
+    let found = file.version(version);
+    let found = found.ok_or_else(|| Refused::not_found("file_version", version))?;
+    Ok(Answer::json(200, &view::version(found, &visit.fields())))
+}
+
+/// `PUT /files/{id}/versions/{version_id}`: out of the trash.
+pub(super) fn restore(visit: &mut Visit<'_>, id: &str, version: &str) -> Outcome {
+    if visit.json()?.get("trashed_at") != Some(&Value::Null) {
+        return Err(Refused::parameter("trashed_at", "must be null"));
+    }
+    let file = visit.state.tree.file_mut(id)?;
+    let found = file.deleted.iter().position(|gone| gone.id == version);
+    let found = found.ok_or_else(|| Refused::not_found("file_version", version))?;
+    let restored = file.deleted.remove(found);
+    let shown = view::version(&restored, &Fields::STANDARD);
+    let later = |past: &Version| past.number > restored.number;
+    let at = file.past.iter().position(later).unwrap_or(file.past.len());
+    file.past.insert(at, restored);
+    Ok(Answer::json(200, &shown))
+}
+
 /// `DELETE /files/{id}/versions/{version_id}`
 pub(super) fn delete(visit: &mut Visit<'_>, id: &str, version: &str) -> Outcome {
     let item = visit.state.tree.live("file", id)?;
@@ -98,6 +122,7 @@ impl State {
         let file = File {
             current,
             past: Vec::new(),
+            deleted: Vec::new(),
             lock: None,
             settling,
         };
@@ -173,8 +198,10 @@ impl State {
             return Err(Refused::new(403, "forbidden", message));
         }
         let found = file.past.iter().position(|past| past.id == version);
-        file.past
+        let gone = file
+            .past
             .remove(found.ok_or_else(|| Refused::not_found("file_version", version))?);
+        file.deleted.push(gone);
         Ok(())
     }
 

@@ -123,7 +123,12 @@ pub(super) fn item(tree: &Tree, item: &Item, fields: &Fields) -> Value {
     show("created_by", &|| item.created_by.mini());
     show("modified_by", &|| item.modified_by.mini());
     show("owned_by", &|| User::service_account().mini());
-    show("shared_link", &|| Value::Null);
+    show("shared_link", &|| {
+        let link = item.shared_link.as_ref();
+        link.filter(|_| item.trashed_at.is_none())
+            .map_or(Value::Null, |link| link.json(item))
+    });
+    show("disposition_at", &|| json!(item.disposition_at.map(stamp)));
     show(
         "parent",
         &|| match item.parent.as_ref().and_then(|parent| tree.get(parent)) {
@@ -258,6 +263,10 @@ fn inline_metadata(item: &Item, fields: &Fields) -> Map<String, Value> {
 }
 
 fn path(tree: &Tree, item: &Item) -> Value {
+    if item.trashed_at.is_some() {
+        let trash = json!({ "type": "folder", "id": "1", "sequence_id": null, "etag": null, "name": "Trash" });
+        return json!({ "total_count": 1, "entries": [trash] });
+    }
     let chain = tree.chain(&item.id);
     let ancestors = chain.iter().skip(1).rev().filter_map(|id| tree.get(id));
     let entries: Vec<Value> = ancestors.map(|folder| mini(tree, folder)).collect();

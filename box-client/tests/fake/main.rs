@@ -14,5 +14,7 @@ mod oauth;
 mod openapi;
 mod people;
 mod support;
+mod trash;
+mod upload_sessions;
 mod uploads;
 mod webhooks;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use box_client::{BoxClient, DeveloperToken, FileId, FolderId, RetryPolicy};
-use futures_util::TryStreamExt;
+use box_client::{BoxClient, DeveloperToken, FileId, FolderId, RetryPolicy, SharedLinkAccess};
+use futures_util::{StreamExt, TryStreamExt};
 use proptest::prelude::*;
+use serde_json::json;
+use tokio::time::timeout;
 
 use crate::wire::{Then, Turn, Wire};
 
@@ -46,6 +48,31 @@ fn survive(turn: impl Fn() -> Turn) {
         if let Ok(download) = request.send().await {
             download.bytes(1 << 20).await.ok();
         }
+    });
+}
+
+/// The same for what writes.
+fn survive_writing(turn: impl Fn() -> Turn) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let wire = Wire::start((0..64).map(|_| turn())).await;
+        let client = client_of(&wire);
+        let (root, files, folders) = (FolderId::root(), client.files(), client.folders());
+        let upload = |name: &str| files.upload(&root, name, "bytes");
+        upload("a").send().await.ok();
+        upload("b").or_new_version().send().await.ok();
+        let parts = upload("c").chunked_from(0).send();
+        // An answer of 202 to the commit is waited out for long.
+        timeout(Duration::from_secs(1), parts).await.ok();
+        let items = folders.items(&root).stream().take(100);
+        items.try_collect::<Vec<_>>().await.ok();
+        folders.ensure_path("/a/b").send().await.ok();
+        let link = SharedLinkAccess::new("https://app.box.com/s/x");
+        client.shared_links().find(&link).await.ok();
+        client.shared_links().folder(&root).get().await.ok();
     });
 }
 
@@ -124,5 +151,31 @@ proptest! {
     fn bytes_that_are_no_http(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         survive(|| Turn::new(bytes.clone(), Then::Close));
         survive(|| Turn::new([b"HTTP/1.1 200 OK\r\n".as_slice(), &bytes].concat(), Then::Close));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_json_to_what_writes(
+        status in any_status(),
+        code in any_value(),
+        body in "[\\[\\]{}:,\"0-9a-z]{0,40}",
+        part_size in prop_oneof![0_u64..9, Just(u64::MAX), Just(1 << 29)],
+        offset in prop_oneof![0_u64..9, Just(u64::MAX)],
+        kind in prop::sample::select(vec!["file", "folder", "web_link", ""]),
+    ) {
+        let item = json!({
+            "type": kind, "id": "777", "name": "a", "size": offset,
+            "part_id": code, "offset": offset, "sha1": body,
+        });
+        let whole = json!({
+            "id": "777", "type": kind, "code": "item_name_in_use", "part_size": part_size,
+            "part": item, "entries": [item], "context_info": { "conflicts": item },
+            "next_marker": code, "shared_link": { "url": body },
+        });
+        let status = format!("{status} X");
+        survive_writing(|| Turn::answer(&status, "", whole.to_string().as_bytes()));
     }
 }

@@ -3,9 +3,11 @@
 
 mod bad_bytes;
 mod boxed;
+mod changes;
 mod collaborations;
 mod download;
 mod endpoints;
+mod ensure_path;
 mod errors;
 mod events;
 mod fake;
@@ -21,6 +23,7 @@ mod models;
 mod narrowed;
 #[cfg(feature = "metrics")]
 mod numbers;
+mod parallel_download;
 mod people;
 mod processes;
 mod raw;
@@ -34,6 +37,9 @@ mod spec;
 mod stores;
 mod templates;
 mod turns;
+mod upload;
+mod upload_sessions;
 mod vendor;
 mod webhooks;
+mod whole_box;
 mod wire;

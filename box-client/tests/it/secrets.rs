@@ -7,8 +7,8 @@ use std::{
 };
 
 use box_client::{
-    AccessToken, BoxClient, ClientCredentials, DeveloperToken, FileId, Grant, MemoryTokenStore,
-    OAuth, RefreshToken, Subject,
+    AccessToken, BoxClient, ClientCredentials, DeveloperToken, File, FileId, FolderId, Grant,
+    MemoryTokenStore, OAuth, Preflight, RefreshToken, SharedLinkAccess, Subject, UploadSession,
 };
 use secrecy::SecretString;
 use serde_json::json;
@@ -89,6 +89,21 @@ fn nothing_that_holds_a_secret_shows_it() {
     text += &debugged(&narrow);
     text += &debugged(&narrow.into_source());
     text += &debugged(&client.files().download(&id));
+    let link = SharedLinkAccess::new(PLANTED).password(PLANTED.into());
+    text += &debugged(&link);
+    text += &debugged(&client.files().download(&id).shared_link(link.clone()));
+    text += &debugged(&client.files().get(&id).shared_link(link));
+    let set = client.shared_links().file(&id).set();
+    text += &debugged(&set.password(&PLANTED.into()));
+    let shared = json!({ "id": "777", "shared_link": { "url": PLANTED, "vanity_url": PLANTED } });
+    text += &debugged(&serde_json::from_value::<File>(shared).unwrap());
+    let session = json!({
+        "id": "A", "part_size": 1, "session_endpoints": { "upload_part": PLANTED },
+    });
+    text += &debugged(&serde_json::from_value::<UploadSession>(session).unwrap());
+    let preflight = json!({ "upload_url": PLANTED, "upload_token": PLANTED });
+    text += &debugged(&serde_json::from_value::<Preflight>(preflight).unwrap());
+    text += &debugged(&client.files().upload(&FolderId::root(), "a", PLANTED));
     let request = client.request(http::Method::PUT, "/files/777");
     text += &debugged(&request.header("authorization", PLANTED).json(&PLANTED));
     assert_silent(&text);
@@ -211,6 +226,8 @@ impl field::Visit for Lines<'_> {
 async fn nothing_that_is_logged_is_a_secret() {
     let log = Log::default();
     // While there is one only, a place that another test's thread comes by first is never logged.
+    // With one subscriber alone, tracing asks only the thread that logs first, which can be one of
+    // another test, and remembers that nobody is interested.
     let _second = tracing::Dispatch::new(Log::default());
     let guard = tracing::subscriber::set_default(log.clone());
     let vendor = Vendor::start().await;

@@ -28,7 +28,7 @@ const KEPT_VIOLATIONS: usize = 10_000;
 /// Checked are the path and method, the names and types of query parameters, the content type,
 /// and the body if it is JSON or a form. Of what Box's document gets wrong, three things are
 /// mended: a `required` name that the same schema does not define, `oneOf` where several apply,
-/// and paths that only stand for a variant of another (with a `#`).
+/// and paths that only stand for a variant of another (with a `#`), which may allow more.
 #[derive(Clone)]
 pub struct Spec(Arc<Inner>);
 
@@ -93,8 +93,29 @@ impl Spec {
             .iter()
             .enumerate()
             .filter(|(_, operation)| operation.is_method(method) && operation.matches(path));
-        let best = matching.max_by_key(|(_, operation)| operation.literal_segments());
-        let (index, operation) = best.ok_or("no such path and method in the document")?;
+        let mut matching: Vec<_> = matching.collect();
+        let best = matching.iter().map(|(_, it)| it.literal_segments()).max();
+        matching.retain(|(_, it)| Some(it.literal_segments()) == best);
+        matching.sort_by_key(|(_, it)| it.is_variant);
+        // What the operation itself does not allow, one of its variants may: only the one that
+        // removes a folder's shared link lets it be null.
+        let mut first = None;
+        for (index, operation) in matching {
+            match self.allows((index, operation), query, content_type, body) {
+                Ok(()) => return Ok(()),
+                Err(violation) => first = first.or(Some(violation)),
+            }
+        }
+        Err(first.unwrap_or_else(|| "no such path and method in the document".to_owned()))
+    }
+
+    fn allows(
+        &self,
+        (index, operation): (usize, &Operation),
+        query: &[(String, String)],
+        content_type: Option<&str>,
+        body: Option<&[u8]>,
+    ) -> Result<(), String> {
         operation.check_query(query)?;
         if body.is_some_and(<[u8]>::is_empty) {
             return Ok(());

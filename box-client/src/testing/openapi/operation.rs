@@ -10,6 +10,8 @@ pub(super) struct Operation {
     path: String,
     /// The server's path and the operation's, with `{…}` for parameters.
     segments: Vec<String>,
+    /// Whether it only describes one use of another operation, after a `#`.
+    pub(super) is_variant: bool,
     query: Vec<Parameter>,
 }
 
@@ -23,17 +25,15 @@ impl Operation {
     pub(super) fn all(document: &Value) -> Vec<Self> {
         let paths = document.get("paths").and_then(Value::as_object);
         let mut operations = Vec::new();
-        for (path, item) in paths
-            .into_iter()
-            .flatten()
-            .filter(|(path, _)| !path.contains('#'))
-        {
+        for (path, item) in paths.into_iter().flatten() {
+            let plain = path.split('#').next().unwrap_or_default();
             for (method, operation) in METHODS.iter().filter_map(|m| Some((*m, item.get(m)?))) {
                 let server = [operation, document].into_iter().find_map(server_path);
-                let full = format!("{}{path}", server.unwrap_or_default());
+                let full = format!("{}{plain}", server.unwrap_or_default());
                 operations.push(Self {
                     method,
                     path: path.clone(),
+                    is_variant: path != plain,
                     segments: full.split('/').skip(1).map(str::to_owned).collect(),
                     query: Parameter::all(document, operation),
                 });

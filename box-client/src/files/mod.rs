@@ -1,17 +1,20 @@
 //! Files: what they are, their versions, their bytes.
 
+mod update;
+mod versions;
+
 use std::sync::Arc;
 
-use futures_core::Stream;
-use futures_util::stream;
 use http::Method;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
+pub(crate) use self::update::check;
+pub use self::update::{CopyFile, DeleteFile, LockFile, RestoreFile, UpdateFile};
 use crate::{
-    FileId, FileVersionId, Folder, FolderId, UserId, call::Call, download::DownloadRequest,
-    error::Result, transport::Transport,
+    FileId, FileVersionId, Folder, FolderId, SharedLink, SharedLinkAccess, UserId, call::Call,
+    download::DownloadRequest, error::Result, shared_links::lenient, transport::Transport,
 };
 
 /// Calls on files. From [`BoxClient::files`](crate::BoxClient::files).
@@ -31,6 +34,10 @@ impl<'a> Files<'a> {
         Self { transport }
     }
 
+    pub(crate) fn transport(&self) -> &'a Arc<Transport> {
+        self.transport
+    }
+
     /// A file's information.
     ///
     /// Vendor: <https://developer.box.com/reference/get-files-id/>. A file that the token's user
@@ -40,46 +47,76 @@ impl<'a> Files<'a> {
             transport: self.transport,
             id: id.clone(),
             fields: Vec::new(),
+            shared_link: None,
         }
     }
 
-    /// The past versions of a file, newest first. The current one is not among them: it is in
-    /// [`get`](Self::get).
+    /// Changes a file: its name, folder, description, tags.
     ///
-    /// Vendor: <https://developer.box.com/reference/get-files-id-versions/>. Premium accounts
-    /// only; others get an empty list. Box counts no further than 10,000 versions.
-    pub fn versions(
-        &self,
-        id: &FileId,
-    ) -> impl Stream<Item = Result<FileVersion>> + Send + use<'a> {
-        let transport = self.transport;
-        let id = id.clone();
-        let pages = stream::try_unfold(Some(0), move |offset: Option<u64>| {
-            let id = id.clone();
-            async move {
-                let Some(offset) = offset else {
-                    return Ok(None);
-                };
-                let call = Call::new(
-                    "files.versions",
-                    Method::GET,
-                    ["files", id.as_str(), "versions"],
-                )
-                .query(
-                    "fields",
-                    "id,type,sha1,name,size,created_at,modified_at,trashed_at",
-                )
-                .query("limit", VERSIONS_A_PAGE.to_string())
-                .query("offset", offset.to_string());
-                let page: VersionPage = transport.json(&call).await?;
-                // Box counts by its own limit, which can be below the one asked for.
-                let next = offset + page.limit.unwrap_or(VERSIONS_A_PAGE).max(1);
-                let more = next < page.total_count && next <= MAX_OFFSET;
-                let versions = stream::iter(page.entries.into_iter().map(Ok));
-                Ok(Some((versions, more.then_some(next))))
-            }
-        });
-        futures_util::TryStreamExt::try_flatten(pages)
+    /// Vendor: <https://developer.box.com/reference/put-files-id/>
+    pub fn update(&self, id: &FileId) -> UpdateFile<'a> {
+        UpdateFile::new(self.transport, "files.update", id)
+    }
+
+    /// Gives a file another name.
+    pub fn rename(&self, id: &FileId, name: impl Into<String>) -> UpdateFile<'a> {
+        UpdateFile::new(self.transport, "files.rename", id).name(name)
+    }
+
+    /// Moves a file to another folder.
+    pub fn move_to(&self, id: &FileId, folder: &FolderId) -> UpdateFile<'a> {
+        UpdateFile::new(self.transport, "files.move", id).parent(folder)
+    }
+
+    /// Locks a file, so that nobody else may change it. Somebody else's lock is
+    /// [`Forbidden`](crate::ErrorKind::Forbidden) with the code `access_denied_item_locked`.
+    pub fn lock(&self, id: &FileId) -> LockFile<'a> {
+        LockFile::new(self.transport, id)
+    }
+
+    /// Takes the lock off a file.
+    pub fn unlock(&self, id: &FileId) -> UpdateFile<'a> {
+        UpdateFile::new(self.transport, "files.unlock", id).field("lock", Value::Null)
+    }
+
+    /// Copies a file into a folder.
+    ///
+    /// Vendor: <https://developer.box.com/reference/post-files-id-copy/>. A repeat would make
+    /// another copy, so an unknown outcome is reported.
+    pub fn copy(&self, id: &FileId, folder: &FolderId) -> CopyFile<'a> {
+        CopyFile::new(self.transport, id, folder)
+    }
+
+    /// Puts a file into the trash, or deletes it for good where the enterprise keeps none.
+    ///
+    /// Vendor: <https://developer.box.com/reference/delete-files-id/>
+    pub fn delete(&self, id: &FileId) -> DeleteFile<'a> {
+        DeleteFile::new(self.transport, id)
+    }
+
+    /// A file in the trash.
+    ///
+    /// Vendor: <https://developer.box.com/reference/get-files-id-trash/>
+    pub async fn trashed(&self, id: &FileId) -> Result<File> {
+        let path = ["files", id.as_str(), "trash"];
+        let call = Call::new("files.trashed", Method::GET, path);
+        self.transport.json(&call).await
+    }
+
+    /// Takes a file out of the trash.
+    ///
+    /// Vendor: <https://developer.box.com/reference/post-files-id/>
+    pub fn restore(&self, id: &FileId) -> RestoreFile<'a> {
+        RestoreFile::new(self.transport, id)
+    }
+
+    /// Deletes a file in the trash for good.
+    ///
+    /// Vendor: <https://developer.box.com/reference/delete-files-id-trash/>
+    pub async fn delete_permanently(&self, id: &FileId) -> Result<()> {
+        let path = ["files", id.as_str(), "trash"];
+        let call = Call::new("files.delete_permanently", Method::DELETE, path);
+        self.transport.gone(&call).await
     }
 
     /// A file's bytes, streamed, verified and resumed.
@@ -92,24 +129,13 @@ impl<'a> Files<'a> {
     }
 }
 
-const VERSIONS_A_PAGE: u64 = 1000;
-/// Box refuses offsets beyond this.
-const MAX_OFFSET: u64 = 9_999;
-
-#[derive(Deserialize)]
-struct VersionPage {
-    total_count: u64,
-    limit: Option<u64>,
-    #[serde(default)]
-    entries: Vec<FileVersion>,
-}
-
 /// Reads a file's information. From [`Files::get`].
 #[must_use = "nothing is sent before send()"]
 pub struct GetFile<'a> {
     transport: &'a Transport,
     id: FileId,
     fields: Vec<String>,
+    shared_link: Option<SharedLinkAccess>,
 }
 
 impl std::fmt::Debug for GetFile<'_> {
@@ -129,14 +155,18 @@ impl GetFile<'_> {
         self
     }
 
-    fn call(&self) -> Call {
-        let fields = (!self.fields.is_empty()).then(|| self.fields.join(","));
-        Call::new("files.get", Method::GET, ["files", self.id.as_str()]).query_opt("fields", fields)
+    /// Opens it as one who holds this link.
+    pub fn shared_link(mut self, link: SharedLinkAccess) -> Self {
+        self.shared_link = Some(link);
+        self
     }
 
     /// Sends it.
     pub async fn send(self) -> Result<File> {
-        self.transport.json(&self.call()).await
+        let call = Call::new("files.get", Method::GET, ["files", self.id.as_str()])
+            .fields(&self.fields)
+            .shared_link(self.shared_link.as_ref())?;
+        self.transport.json(&call).await
     }
 }
 
@@ -165,6 +195,9 @@ pub struct File {
     /// Who holds the file, when somebody does; only when asked for by `fields`. It can have
     /// expired already.
     pub lock: Option<Lock>,
+    /// The link by which others open it, if there is one.
+    #[serde(default, deserialize_with = "lenient")]
+    pub shared_link: Option<SharedLink>,
     /// What a person wrote about it.
     pub description: Option<String>,
     /// When it was made in Box.
