@@ -7,16 +7,20 @@ mod ours;
 
 use std::time::Duration;
 
-use bridge_benches::{Failure, Role, contest::Contest, runtime};
+use bridge_benches::{Failure, Role, contest::Contest, process::scratch, runtime};
 use tempfile::TempDir;
 
 pub(crate) const BATCH: usize = 16;
 
-/// How the jobs lie: how many, and how many of them have one and the same key.
+/// How the jobs lie.
 #[derive(Clone, Copy)]
 pub(crate) struct Jobs {
+    /// How many there are.
     pub(crate) count: usize,
+    /// How many of them have one and the same key.
     pub(crate) hot: usize,
+    /// How many are worked on before the round ends.
+    pub(crate) due: usize,
 }
 
 impl Jobs {
@@ -31,7 +35,7 @@ impl Jobs {
 
     pub(crate) fn body(number: usize) -> Vec<u8> {
         let mut body = format!("{{\"number\":{number},\"text\":\"").into_bytes();
-        body.resize(1_500, b'x');
+        body.resize(500, b'x');
         body
     }
 }
@@ -40,14 +44,15 @@ fn main() -> Result<(), Failure> {
     let Role::Bench { is_full } = Role::of_this_process() else {
         return Err("this bench has no parts".into());
     };
-    let (count, hot, rounds) = if is_full {
-        (50_000, 20_000, 3)
+    let (count, hot, due, rounds) = if is_full {
+        (50_000, 20_000, 8_000, 5)
     } else {
-        (200, 50, 1)
+        (200, 50, 160, 1)
     };
     for hot in [0, hot] {
-        let jobs = Jobs { count, hot };
-        let title = format!("{count} jobs, {hot} of them with one key, batches of {BATCH}");
+        let jobs = Jobs { count, hot, due };
+        let title =
+            format!("{due} of {count} jobs a round, {hot} of them with one key, {BATCH} at a time");
         let runtime = runtime()?;
         let ours = |workers| {
             let runtime = &runtime;
@@ -56,7 +61,7 @@ fn main() -> Result<(), Failure> {
                 runtime.block_on(ours::work(&folder.path().join("inbox.db"), jobs, workers))
             }
         };
-        Contest::new(title, "job", count as u64)
+        Contest::new(title, "job", due as u64)
             .with_own_clock("rusqlite", || {
                 let folder = folder()?;
                 floor::work(&folder.path().join("inbox.db"), jobs)
@@ -68,7 +73,6 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// In the target folder: what lies under the system's temporary folder may never reach a disk.
 fn folder() -> Result<TempDir, Failure> {
-    Ok(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?)
+    scratch(env!("CARGO_TARGET_TMPDIR"))
 }

@@ -1,6 +1,7 @@
 //! The store as a worker uses it: lease some, settle each by itself.
 
 use std::{
+    cell::Cell,
     path::Path,
     time::{Duration, Instant},
 };
@@ -29,24 +30,28 @@ pub(crate) async fn work(file: &Path, jobs: Jobs, workers: usize) -> Result<Dura
             .await?;
     }
     let started = Instant::now();
-    try_join_all((0..workers).map(|number| worker(&store, number))).await?;
+    let left = Cell::new(jobs.due);
+    try_join_all((0..workers).map(|number| worker(&store, number, &left))).await?;
     let took = started.elapsed();
-    if store.counts().await?.done != jobs.count as u64 {
-        return Err("jobs were left".into());
+    let counts = store.counts().await?;
+    if counts.done < jobs.due as u64 {
+        return Err(format!("jobs were left: {counts:?}").into());
     }
     store.close().await;
     Ok(took)
 }
 
-async fn worker(store: &SqliteStore, number: usize) -> Result<(), Failure> {
+async fn worker(store: &SqliteStore, number: usize, left: &Cell<usize>) -> Result<(), Failure> {
     let owner = format!("worker {number}");
-    loop {
+    while left.get() > 0 {
+        left.set(left.get().saturating_sub(BATCH));
         let leased = store.lease(&owner, BATCH, HOLD, Timestamp::now()).await?;
-        if leased.is_empty() {
-            return Ok(());
+        if leased.len() < BATCH {
+            return Err("there were too few jobs".into());
         }
         try_join_all(leased.iter().map(|job| settle(store, job))).await?;
     }
+    Ok(())
 }
 
 async fn settle(store: &SqliteStore, job: &Leased) -> Result<(), Failure> {

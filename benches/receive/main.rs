@@ -11,7 +11,7 @@ use std::{cell::RefCell, time::Duration};
 use bridge_benches::{
     Failure, Role,
     contest::Contest,
-    process::{Part, cpu_of},
+    process::{Part, cpu_of, scratch},
     runtime,
 };
 
@@ -23,7 +23,7 @@ pub(crate) const PATH: &str = "/webhooks/box";
 
 fn main() -> Result<(), Failure> {
     match Role::of_this_process() {
-        Role::Bench { is_full } => bench(if is_full { (1_500, 7) } else { (10, 1) }),
+        Role::Bench { is_full } => bench(if is_full { (500, 9) } else { (10, 1) }),
         Role::Part(arguments) => {
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             match arguments.as_slice() {
@@ -85,8 +85,7 @@ fn round(
     waits: &mut Vec<Duration>,
     cpu: &mut Duration,
 ) -> Result<Duration, Failure> {
-    // In the target folder: what lies under the system's temporary folder may never reach a disk.
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let folder = scratch(env!("CARGO_TARGET_TMPDIR"))?;
     let file = folder.path().join("inbox.db");
     let mut part = Part::start(&[server, file.to_str().ok_or("a strange path")?])?;
     let address = part.line()?.parse()?;

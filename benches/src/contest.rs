@@ -6,7 +6,8 @@ use crate::{Failure, process::cpu_of};
 
 /// The first contender is the floor; the others are held against it. In each round all do the
 /// work once, every other round in reverse order, so that whatever else the machine does meets
-/// all of them alike.
+/// all of them alike. Of the ratios printed, that of the best rounds is the least disturbed by it,
+/// and that of the CPU times the next; the median is over the rounds' own ratios.
 pub struct Contest<'a> {
     title: String,
     /// What is counted, and how many of it one round has.
@@ -87,12 +88,13 @@ impl<'a> Contest<'a> {
         let unit = self.unit;
         println!("\n{}", self.title);
         println!(
-            "{:<28} {:>12} {:>12} {:>12} {:>10} {:>10}",
+            "{:<28} {:>14} {:>12} {:>14} {:>10} {:>10} {:>10}",
             "",
             format!("best {unit}/s"),
             "median",
             format!("CPU µs/{unit}"),
-            "rate : 1",
+            "best : 1",
+            "median : 1",
             "CPU : 1"
         );
         for contender in &self.contenders {
@@ -101,11 +103,12 @@ impl<'a> Contest<'a> {
             let took = || contender.took.iter().map(Duration::as_secs_f64);
             let units = self.units as f64;
             println!(
-                "{:<28} {:>12.0} {:>12.0} {:>12.2} {:>10.3} {:>10.3}",
+                "{:<28} {:>14.0} {:>12.0} {:>14.2} {:>10.3} {:>10.3} {:>10.3}",
                 contender.name,
-                units / took().fold(f64::INFINITY, f64::min),
+                units / best(&contender.took),
                 units / median(took()),
                 contender.cpu.as_secs_f64() * 1e6 / units / contender.took.len() as f64,
+                best(&floor.took) / best(&contender.took),
                 ratio,
                 contender.cpu.div_duration_f64(floor.cpu),
             );
@@ -132,6 +135,10 @@ impl Contender<'_> {
         }
         Ok(())
     }
+}
+
+fn best(took: &[Duration]) -> f64 {
+    took.iter().min().map_or(f64::NAN, Duration::as_secs_f64)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -154,8 +154,12 @@ async fn answer(
         (Some("POST"), ["services", "data", _, "sobjects", object])
             if is_whole(length, last) && head.contains("uthorization: Bearer ") =>
         {
-            let id = if *object == "Task" { "00T" } else { "068" };
-            let body = format!("{{\"id\":\"{id}000000000001AAA\",\"success\":true,\"errors\":[]}}");
+            let (id, checksum) = match *object {
+                "Task" => ("00T", "EAA"),
+                _ => ("068", "AAA"),
+            };
+            let body =
+                format!("{{\"id\":\"{id}000000000001{checksum}\",\"success\":true,\"errors\":[]}}");
             json(stream, "201 Created", &body).await
         }
         _ => json(stream, "400 Bad Request", "[]").await,

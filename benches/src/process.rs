@@ -66,16 +66,27 @@ pub fn end_with_parent() {
     });
 }
 
-/// The time that the process's living threads have had a core. What `/proc/<id>/stat` counts in
-/// hundredths of a second, these files have in nanoseconds.
+/// The time that the process has had a core, to a hundredth of a second: only what is summed over
+/// seconds says anything. Unlike the finer figures of single threads it keeps those that ended.
 pub fn cpu_of(id: u32) -> Result<Duration, Failure> {
-    let mut nanoseconds = 0;
-    for thread in fs::read_dir(format!("/proc/{id}/task"))? {
-        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
-        let ran = text.split(' ').next().ok_or("no time in schedstat")?;
-        nanoseconds += ran.parse::<u64>()?;
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    // The program's name stands in brackets and can hold anything.
+    let (_, fields) = stat.rsplit_once(") ").ok_or("no name in the stat")?;
+    let mut ticks = 0;
+    for field in fields.split(' ').skip(11).take(2) {
+        ticks += field.parse::<u64>()?;
     }
-    Ok(Duration::from_nanos(nanoseconds))
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+/// Where the benches that write put their files: a folder below `folder`, which is in the target
+/// folder, because what lies under the system's temporary folder may never reach a disk. With
+/// `BENCH_FOLDER` set it lies there: on a memory file system that leaves out the disk.
+pub fn scratch(folder: &str) -> Result<tempfile::TempDir, Failure> {
+    let chosen = std::env::var("BENCH_FOLDER");
+    let folder = chosen.as_deref().unwrap_or(folder);
+    fs::create_dir_all(folder)?;
+    Ok(tempfile::tempdir_in(folder)?)
 }
 
 /// The most memory that this process has had at once, in bytes.

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use http::{HeaderMap, header::WWW_AUTHENTICATE};
+use http::{
+    HeaderMap,
+    header::{DATE, WWW_AUTHENTICATE},
+};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -16,6 +20,7 @@ pub struct ApiError {
     help_url: Option<String>,
     pub(crate) request_id: Option<String>,
     challenge: Option<String>,
+    date: Option<Timestamp>,
 }
 
 /// An item that is in the way, from `context_info.conflicts`.
@@ -77,6 +82,11 @@ impl ApiError {
             request_id: text("request_id").filter(|id| is_name(id)),
             context,
             challenge,
+            date: headers
+                .get(DATE)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|text| jiff::fmt::rfc2822::parse(text).ok())
+                .map(|date| date.timestamp()),
         }
     }
 
@@ -93,6 +103,11 @@ impl ApiError {
     /// Where Box explains it.
     pub fn help_url(&self) -> Option<&str> {
         self.help_url.as_deref()
+    }
+
+    /// When Box answered, by its own clock.
+    pub fn date(&self) -> Option<Timestamp> {
+        self.date
     }
 
     /// `context_info` as it came.

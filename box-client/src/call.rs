@@ -39,6 +39,7 @@ pub(crate) struct Call {
 pub(crate) enum Target {
     Api(String),
     Token,
+    Revoke,
     /// A URL that Box gave, such as a download's.
     Given(Url),
 }
@@ -174,6 +175,7 @@ impl Call {
                 })?
             }
             Target::Token => hosts.token.clone(),
+            Target::Revoke => hosts.revoke.clone(),
             Target::Given(url) => url.clone(),
         };
         if !self.query.is_empty() {

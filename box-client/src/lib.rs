@@ -80,9 +80,17 @@ pub use sign_requests::{
 pub use tasks::{
     Assignee, CompletionRule, Resolution, Task, TaskAction, TaskAssignment, Tasks, WriteTask,
 };
+#[cfg(feature = "loopback")]
+pub use token::LoopbackRedirect;
 pub use token::{
     AccessToken, ClientCredentials, DeveloperToken, Grant, MemoryTokenStore, RefreshToken, Stored,
     Subject, Swap, TokenEndpoint, TokenReply, TokenSource, TokenStore, TokenStoreError,
 };
+pub use token::{
+    Authorization, Authorize, Downscope, DownscopedToken, DownscopedTokens, OAuth, OAuthBuilder,
+    RedirectError, RestrictedItem, Restriction,
+};
+#[cfg(feature = "jwt")]
+pub use token::{JwtAlgorithm, JwtBearer, SigningKey};
 pub use users::{CreateUser, DeleteUser, ListUsers, UpdateUser, User, UserStatus, UserType, Users};
 pub use webhooks::{Change, Ensured, Webhook, WebhookMini, WebhookTarget, Webhooks};

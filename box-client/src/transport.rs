@@ -4,7 +4,7 @@ use std::{fmt, future::ready, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderMap, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{AUTHORIZATION, LOCATION, RETRY_AFTER},
 };
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use tracing::{Instrument, debug};
 use url::Url;
 
 use crate::{
-    RetryPolicy, TokenSource,
+    RetryPolicy, TokenSource, UserId,
     api_error::ApiError,
     call::{Auth, Call, Repeat},
     client::Hosts,
@@ -22,8 +22,10 @@ use crate::{
     gate::Gate,
     observe::Watch,
     retry::retry_after,
-    token::{AccessToken, TokenCache},
+    token::{AccessToken, TokenCache, TokenEndpoint},
 };
+
+const AS_USER: HeaderName = HeaderName::from_static("as-user");
 
 /// Error bodies are short; what a gateway sends beyond this is not worth reading.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
@@ -43,16 +45,47 @@ pub(crate) struct Sender {
 /// A sender with tokens: what the resource handles hold.
 pub(crate) struct Transport {
     sender: Arc<Sender>,
+    caller: Caller,
+}
+
+/// In whose name calls are made.
+#[derive(Clone)]
+struct Caller {
     tokens: TokenCache,
+    as_user: Option<HeaderValue>,
 }
 
 impl Transport {
     pub(crate) fn new(sender: Sender, source: Arc<dyn TokenSource>) -> Self {
         let sender = Arc::new(sender);
-        Self {
+        let caller = Caller {
             tokens: TokenCache::new(source, Arc::clone(&sender)),
-            sender,
+            as_user: None,
+        };
+        Self { sender, caller }
+    }
+
+    /// The same connections and the same token, for another user.
+    pub(crate) fn as_user(&self, user: Option<&UserId>) -> Self {
+        let header = |user: &UserId| {
+            HeaderValue::from_str(user.as_str()).expect("an id has no other characters")
+        };
+        let caller = Caller {
+            tokens: self.caller.tokens.clone(),
+            as_user: user.map(header),
+        };
+        Self {
+            sender: Arc::clone(&self.sender),
+            caller,
         }
+    }
+
+    pub(crate) fn token_endpoint(&self) -> TokenEndpoint<'_> {
+        TokenEndpoint::of(&self.sender)
+    }
+
+    pub(crate) fn tokens(&self) -> &TokenCache {
+        &self.caller.tokens
     }
 
     pub(crate) fn hosts(&self) -> &Hosts {
@@ -66,7 +99,7 @@ impl Transport {
     /// Sends until there is an answer that is no failure, or no hope. The body is unread.
     pub(crate) async fn send(&self, call: &Call) -> Result<Reply> {
         self.sender
-            .retrying(call, Some(&self.tokens), |reply| ready(Ok(reply)))
+            .retrying(call, Some(&self.caller), |reply| ready(Ok(reply)))
             .await
     }
 
@@ -74,7 +107,7 @@ impl Transport {
     /// failed attempt like any other.
     pub(crate) async fn whole(&self, call: &Call, limit: usize) -> Result<Whole> {
         self.sender
-            .retrying(call, Some(&self.tokens), |reply| reply.whole(limit))
+            .retrying(call, Some(&self.caller), |reply| reply.whole(limit))
             .await
     }
 
@@ -116,14 +149,21 @@ impl Sender {
             .json()
     }
 
+    /// The same for an answer of which only the status counts.
+    pub(crate) async fn empty(&self, call: &Call) -> Result<()> {
+        self.retrying(call, None, |reply| ready(Ok(reply)))
+            .await
+            .map(drop)
+    }
+
     async fn retrying<T, F: Future<Output = Result<T>>>(
         &self,
         call: &Call,
-        tokens: Option<&TokenCache>,
+        caller: Option<&Caller>,
         read: impl Fn(Reply) -> F,
     ) -> Result<T> {
         let watch = Watch::new(call.operation);
-        let attempts = self.attempts(&watch, call, tokens, read);
+        let attempts = self.attempts(&watch, call, caller, read);
         let outcome = attempts.instrument(watch.span()).await;
         watch.ended(&outcome);
         outcome
@@ -133,11 +173,13 @@ impl Sender {
         &self,
         watch: &Watch,
         call: &Call,
-        tokens: Option<&TokenCache>,
+        caller: Option<&Caller>,
         read: impl Fn(Reply) -> F,
     ) -> Result<T> {
         let deadline = Deadline::after(call.patience.unwrap_or(self.retry.deadline));
-        let tokens = tokens.filter(|_| call.auth == Auth::Bearer);
+        let caller = caller.filter(|_| call.auth == Auth::Bearer);
+        let tokens = caller.map(|caller| &caller.tokens);
+        let as_user = caller.and_then(|caller| caller.as_user.as_ref());
         let mut waits = self.retry.waits();
         let mut renewed = false;
         let mut attempts = 0;
@@ -158,7 +200,9 @@ impl Sender {
             attempts += 1;
             watch.attempt(attempts);
             let answered = async {
-                let reply = self.attempt(call, token.as_ref(), &deadline).await?;
+                let reply = self
+                    .attempt(call, token.as_ref(), as_user, &deadline)
+                    .await?;
                 watch.answered(&reply);
                 read(reply).await
             };
@@ -195,10 +239,15 @@ impl Sender {
         &self,
         call: &Call,
         token: Option<&AccessToken>,
+        as_user: Option<&HeaderValue>,
         deadline: &Deadline,
     ) -> Result<Reply> {
         let mut request = reqwest::Request::new(call.method.clone(), call.url(&self.hosts)?);
         *request.headers_mut() = call.headers.clone();
+        if let Some(user) = as_user {
+            let named = request.headers_mut().entry(AS_USER);
+            named.or_insert_with(|| user.clone());
+        }
         if let Some(token) = token {
             request
                 .headers_mut()

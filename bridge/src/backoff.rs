@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// `2^n` seconds after the n-th attempt plus up to a second of jitter, no more than an hour,
 /// unless set otherwise. A job ends as a dead letter after so many attempts, or when it is too
 /// old.
@@ -18,7 +20,7 @@ pub struct Backoff {
     pub jitter: Duration,
     /// How often a job is tried.
     pub max_attempts: u32,
-    /// How long after its arrival a job is still tried.
+    /// How long after its first attempt a job is still tried.
     pub max_age: Duration,
 }
 
@@ -41,22 +43,30 @@ impl Backoff {
         &self,
         attempt: u32,
         asked: Option<Duration>,
-        pushed_at: Timestamp,
+        tried_since: Timestamp,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        if attempt >= self.max_attempts || self.is_too_old(pushed_at, now) {
+        if attempt >= self.max_attempts || self.is_too_old(tried_since, now) {
             return None;
         }
         let doubled = self
             .base
             .saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX));
-        let delay = doubled.min(self.max_delay) + self.jitter.mul_f64(fastrand::f64());
-        now.checked_add(asked.map_or(delay, |asked| asked.max(delay)))
-            .ok()
+        let delay = doubled
+            .min(self.max_delay)
+            .saturating_add(self.jitter.min(LONGEST_WAIT).mul_f64(fastrand::f64()));
+        let at = now.checked_add(asked.map_or(delay, |asked| asked.max(delay)));
+        Some(at.map_or_else(|_| self.latest(now), |at| at.min(self.latest(now))))
     }
 
-    pub(crate) fn is_too_old(&self, pushed_at: Timestamp, now: Timestamp) -> bool {
-        Duration::try_from(now.duration_since(pushed_at)).is_ok_and(|age| age > self.max_age)
+    /// The latest that anything is put off to. Nobody may park a job for years.
+    pub(crate) fn latest(&self, now: Timestamp) -> Timestamp {
+        let furthest = self.max_age.max(self.max_delay).min(LONGEST_WAIT);
+        now.checked_add(furthest).unwrap_or(now)
+    }
+
+    pub(crate) fn is_too_old(&self, tried_since: Timestamp, now: Timestamp) -> bool {
+        Duration::try_from(now.duration_since(tried_since)).is_ok_and(|age| age > self.max_age)
     }
 }
 

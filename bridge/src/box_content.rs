@@ -72,6 +72,7 @@ impl ContentSource for BoxContent {
                 sha1: version.sha1.or(file.sha1),
                 size: file.size,
                 created_at: file.modified_at,
+                is_deleted: false,
             },
             folders: folders
                 .map(|folder| FolderRef {
@@ -94,12 +95,12 @@ impl ContentSource for BoxContent {
             .map_err(|error| port_error(DOING, error))?;
         let mut versions: Vec<_> = versions
             .into_iter()
-            .filter(|version| version.trashed_at.is_none())
             .map(|version| FileVersion {
                 id: version.id.as_str().to_owned(),
                 sha1: version.sha1,
                 size: version.size,
                 created_at: version.created_at,
+                is_deleted: version.trashed_at.is_some(),
             })
             .collect();
         // Box documents no order. Times have whole seconds; within one, ids grow.
@@ -118,7 +119,12 @@ impl ContentSource for BoxContent {
             .version(&id)
             .send()
             .await;
-        let download = download.map_err(|error| port_error(DOING, error))?;
+        let download = download.map_err(|error| match error.kind() {
+            ErrorKind::NotFound if error.api().is_some() => {
+                PortError::new(PortErrorKind::NoContent, DOING).with_cause(error)
+            }
+            _ => port_error(DOING, error),
+        })?;
         let Some(size) = download.size().or(version.size) else {
             return Err(PortError::new(PortErrorKind::Busy, DOING)
                 .with_cause("Box does not say how long the file is"));
@@ -153,7 +159,8 @@ fn not_an_id(doing: &'static str, cause: IdError) -> PortError {
 /// Reads only, so nothing is ever of unknown outcome here.
 fn port_error(doing: &'static str, error: Error) -> PortError {
     let kind = match error.kind() {
-        ErrorKind::NotFound => PortErrorKind::Gone,
+        // A 404 without Box's own body is a proxy's.
+        ErrorKind::NotFound if error.api().is_some() => PortErrorKind::Gone,
         ErrorKind::Auth | ErrorKind::Config | ErrorKind::Store => PortErrorKind::Outage,
         ErrorKind::Integrity => PortErrorKind::Integrity,
         ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::TooLarge => PortErrorKind::Refused,

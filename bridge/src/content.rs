@@ -17,10 +17,12 @@ pub trait ContentSource: Debug + Send + Sync + 'static {
     /// The file as it is now.
     async fn file(&self, file: &str) -> Result<FileState, PortError>;
 
-    /// The versions before the current one, oldest first, without those that were deleted.
+    /// The versions before the current one, oldest first, also those that were deleted as long as
+    /// the side still knows of them.
     async fn earlier_versions(&self, file: &str) -> Result<Vec<FileVersion>, PortError>;
 
-    /// The bytes of one version. Nobody has to have checked them yet.
+    /// The bytes of one version. Nobody has to have checked them yet. One that was deleted is
+    /// [`NoContent`](crate::PortErrorKind::NoContent).
     async fn open(&self, file: &str, version: &FileVersion) -> Result<Content, PortError>;
 
     /// The record that a folder itself, not one above it, is mapped to.
@@ -45,12 +47,15 @@ pub struct FileState {
 pub struct FileVersion {
     /// Its id.
     pub id: String,
-    /// SHA-1 of its bytes in hex. Without it the bytes are taken unchecked.
+    /// SHA-1 of its bytes in hex.
     pub sha1: Option<String>,
     /// Its length in bytes, where it is known beforehand.
     pub size: Option<u64>,
     /// When it was made.
     pub created_at: Option<Timestamp>,
+    /// Whether it was deleted, so that its bytes are not to be had.
+    #[serde(default)]
+    pub is_deleted: bool,
 }
 
 /// A folder by id and name.

@@ -13,19 +13,25 @@ use crate::store_error::StoreError;
 ///
 /// An effect is [begun](Ledger::begin) before its write is sent and [finished](Ledger::finish)
 /// with the ids that the far side gave. One that is begun and not finished has an unknown
-/// outcome: whoever meets it looks on the far side before it writes again.
+/// outcome: it is [doubted](Ledger::doubt), and whoever meets it looks on the far side before it
+/// writes again.
 ///
-/// What every implementation guarantees (`bridge::testing::ledger` holds them to it): each call
+/// What every implementation guarantees (`bridge::testing::ledger_contract` holds them to it): each call
 /// returns only after its change would survive `kill -9` and power loss, calls on one key are
-/// atomic, and nothing is ever forgotten but by [`abandon`](Ledger::abandon).
+/// atomic, and nothing is ever forgotten but by [`abandon`](Ledger::abandon) and
+/// [`forget`](Ledger::forget).
 #[async_trait]
 pub trait Ledger: Debug + Send + Sync + 'static {
     /// What is known of the effect.
     async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError>;
 
     /// Notes that the effect is about to be written. A finished effect stays as it is and is
-    /// returned; one that was begun before is stamped anew.
+    /// returned; one that was begun or doubted before is begun anew.
     async fn begin(&self, key: &EffectKey, now: Timestamp) -> Result<Begin, StoreError>;
+
+    /// Notes that nobody writes the effect any more since this time, and that nobody knows whether
+    /// it has happened. Only what is begun or doubted changes.
+    async fn doubt(&self, key: &EffectKey, since: Timestamp) -> Result<(), StoreError>;
 
     /// Notes that the effect has happened, with what is worth remembering of it. Replaces what
     /// was there.
@@ -36,8 +42,12 @@ pub trait Ledger: Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Takes back a beginning whose write certainly did not happen. A finished effect stays.
+    /// Takes back a beginning whose write certainly did not happen. What is doubted or finished
+    /// stays.
     async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError>;
+
+    /// Forgets an effect that somebody has undone on the far side, so that it can happen anew.
+    async fn forget(&self, key: &EffectKey) -> Result<(), StoreError>;
 
     /// All effects whose key begins with these parts, in the order of their keys.
     async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError>;
@@ -57,6 +67,8 @@ impl EffectKey {
                 match c {
                     '/' => key.push_str("%2F"),
                     '%' => key.push_str("%25"),
+                    // Not every store's text has room for it.
+                    '\0' => key.push_str("%00"),
                     c => key.push(c),
                 }
             }
@@ -69,6 +81,16 @@ impl EffectKey {
     /// exactly the keys that begin with its parts.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The parts it was made of.
+    pub fn parts(&self) -> impl Iterator<Item = String> + '_ {
+        let unescape = |part: &str| {
+            part.replace("%00", "\0")
+                .replace("%2F", "/")
+                .replace("%25", "%")
+        };
+        self.0.split_terminator('/').map(unescape)
     }
 
     /// The key whose [text](EffectKey::as_str) this is.
@@ -95,8 +117,10 @@ pub struct Effect {
 /// Where an effect stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum EffectState {
-    /// Its write may have been sent at this time or later; nothing more is known.
+    /// Its write may have been sent at this time or later, and may still be under way.
     Begun(Timestamp),
+    /// Nobody writes it any more since this time, and nobody knows whether it has happened.
+    Doubted(Timestamp),
     /// It has happened.
     Finished(Value),
 }

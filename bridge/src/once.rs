@@ -13,82 +13,84 @@ use crate::{
     store_error::{StoreError, StoreErrorKind},
 };
 
-/// Brings an effect about exactly once, whatever happened before.
-///
-/// `look` finds the effect on the far side; it is asked only when an earlier write may have
-/// arrived. `write` brings it about. A write that certainly had no effect leaves no trace in the
-/// ledger, any other leaves its beginning there, so that the next attempt looks first.
-pub(crate) async fn once<T, L, W>(
-    work: &Work<'_>,
-    key: &EffectKey,
-    look: L,
-    write: W,
-) -> Result<T, StepError>
-where
-    T: Serialize + DeserializeOwned,
-    L: AsyncFnOnce() -> Result<Option<T>, StepError>,
-    W: AsyncFnOnce() -> Result<T, PortError>,
-{
-    match work.ledger.read(key).await? {
-        Some(EffectState::Finished(result)) => return remembered(key, result),
-        Some(EffectState::Begun(since)) => {
-            let ready = since
-                .checked_add(work.options.settle_after)
-                .unwrap_or(Timestamp::MAX);
-            // A clock that was set back makes the beginning lie in the future: waiting for it
-            // could take for ever, so only the settling time itself is waited for.
-            let now = work.clock.now();
-            if since <= now && now < ready {
-                return Err(StepError::Wait {
-                    reason: "an earlier write may still be arriving".to_owned(),
-                    until: ready,
-                });
+impl Work<'_> {
+    /// Brings an effect about exactly once, whatever happened before.
+    ///
+    /// `look` finds the effect on the far side; it is asked only when an earlier write may have
+    /// arrived. `write` brings it about. A write that certainly had no effect leaves no trace in
+    /// the ledger. Any other leaves a doubt, which only a finished effect ends: as long as it
+    /// stands, every attempt looks before it writes.
+    ///
+    /// The far side may take its time with what it was sent, so nobody looks before it had
+    /// [`settle_after`](crate::PipelineOptions::settle_after) to come to rest, counted from when
+    /// the writer gave up, or from when somebody first finds that the writer is gone.
+    pub async fn once<T, L, W>(&self, key: &EffectKey, look: L, write: W) -> Result<T, StepError>
+    where
+        T: Serialize + DeserializeOwned,
+        L: AsyncFnOnce() -> Result<Option<T>, StepError>,
+        W: AsyncFnOnce() -> Result<T, PortError>,
+    {
+        let doubt = match self.ledger.read(key).await? {
+            None => None,
+            Some(EffectState::Finished(result)) => return remembered(result),
+            Some(EffectState::Begun(_)) => {
+                // We have the job, so whoever was writing has died or lost it, and just now perhaps.
+                let now = self.clock.now();
+                self.ledger.doubt(key, now).await?;
+                return Err(settling(self, now));
             }
-            if let Some(found) = look().await? {
-                finish(work, key, &found).await?;
-                return Ok(found);
+            Some(EffectState::Doubted(since)) => {
+                // A clock that was set back makes the doubt lie in the future: waiting for it could
+                // take for ever.
+                let now = self.clock.now();
+                if since <= now && now < rested(self, since) {
+                    return Err(settling(self, since));
+                }
+                if let Some(found) = look().await? {
+                    finish(self, key, &found).await?;
+                    return Ok(found);
+                }
+                Some(since)
+            }
+        };
+        if !self.hold.is_good() {
+            return Err(StepError::LostHold);
+        }
+        if let Begin::Finished(result) = self.ledger.begin(key, self.clock.now()).await? {
+            return remembered(result);
+        }
+        match write().await {
+            Ok(written) => {
+                finish(self, key, &written).await?;
+                Ok(written)
+            }
+            Err(error) => {
+                match doubt {
+                    _ if !error.had_no_effect() => self.ledger.doubt(key, self.clock.now()).await?,
+                    // This write had no effect. An earlier one still may have, however late.
+                    Some(since) => self.ledger.doubt(key, since).await?,
+                    None => self.ledger.abandon(key).await?,
+                }
+                Err(error.into())
             }
         }
-        None => {}
     }
-    if !work.hold.is_good() {
-        return Err(StepError::LostHold);
-    }
-    if let Begin::Finished(result) = work.ledger.begin(key, work.clock.now()).await? {
-        return remembered(key, result);
-    }
-    match write().await {
-        Ok(written) => {
-            finish(work, key, &written).await?;
-            Ok(written)
-        }
-        Err(error) => {
-            if error.had_no_effect() {
-                work.ledger.abandon(key).await?;
-            }
-            Err(error.into())
-        }
-    }
-}
 
-/// An effect that is its own guard: writing it again changes nothing.
-pub(crate) async fn once_harmless<W, F>(
-    work: &Work<'_>,
-    key: &EffectKey,
-    write: W,
-) -> Result<(), StepError>
-where
-    W: FnOnce() -> F,
-    F: Future<Output = Result<(), PortError>>,
-{
-    if let Some(EffectState::Finished(_)) = work.ledger.read(key).await? {
-        return Ok(());
+    /// Brings about an effect that is its own guard: writing it again changes nothing.
+    pub async fn once_harmless<W, F>(&self, key: &EffectKey, write: W) -> Result<(), StepError>
+    where
+        W: FnOnce() -> F,
+        F: Future<Output = Result<(), PortError>>,
+    {
+        if let Some(EffectState::Finished(_)) = self.ledger.read(key).await? {
+            return Ok(());
+        }
+        if !self.hold.is_good() {
+            return Err(StepError::LostHold);
+        }
+        write().await?;
+        finish(self, key, &Value::Null).await
     }
-    if !work.hold.is_good() {
-        return Err(StepError::LostHold);
-    }
-    write().await?;
-    finish(work, key, &Value::Null).await
 }
 
 pub(crate) async fn finish<T: Serialize>(
@@ -100,7 +102,20 @@ pub(crate) async fn finish<T: Serialize>(
     Ok(work.ledger.finish(key, result, work.clock.now()).await?)
 }
 
-fn remembered<T: DeserializeOwned>(_: &EffectKey, result: Value) -> Result<T, StepError> {
+fn rested(work: &Work<'_>, since: Timestamp) -> Timestamp {
+    since
+        .checked_add(work.options.settle_after)
+        .unwrap_or(Timestamp::MAX)
+}
+
+fn settling(work: &Work<'_>, since: Timestamp) -> StepError {
+    StepError::Wait {
+        reason: "an earlier write may still be arriving".to_owned(),
+        until: rested(work, since),
+    }
+}
+
+fn remembered<T: DeserializeOwned>(result: Value) -> Result<T, StepError> {
     T::deserialize(result).map_err(|cause| unreadable(cause, "read").into())
 }
 

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::{
@@ -21,6 +22,10 @@ use crate::{
     webhook::{Event, FileSource, Source},
     worker::{Handler, Hold, Outcome},
 };
+
+/// Sent in place of any event while the login that made the webhook is over.
+const NO_ACTIVE_SESSION: &str = "NO_ACTIVE_SESSION";
+const WEBHOOK_DELETED: &str = "WEBHOOK.DELETED";
 
 /// Carries events out: finds the rules and the record, plans, and takes the steps.
 #[derive(Debug)]
@@ -47,6 +52,10 @@ pub struct PipelineOptions {
     /// How long a far side that lets nobody in, or has no calls left for today, is left alone
     /// when it does not say itself.
     pub outage_pause: Duration,
+    /// Whether the MD5 that the far side gives of what it has stored is held against that of what
+    /// was sent. The content side's SHA-1 is always checked on the way, and the size afterwards;
+    /// the MD5 doubles the processor time of a transfer.
+    pub compare_checksums: bool,
 }
 
 impl Default for PipelineOptions {
@@ -55,6 +64,7 @@ impl Default for PipelineOptions {
             settle_after: Duration::from_secs(15),
             overtaken_within: Duration::from_secs(3 * 3600),
             outage_pause: Duration::from_secs(300),
+            compare_checksums: false,
         }
     }
 }
@@ -109,8 +119,20 @@ impl Pipeline {
     }
 
     /// What the event would lead to. Reads both sides and writes nothing: a dry run ends here.
-    pub async fn prepare(&self, event: &Event) -> Result<Prepared, PortError> {
-        let trigger = event.trigger.as_str();
+    ///
+    /// An event that does not say when it happened is taken to have happened when it was
+    /// `received_at`.
+    pub async fn prepare(
+        &self,
+        event: &Event,
+        received_at: Timestamp,
+    ) -> Result<Prepared, PortError> {
+        let trigger = match event.trigger.as_str() {
+            // The event itself is lost, all but the item. An upload is what it most likely was,
+            // and what matters most.
+            NO_ACTIVE_SESSION => "FILE.UPLOADED",
+            trigger => trigger,
+        };
         if trigger.starts_with("METADATA_INSTANCE.")
             && let Some(item) = event.source.id()
         {
@@ -150,7 +172,7 @@ impl Pipeline {
                 "no folder above the file is mapped to a record".into(),
             ));
         };
-        let situation = Situation::of(event, file, mapped, self.clock.now());
+        let situation = Situation::of(event, trigger, file, mapped, received_at);
         let plan = Plan::new(&self.rules, &situation);
         Ok(Prepared::Steps(Box::new(situation), plan))
     }
@@ -172,12 +194,12 @@ impl Pipeline {
         };
         let mut notes = Vec::new();
         for step in &plan.steps {
-            let action = self
-                .rules
-                .iter()
-                .find(|rule| rule.name() == step.rule)
-                .and_then(|rule| rule.actions().get(step.position));
-            let Some(action) = action else { continue };
+            let rule = self.rules.get(step.rule_position);
+            let action = rule.and_then(|rule| rule.actions().get(step.position));
+            let Some(action) = action else {
+                let unknown = format!("the plan names an action that rule {} lacks", step.rule);
+                return Err(StepError::Person(unknown));
+            };
             let note = action.apply(step, &work).await?;
             info!(rule = step.rule, action = step.action, note, "step");
             notes.push(note);
@@ -204,7 +226,9 @@ impl Pipeline {
     fn port_failed(&self, error: &PortError) -> Outcome {
         let reason = in_one_line(error);
         match error.kind() {
-            PortErrorKind::Gone | PortErrorKind::Refused => Outcome::Dead(reason),
+            PortErrorKind::Gone | PortErrorKind::NoContent | PortErrorKind::Refused => {
+                Outcome::Dead(reason)
+            }
             PortErrorKind::Busy | PortErrorKind::Integrity => Outcome::Retry {
                 reason,
                 after: error.retry_after(),
@@ -222,9 +246,9 @@ impl Pipeline {
             PortErrorKind::Outage => {
                 let pause = error.retry_after().unwrap_or(self.options.outage_pause);
                 let until = self.clock.now().checked_add(pause);
-                Outcome::Defer {
+                Outcome::Outage {
                     reason,
-                    until: until.unwrap_or(jiff::Timestamp::MAX),
+                    until: until.unwrap_or(Timestamp::MAX),
                 }
             }
         }
@@ -241,17 +265,19 @@ impl Handler for Pipeline {
             Ok(event) => event,
             Err(error) => return Outcome::Dead(in_one_line(&error)),
         };
-        if matches!(
-            event.trigger.as_str(),
-            "NO_ACTIVE_SESSION" | "WEBHOOK.DELETED"
-        ) {
-            warn!(
-                trigger = event.trigger.as_str(),
-                webhook = event.webhook_id.as_deref(),
-                "Box says that this webhook does not work any more"
-            );
+        let webhook = event.webhook_id.as_deref().unwrap_or("(unnamed)");
+        match event.trigger.as_str() {
+            NO_ACTIVE_SESSION => warn!(
+                webhook,
+                "the login that made this webhook is over: Box tells of an item only, and not \
+                 what happened to it, until that user has a valid token again"
+            ),
+            WEBHOOK_DELETED => {
+                return Outcome::Dead(format!("Box has deleted webhook {webhook}: make it anew"));
+            }
+            _ => {}
         }
-        match self.prepare(&event).await {
+        match self.prepare(&event, job.pushed_at).await {
             Ok(Prepared::Nothing(why)) => Outcome::Done(why),
             Ok(Prepared::Steps(situation, plan)) => {
                 match self.carry_out(&situation, &plan, hold).await {
@@ -267,6 +293,7 @@ impl Handler for Pipeline {
 /// The event's own picture of the file, where it is whole. A stub makes the caller ask.
 fn complete(source: &FileSource) -> Option<FileState> {
     let version = source.version.as_ref()?;
+    let sha1 = version.sha1.clone().or_else(|| source.sha1.clone());
     let folders: Vec<_> = source
         .path
         .iter()
@@ -281,9 +308,11 @@ fn complete(source: &FileSource) -> Option<FileState> {
         name: source.name.clone().filter(|name| !name.is_empty())?,
         version: FileVersion {
             id: version.id.clone(),
-            sha1: version.sha1.clone().or_else(|| source.sha1.clone()),
+            // Without it nobody could tell whether the right bytes arrive.
+            sha1: Some(sha1?),
             size: source.size,
             created_at: source.modified_at,
+            is_deleted: false,
         },
         folders,
     })

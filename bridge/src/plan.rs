@@ -18,8 +18,12 @@ pub struct Plan {
 pub struct Step {
     /// The rule that asks for it.
     pub rule: String,
+    /// Which of the rules that is, from 0.
+    pub rule_position: usize,
     /// Which of the rule's actions it is, from 0.
     pub position: usize,
+    /// Which of the rule's actions of this name it is, from 0.
+    pub occurrence: usize,
     /// The action's name.
     pub action: String,
     /// What it will do, in a line for people.
@@ -29,23 +33,28 @@ pub struct Step {
 impl Plan {
     /// The plan for a situation. Pure: nothing is asked and nothing is done.
     pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>, situation: &Situation) -> Self {
-        let steps = rules
-            .into_iter()
-            .filter(|rule| rule.wants(&situation.trigger) && rule.fits(&situation.file))
-            .flat_map(|rule| {
-                rule.actions()
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(position, action)| {
-                        Some(Step {
-                            rule: rule.name().to_owned(),
-                            position,
-                            action: action.name().to_owned(),
-                            does: action.plan(situation)?,
-                        })
-                    })
-            })
-            .collect();
+        let mut steps = Vec::new();
+        for (rule_position, rule) in rules.into_iter().enumerate() {
+            if !rule.wants(&situation.trigger) || !rule.fits(&situation.file) {
+                continue;
+            }
+            let actions = rule.actions();
+            for (position, action) in actions.iter().enumerate() {
+                let Some(does) = action.plan(situation) else {
+                    continue;
+                };
+                let before = &actions[..position];
+                let same = before.iter().filter(|it| it.name() == action.name());
+                steps.push(Step {
+                    rule: rule.name().to_owned(),
+                    rule_position,
+                    position,
+                    occurrence: same.count(),
+                    action: action.name().to_owned(),
+                    does,
+                });
+            }
+        }
         Self { steps }
     }
 }

@@ -10,6 +10,7 @@ pub struct PortError {
     kind: PortErrorKind,
     doing: &'static str,
     retry_after: Option<Duration>,
+    detail: Option<String>,
     cause: Option<Cause>,
 }
 
@@ -19,6 +20,8 @@ pub struct PortError {
 pub enum PortErrorKind {
     /// It is not there, or not for us to see.
     Gone,
+    /// The version to bring is not there any more.
+    NoContent,
     /// It is refused and will be refused again: a person has to change something.
     Refused,
     /// It certainly did not happen and may succeed later.
@@ -39,6 +42,7 @@ impl PortError {
             kind,
             doing,
             retry_after: None,
+            detail: None,
             cause: None,
         }
     }
@@ -55,6 +59,18 @@ impl PortError {
     pub fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self
+    }
+
+    /// Adds what the far side says about it, in a few words for people.
+    #[must_use]
+    pub fn with_detail(mut self, detail: Option<String>) -> Self {
+        self.detail = detail;
+        self
+    }
+
+    /// What was being done.
+    pub fn doing(&self) -> &'static str {
+        self.doing
     }
 
     /// What it means.
@@ -77,13 +93,18 @@ impl fmt::Display for PortError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
             PortErrorKind::Gone => "not there",
+            PortErrorKind::NoContent => "the version is not there any more",
             PortErrorKind::Refused => "refused",
             PortErrorKind::Busy => "did not succeed this time",
             PortErrorKind::Unknown => "may or may not have happened",
             PortErrorKind::Outage => "not possible for now",
             PortErrorKind::Integrity => "the bytes are not the expected ones",
         };
-        write!(f, "{}: {what}", self.doing)
+        write!(f, "{}: {what}", self.doing)?;
+        match &self.detail {
+            Some(detail) => write!(f, ": \"{detail}\""),
+            None => Ok(()),
+        }
     }
 }
 

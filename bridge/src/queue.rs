@@ -11,7 +11,7 @@ use crate::store_error::StoreError;
 
 /// Hands each job to one worker at a time, at least once, in order per key.
 ///
-/// What every implementation guarantees (`bridge::testing::queue` holds them to it):
+/// What every implementation guarantees (`bridge::testing::queue_contract` holds them to it):
 ///
 /// - [`push`](Queue::push) returns only after the jobs would survive `kill -9` and power loss.
 /// - A job whose [`dedupe`](NewJob::dedupe) text is known, finished or not, is not stored again.
@@ -21,6 +21,7 @@ use crate::store_error::StoreError;
 /// - A lease that has run out is handed to whoever asks next. The worker that held it can neither
 ///   extend nor settle any more ([`StoreErrorKind::StaleLease`](crate::StoreErrorKind::StaleLease)).
 /// - Attempts are counted when a job is leased, so a job that kills its process is counted too.
+///   The time of the first is kept until a [`Settle::Defer`] has given all of them back.
 #[async_trait]
 pub trait Queue: Debug + Send + Sync + 'static {
     /// Stores the jobs, in order, all or none, and tells for each whether it was new.
@@ -137,6 +138,8 @@ pub struct Leased {
     pub attempt: u32,
     /// When the job was pushed.
     pub pushed_at: Timestamp,
+    /// When the first of the attempts that count began; what waits for its turn does not age.
+    pub tried_since: Timestamp,
     /// As pushed.
     pub dedupe: String,
     /// As pushed.
@@ -154,6 +157,7 @@ impl Leased {
         until: Timestamp,
         attempt: u32,
         pushed_at: Timestamp,
+        tried_since: Timestamp,
         job: NewJob,
     ) -> Self {
         let NewJob {
@@ -167,6 +171,7 @@ impl Leased {
             until,
             attempt,
             pushed_at,
+            tried_since,
             dedupe,
             key,
             kind,

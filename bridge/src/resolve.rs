@@ -45,12 +45,21 @@ impl Default for MappingKeys {
 /// Finds the nearest folder that is mapped, from the file upward.
 pub(crate) struct Resolver {
     keys: MappingKeys,
-    cache: Mutex<HashMap<String, Cached>>,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    folders: HashMap<String, Cached>,
+    /// How often something was forgotten. An answer from before that may be outdated.
+    forgotten: u64,
 }
 
 struct Cached {
     mapping: Option<Mapping>,
     until: Instant,
+    /// Whether it has answered for the folder since it was read.
+    was_used: bool,
 }
 
 impl fmt::Debug for Resolver {
@@ -76,12 +85,25 @@ impl Resolver {
         crm: &dyn Crm,
         folders: &[FolderRef],
     ) -> Result<Option<Mapped>, PortError> {
+        match self.look(content, crm, folders).await? {
+            // Nothing at all is a final answer, so what was remembered is asked for anew.
+            None if self.forget_none(folders) => self.look(content, crm, folders).await,
+            mapped => Ok(mapped),
+        }
+    }
+
+    async fn look(
+        &self,
+        content: &dyn ContentSource,
+        crm: &dyn Crm,
+        folders: &[FolderRef],
+    ) -> Result<Option<Mapped>, PortError> {
         for folder in folders.iter().rev().filter(|folder| folder.id != ROOT) {
             let Some(mapping) = self.mapping(content, &folder.id).await? else {
                 continue;
             };
-            let opportunity = record(crm, &mapping, &self.keys.opportunity)?;
-            let account = record(crm, &mapping, &self.keys.account)?;
+            let opportunity = record(crm, &mapping, &self.keys.opportunity, "Opportunity")?;
+            let account = record(crm, &mapping, &self.keys.account, "Account")?;
             // A template that is applied and not filled in says nothing; a folder above may.
             if opportunity.is_some() || account.is_some() {
                 return Ok(Some(Mapped {
@@ -94,9 +116,25 @@ impl Resolver {
         Ok(None)
     }
 
+    /// Forgets which of these had none; tells whether that was remembered from an earlier event.
+    fn forget_none(&self, folders: &[FolderRef]) -> bool {
+        let mut cache = self.lock();
+        let mut old = false;
+        for folder in folders {
+            let known = cache.folders.get(&folder.id);
+            if known.is_some_and(|cached| cached.mapping.is_none() && cached.was_used) {
+                cache.folders.remove(&folder.id);
+                old = true;
+            }
+        }
+        old
+    }
+
     /// The metadata of this folder may have changed.
     pub(crate) fn forget(&self, folder: &str) {
-        self.lock().remove(folder);
+        let mut cache = self.lock();
+        cache.folders.remove(folder);
+        cache.forgotten += 1;
     }
 
     async fn mapping(
@@ -105,9 +143,15 @@ impl Resolver {
         folder: &str,
     ) -> Result<Option<Mapping>, PortError> {
         let now = Instant::now();
-        if let Some(cached) = self.lock().get(folder).filter(|cached| now < cached.until) {
-            return Ok(cached.mapping.clone());
-        }
+        let forgotten = {
+            let mut cache = self.lock();
+            let known = cache.folders.get_mut(folder);
+            if let Some(cached) = known.filter(|cached| now < cached.until) {
+                cached.was_used = true;
+                return Ok(cached.mapping.clone());
+            }
+            cache.forgotten
+        };
         let mapping = match content.mapping(folder).await {
             // A folder above that the token's user may not see cannot be ours.
             Err(error) if error.kind() == PortErrorKind::Gone => None,
@@ -119,37 +163,56 @@ impl Resolver {
             self.keys.remember_none
         };
         let mut cache = self.lock();
-        if cache.len() >= MOST_CACHED {
-            cache.retain(|_, cached| now < cached.until);
-            if cache.len() >= MOST_CACHED {
-                cache.clear();
+        if cache.forgotten != forgotten {
+            return Ok(mapping);
+        }
+        let folders = &mut cache.folders;
+        if folders.len() >= MOST_CACHED {
+            folders.retain(|_, cached| now < cached.until);
+            if folders.len() >= MOST_CACHED {
+                folders.clear();
             }
         }
-        cache.insert(
-            folder.to_owned(),
-            Cached {
-                mapping: mapping.clone(),
-                until: now + keep,
-            },
-        );
+        // A time that no clock reaches is one that need not be remembered.
+        if let Some(until) = now.checked_add(keep) {
+            let mapping = mapping.clone();
+            let cached = Cached {
+                mapping,
+                until,
+                was_used: false,
+            };
+            folders.insert(folder.to_owned(), cached);
+        }
         Ok(mapping)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Cached>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-fn record(crm: &dyn Crm, mapping: &Mapping, key: &str) -> Result<Option<Record>, PortError> {
-    match mapping
-        .values
-        .get(key)
-        .and_then(Value::as_str)
-        .map(str::trim)
-    {
-        None | Some("") => Ok(None),
-        Some(id) => crm.record(id).map(Some),
+fn record(
+    crm: &dyn Crm,
+    mapping: &Mapping,
+    key: &str,
+    object: &str,
+) -> Result<Option<Record>, PortError> {
+    let value = mapping.values.get(key).and_then(Value::as_str);
+    let id = match value.map(str::trim) {
+        None | Some("") => return Ok(None),
+        Some(id) => id,
+    };
+    let record = crm.record(id)?;
+    match &record.object {
+        Some(other) if other != object => {
+            let cause = format!("{key} of folder {} names a {other}", mapping.folder);
+            Err(
+                PortError::new(PortErrorKind::Refused, "read the folder's mapping")
+                    .with_cause(cause),
+            )
+        }
+        _ => Ok(Some(record)),
     }
 }

@@ -157,6 +157,7 @@ mod tests {
                 sha1: None,
                 size: None,
                 created_at: None,
+                is_deleted: false,
             },
             folders: folders.iter().map(folder).collect(),
         }

@@ -1,11 +1,13 @@
 //! Salesforce as the CRM side.
 
+use std::{borrow::Cow, error::Error as _};
+
 use async_trait::async_trait;
 use salesforce_client::{
-    ContentVersion, Error, ErrorKind, RecordId, SalesforceClient, ShareType, soql,
+    ContentVersion, Error, ErrorCode, ErrorKind, NewTask, RecordId, SalesforceClient, ShareType,
+    Visibility, soql, truncate,
 };
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
 use crate::{
     content::Content,
@@ -21,6 +23,7 @@ pub struct SalesforceCrm {
     version_key: Option<String>,
     task_key: Option<String>,
     task_status: String,
+    visibility: Visibility,
 }
 
 impl SalesforceCrm {
@@ -31,6 +34,7 @@ impl SalesforceCrm {
             version_key: None,
             task_key: None,
             task_status: "Completed".to_owned(),
+            visibility: Visibility::AllUsers,
         }
     }
 
@@ -49,6 +53,14 @@ impl SalesforceCrm {
         self
     }
 
+    /// Who of those who see a record sees the files that are linked to it: everybody, unless set.
+    /// Where the org has an Experience Cloud site, that includes its visitors.
+    #[must_use]
+    pub fn link_visibility(mut self, visibility: Visibility) -> Self {
+        self.visibility = visibility;
+        self
+    }
+
     /// The status that closes a Task in the org.
     #[must_use]
     pub fn task_status(mut self, status: impl Into<String>) -> Self {
@@ -57,9 +69,8 @@ impl SalesforceCrm {
     }
 }
 
-/// Salesforce's limit for a Task's description.
-const LONGEST_DESCRIPTION: usize = 32_000;
-const LONGEST_SUBJECT: usize = 255;
+/// What is shown of each message of Salesforce's.
+const LONGEST_MESSAGE: usize = 300;
 /// Tasks of one subject on one record and day that are looked through.
 const MOST_TASKS: usize = 2_000;
 
@@ -95,6 +106,9 @@ impl Crm for SalesforceCrm {
                 if matches!(file.place, Place::VersionOf { .. }) && is_no_document(&error) =>
             {
                 Err(PortError::new(PortErrorKind::Gone, DOING).with_cause(error))
+            }
+            Err(error) if self.version_key.is_some() && is_duplicate_value(&error) => {
+                Err(PortError::new(PortErrorKind::Unknown, DOING).with_cause(error))
             }
             Err(error) => Err(port_error(DOING, error)),
         }
@@ -152,30 +166,26 @@ impl Crm for SalesforceCrm {
             .client
             .files()
             .link(&document, &record, ShareType::Viewer)
+            .visibility(self.visibility.clone())
             .await;
         linked.map(drop).map_err(|error| port_error(DOING, error))
     }
 
     async fn log_activity(&self, activity: &Activity) -> Result<String, PortError> {
         const DOING: &str = "create the Task in Salesforce";
-        let mut task = Map::from_iter([
-            ("Subject".to_owned(), Value::from(subject(activity))),
-            ("Description".to_owned(), Value::from(description(activity))),
-            ("Status".to_owned(), Value::from(self.task_status.as_str())),
-            (
-                "ActivityDate".to_owned(),
-                Value::from(activity.date.to_string()),
-            ),
-            (
-                "WhatId".to_owned(),
-                Value::from(activity.record.id.as_str()),
-            ),
-        ]);
+        let mut task = NewTask::new(subject(activity))
+            .description(description(activity))
+            .status(&self.task_status)
+            .activity_date(activity.date)
+            .what_id(&id(DOING, &activity.record.id)?);
         if let Some(field) = &self.task_key {
-            task.insert(field.clone(), json!(activity.key));
+            task = task.field(field, activity.key.as_str());
         }
-        match self.client.sobject("Task").create(&task).await {
+        match self.client.tasks().create(&task).await {
             Ok(id) => Ok(id.to_string()),
+            Err(error) if self.task_key.is_some() && is_duplicate_value(&error) => {
+                Err(PortError::new(PortErrorKind::Unknown, DOING).with_cause(error))
+            }
             Err(error) => Err(port_error(DOING, error)),
         }
     }
@@ -199,7 +209,7 @@ impl Crm for SalesforceCrm {
                  WHERE WhatId = :record AND Subject = :subject AND ActivityDate = :date",
             )
             .bind("record", &activity.record.id)
-            .bind("subject", subject(activity))
+            .bind("subject", &*subject(activity))
             .bind("date", activity.date),
         };
         let tasks = self.client.query::<Task>(query).all(MOST_TASKS).await;
@@ -255,7 +265,8 @@ impl Crm for SalesforceCrm {
             .await
         {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
+            // 412. A deal that an approval has locked is a conflict too, and lasts.
+            Err(error) if error.kind() == ErrorKind::Conflict && !is_locked(&error) => Ok(false),
             Err(error) => Err(port_error(DOING, error)),
         }
     }
@@ -290,15 +301,15 @@ fn mark(activity: &Activity) -> String {
     format!("Box event {}", activity.key)
 }
 
-fn subject(activity: &Activity) -> String {
-    activity.subject.chars().take(LONGEST_SUBJECT).collect()
+fn subject(activity: &Activity) -> Cow<'_, str> {
+    truncate(&activity.subject, NewTask::LONGEST_SUBJECT)
 }
 
 /// The text, shortened where it has to be, and the mark on a line of its own.
 fn description(activity: &Activity) -> String {
     let mark = mark(activity);
-    let room = LONGEST_DESCRIPTION.saturating_sub(mark.chars().count() + 2);
-    let text: String = activity.description.chars().take(room).collect();
+    let room = NewTask::LONGEST_DESCRIPTION.saturating_sub(mark.encode_utf16().count() + 2);
+    let text = truncate(&activity.description, room);
     format!("{text}\n\n{mark}").trim_start().to_owned()
 }
 
@@ -315,25 +326,74 @@ fn is_no_document(error: &Error) -> bool {
         })
 }
 
+/// An earlier write has arrived after all: its own unique field says so, and a look finds it.
+fn is_duplicate_value(error: &Error) -> bool {
+    error.has_code(&ErrorCode::DUPLICATE_VALUE)
+}
+
+fn is_locked(error: &Error) -> bool {
+    error.has_code(&ErrorCode::ENTITY_IS_LOCKED)
+}
+
 fn port_error(doing: &'static str, error: Error) -> PortError {
+    let error = match from_content(error) {
+        Ok(port_error) => return port_error,
+        Err(error) => error,
+    };
     let kind = match error.kind() {
         _ if error.may_have_happened() => PortErrorKind::Unknown,
         // A session that ended in the middle: the next call logs in anew.
         ErrorKind::Auth if error.is_retryable() => PortErrorKind::Busy,
-        ErrorKind::Deleted | ErrorKind::NotFound => PortErrorKind::Gone,
-        ErrorKind::Auth | ErrorKind::Config | ErrorKind::DailyLimit | ErrorKind::Store => {
-            PortErrorKind::Outage
-        }
-        // A unique field has it already: an earlier write arrived after all, and a look finds it.
-        ErrorKind::Duplicate => PortErrorKind::Unknown,
-        ErrorKind::Forbidden
-        | ErrorKind::Invalid
+        ErrorKind::Deleted => PortErrorKind::Gone,
+        // A 404 without Salesforce's own body is a proxy's, or that of a wrong login URL.
+        ErrorKind::NotFound if error.api().is_some() => PortErrorKind::Gone,
+        // These concern the user or the org as a whole: every other call would fare the same.
+        ErrorKind::Auth
+        | ErrorKind::Config
+        | ErrorKind::DailyLimit
         | ErrorKind::StorageFull
-        | ErrorKind::TooLarge => PortErrorKind::Refused,
+        | ErrorKind::Store => PortErrorKind::Outage,
+        ErrorKind::Forbidden if is_api_disabled(&error) => PortErrorKind::Outage,
+        ErrorKind::Duplicate | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::TooLarge => {
+            PortErrorKind::Refused
+        }
         _ => PortErrorKind::Busy,
     };
-    let retry_after = error.retry_after();
     PortError::new(kind, doing)
-        .with_retry_after(retry_after)
+        .with_retry_after(error.retry_after())
+        .with_detail(explanation(&error))
         .with_cause(error)
+}
+
+/// Where an upload failed because its content did, the content side's own error says what to do.
+fn from_content(error: Error) -> Result<PortError, Error> {
+    let cause = error.source().and_then(|it| it.downcast_ref::<PortError>());
+    match cause {
+        Some(cause) if error.kind() == ErrorKind::Content => {
+            let port_error =
+                PortError::new(cause.kind(), cause.doing()).with_retry_after(cause.retry_after());
+            Ok(port_error.with_cause(error))
+        }
+        _ => Err(error),
+    }
+}
+
+fn is_api_disabled(error: &Error) -> bool {
+    error.has_code(&ErrorCode::API_DISABLED_FOR_ORG)
+        || error.has_code(&ErrorCode::API_CURRENTLY_DISABLED)
+}
+
+/// The org's own words, such as those of a validation rule, and the fields they are about: what a
+/// person needs to put it right.
+fn explanation(error: &Error) -> Option<String> {
+    let items = error.api()?.iter().map(|item| {
+        let message = &item.message;
+        let message: String = message.chars().take(LONGEST_MESSAGE).collect();
+        match item.fields.is_empty() {
+            true => message,
+            false => format!("{message} ({})", item.fields.join(", ")),
+        }
+    });
+    let items: Vec<_> = items.filter(|item| !item.is_empty()).take(3).collect();
+    (!items.is_empty()).then(|| items.join("; "))
 }

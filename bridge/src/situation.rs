@@ -30,12 +30,18 @@ pub struct Situation {
 }
 
 impl Situation {
-    pub(crate) fn of(event: &Event, file: FileState, mapped: Mapped, now: jiff::Timestamp) -> Self {
+    pub(crate) fn of(
+        event: &Event,
+        trigger: &str,
+        file: FileState,
+        mapped: Mapped,
+        received_at: jiff::Timestamp,
+    ) -> Self {
         let actor = event.created_by.as_ref();
         Self {
             event: event.id.clone(),
-            trigger: event.trigger.as_str().to_owned(),
-            at: event.created_at.unwrap_or(now),
+            trigger: trigger.to_owned(),
+            at: event.created_at.unwrap_or(received_at),
             actor: actor.and_then(|actor| {
                 actor
                     .name

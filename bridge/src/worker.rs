@@ -1,6 +1,14 @@
 //! Takes jobs from the inbox and sees each to its end.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -8,7 +16,7 @@ use jiff::Timestamp;
 use tokio::{
     sync::watch,
     task::{Id, JoinSet},
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
@@ -38,6 +46,14 @@ pub enum Outcome {
         reason: String,
         /// How long the far side asked to wait.
         after: Option<Duration>,
+    },
+    /// A far side lets nobody in for now: the attempt does not count, and the worker takes no more
+    /// jobs until then, for they would fare no better.
+    Outage {
+        /// What is the matter, in a line.
+        reason: String,
+        /// When to try again.
+        until: Timestamp,
     },
     /// Nothing was tried, and the attempt does not count.
     Defer {
@@ -79,6 +95,21 @@ pub struct Worker<H> {
     clock: Arc<dyn Clock>,
     name: String,
     options: WorkerOptions,
+    outage: Outage,
+}
+
+/// Until when a far side lets nobody in, in microseconds since 1970.
+#[derive(Clone, Debug)]
+struct Outage(Arc<AtomicI64>);
+
+impl Outage {
+    fn lasts(&self, now: Timestamp) -> bool {
+        now.as_microsecond() < self.0.load(Ordering::Relaxed)
+    }
+
+    fn until(&self, end: Timestamp) {
+        self.0.store(end.as_microsecond(), Ordering::Relaxed);
+    }
 }
 
 /// How a [`Worker`] works.
@@ -127,6 +158,7 @@ impl<H: Handler> Worker<H> {
             clock: Arc::new(SystemClock),
             name: name.into(),
             options: WorkerOptions::default(),
+            outage: Outage(Arc::new(AtomicI64::new(i64::MIN))),
         }
     }
 
@@ -197,11 +229,11 @@ impl<H: Handler> Worker<H> {
             .concurrency
             .max(1)
             .saturating_sub(running.jobs.len());
-        if room == 0 {
-            return Ok(());
-        }
         let asked_at = Instant::now();
         let now = self.clock.now();
+        if room == 0 || self.outage.lasts(now) {
+            return Ok(());
+        }
         let leased = self
             .queue
             .lease(&self.name, room, self.options.lease, now)
@@ -213,6 +245,7 @@ impl<H: Handler> Worker<H> {
                 handler: Arc::clone(&self.handler),
                 clock: Arc::clone(&self.clock),
                 options: self.options.clone(),
+                outage: self.outage.clone(),
                 job,
                 asked_at,
             };
@@ -266,6 +299,7 @@ struct Attempt<H> {
     handler: Arc<H>,
     clock: Arc<dyn Clock>,
     options: WorkerOptions,
+    outage: Outage,
     job: Leased,
     asked_at: Instant,
 }
@@ -277,6 +311,7 @@ impl<H: Handler> Attempt<H> {
             handler,
             clock,
             options,
+            outage,
             job,
             asked_at,
         } = self;
@@ -292,13 +327,16 @@ impl<H: Handler> Attempt<H> {
                         reason: "the handler panicked; its message is in the program's log".into(),
                         after: None,
                     }),
-                    () = keep(&*queue, &*clock, &job.lease, options.lease, &good_until) => {
+                    () = keep(&*queue, &*clock, &job.lease, asked_at, options.lease, &good_until) => {
                         warn!(job = %job.lease.job, "the lease was lost; another worker has the job");
                         return;
                     }
                 }
             }
         };
+        if let Outcome::Outage { until, .. } = &outcome {
+            outage.until((*until).min(options.backoff.latest(clock.now())));
+        }
         let now = clock.now();
         let settle = settle(&job, outcome, &options.backoff, now);
         log(job.lease.job, &settle);
@@ -320,9 +358,9 @@ fn exhausted(job: &Leased, backoff: &Backoff, now: Timestamp) -> Option<Outcome>
             backoff.max_attempts
         )));
     }
-    backoff.is_too_old(job.pushed_at, now).then(|| {
+    backoff.is_too_old(job.tried_since, now).then(|| {
         Outcome::Dead(format!(
-            "older than {} hours",
+            "tried in vain for {} hours",
             backoff.max_age.as_secs() / 3600
         ))
     })
@@ -332,9 +370,12 @@ fn settle(job: &Leased, outcome: Outcome, backoff: &Backoff, now: Timestamp) -> 
     match outcome {
         Outcome::Done(note) => Settle::Done { note },
         Outcome::Dead(reason) => Settle::Dead { reason },
-        Outcome::Defer { reason, until } => Settle::Defer { at: until, reason },
+        Outcome::Defer { reason, until } | Outcome::Outage { reason, until } => Settle::Defer {
+            at: until.min(backoff.latest(now)),
+            reason,
+        },
         Outcome::Retry { reason, after } => {
-            match backoff.next(job.attempt, after, job.pushed_at, now) {
+            match backoff.next(job.attempt, after, job.tried_since, now) {
                 Some(at) => Settle::Retry { at, reason },
                 None => Settle::Dead {
                     reason: format!("gave up after {} attempts: {reason}", job.attempt),
@@ -353,7 +394,7 @@ async fn write(
     clock: &dyn Clock,
     hold: Duration,
 ) -> Result<(), StoreError> {
-    let give_up = Instant::now() + hold;
+    let give_up = later(Instant::now(), hold);
     let mut wait = Duration::from_millis(50);
     loop {
         match queue.settle(lease, settle.clone(), clock.now()).await {
@@ -374,32 +415,42 @@ async fn keep(
     queue: &dyn Queue,
     clock: &dyn Clock,
     lease: &LeaseId,
+    leased_at: Instant,
     hold: Duration,
     good: &watch::Sender<Instant>,
 ) {
-    let mut ticks = interval(hold / 3);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks.tick().await;
-    let mut held_until = Instant::now() + hold;
-    while Instant::now() < held_until {
-        ticks.tick().await;
-        let asked_at = Instant::now();
-        let now = clock.now();
-        let until = now.checked_add(hold).unwrap_or(Timestamp::MAX);
-        match queue.extend(lease, until, now).await {
-            Ok(()) => {
-                held_until = asked_at + hold;
+    // Not zero, whatever the lease: the clock must come to its turn.
+    let pause = (hold / 3).max(Duration::from_millis(1));
+    let mut held_until = later(leased_at, hold);
+    loop {
+        let asked_at = Instant::now() + pause;
+        let prolong = async {
+            sleep_until(asked_at).await;
+            let now = clock.now();
+            let until = now.checked_add(hold).unwrap_or(Timestamp::MAX);
+            queue.extend(lease, until, now).await
+        };
+        match timeout_at(held_until, prolong).await {
+            Ok(Ok(())) => {
+                held_until = later(asked_at, hold);
                 good.send_replace(good_until(asked_at, hold));
             }
-            Err(error) if error.kind() == StoreErrorKind::StaleLease => return,
-            Err(error) => warn!(%error, "the lease could not be prolonged"),
+            Ok(Err(error)) if error.kind() == StoreErrorKind::StaleLease => return,
+            Ok(Err(error)) => warn!(%error, "the lease could not be prolonged"),
+            Err(_) => return,
         }
     }
 }
 
 /// A write needs time to arrive: the last fifth of a lease starts none.
 fn good_until(asked_at: Instant, hold: Duration) -> Instant {
-    asked_at + hold.mul_f64(0.8)
+    later(asked_at, hold / 5 * 4)
+}
+
+/// As late as can be said, where a setting is absurdly long.
+fn later(since: Instant, by: Duration) -> Instant {
+    let far = Duration::from_secs(30 * 365 * 24 * 3600);
+    since.checked_add(by).unwrap_or_else(|| since + far)
 }
 
 fn log(job: JobId, settle: &Settle) {

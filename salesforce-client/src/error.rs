@@ -242,7 +242,8 @@ impl Error {
         self.0.doubtful
     }
 
-    pub(crate) fn has_code(&self, code: &ErrorCode) -> bool {
+    /// Whether Salesforce gave this code, among others perhaps.
+    pub fn has_code(&self, code: &ErrorCode) -> bool {
         self.api().is_some_and(|errors| errors.has(code))
     }
 }

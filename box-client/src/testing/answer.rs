@@ -78,6 +78,16 @@ impl Refused {
         Self::shaped(401, "invalid_token", message, Shape::Challenge)
     }
 
+    pub(super) fn insufficient_scope() -> Self {
+        let message = "The request requires higher privileges than provided by the access token.";
+        Self::shaped(
+            403,
+            "insufficient_scope",
+            message.to_owned(),
+            Shape::Challenge,
+        )
+    }
+
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "bad_request", message)
     }

@@ -21,6 +21,11 @@ pub(super) struct Config {
     pub(super) enterprise: String,
     pub(super) token_lifetime: Duration,
     pub(super) refresh_grace: bool,
+    /// Seconds that this Box's clock is ahead of the machine's.
+    pub(super) clock_ahead: i64,
+    /// Names and public keys (DER) that assertions are signed with.
+    #[cfg(feature = "jwt")]
+    pub(super) jwt_keys: Vec<(String, Vec<u8>)>,
     pub(super) keep_bytes: bool,
     pub(super) not_ready_once: bool,
     pub(super) metadata_get_status: u16,
@@ -47,6 +52,9 @@ impl FakeBoxBuilder {
             enterprise: "12345".to_owned(),
             token_lifetime: Duration::from_secs(3600),
             refresh_grace: false,
+            clock_ahead: 0,
+            #[cfg(feature = "jwt")]
+            jwt_keys: Vec::new(),
             keep_bytes: true,
             not_ready_once: false,
             metadata_get_status: 200,
@@ -97,6 +105,22 @@ impl FakeBoxBuilder {
     /// used. Box has been seen to do that but does not promise it; off by default.
     pub fn refresh_grace(mut self, on: bool) -> Self {
         self.config.refresh_grace = on;
+        self
+    }
+
+    /// How many seconds this Box's clock is ahead of the machine's, as seen in the token
+    /// endpoint's `Date` and by its judgement of assertions.
+    pub fn clock_ahead(mut self, seconds: i64) -> Self {
+        self.config.clock_ahead = seconds;
+        self
+    }
+
+    /// A public key of the application, by its id in the Developer Console: as DER, PKCS#1 or
+    /// `SubjectPublicKeyInfo`. Without one the JWT grant is refused, as where no admin has
+    /// authorized the application.
+    #[cfg(feature = "jwt")]
+    pub fn jwt_key(mut self, id: impl Into<String>, public_key: impl Into<Vec<u8>>) -> Self {
+        self.config.jwt_keys.push((id.into(), public_key.into()));
         self
     }
 

@@ -42,6 +42,7 @@
 //! | `GET /_fake/violations` | what the OpenAPI document does not allow (feature `openapi`) |
 
 mod answer;
+mod authorize;
 mod builder;
 mod cascades;
 mod clock;
@@ -53,6 +54,7 @@ mod deliver;
 mod download;
 mod event_log;
 mod events;
+mod exchange;
 mod fault;
 mod files;
 mod folders;
@@ -61,6 +63,8 @@ mod handle;
 mod head;
 mod ids;
 mod items;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod listing;
 mod locks;
 mod metadata;
@@ -85,6 +89,7 @@ mod state;
 mod tasks;
 mod template_updates;
 mod templates;
+mod token_store;
 mod triggers;
 mod upload;
 mod users;
@@ -101,3 +106,4 @@ pub use handle::FakeBox;
 pub use person::UploadedFile;
 pub use record::RecordedRequest;
 pub use sign::Delivery;
+pub use token_store::{token_lease_contract, token_store_contract};

@@ -5,12 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use secrecy::ExposeSecret as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use url::form_urlencoded;
 
+#[cfg(feature = "jwt")]
+use super::jwt::bearer;
 use super::{
     answer::{Answer, Outcome, Refused},
+    exchange::{self, Limits},
     head::Head,
     people::User,
     state::State,
@@ -25,6 +29,9 @@ pub(super) struct Tokens {
     access: HashMap<String, Access>,
     refresh: HashMap<String, Refresh>,
     codes: HashMap<String, (Holder, Instant)>,
+    /// Names of assertions that were used.
+    #[cfg(feature = "jwt")]
+    pub(super) assertions: std::collections::HashSet<String>,
 }
 
 /// For whom a token is, and for which application.
@@ -32,6 +39,8 @@ pub(super) struct Tokens {
 pub(super) struct Holder {
     pub(super) user: User,
     pub(super) client: String,
+    /// Of a downscoped token.
+    pub(super) limits: Option<Limits>,
 }
 
 struct Access {
@@ -51,7 +60,7 @@ struct Refresh {
 }
 
 /// The parameters of a form body.
-struct Form(Vec<(String, String)>);
+pub(super) struct Form(Vec<(String, String)>);
 
 impl Form {
     fn read(head: &Head, body: &Received) -> Option<Self> {
@@ -62,7 +71,7 @@ impl Form {
             .then(|| Self(form_urlencoded::parse(bytes).into_owned().collect()))
     }
 
-    fn value(&self, name: &str) -> &str {
+    pub(super) fn value(&self, name: &str) -> &str {
         self.0
             .iter()
             .find(|(key, _)| key == name)
@@ -70,8 +79,19 @@ impl Form {
     }
 }
 
-/// `POST /oauth2/token`
+/// `POST /oauth2/token`, with the time as this Box has it.
 pub(super) fn token(state: &mut State, head: &Head, body: &Received) -> Outcome {
+    let date = Timestamp::from_second(box_second(state)).unwrap_or_default();
+    let date = DateTimePrinter::new()
+        .timestamp_to_rfc9110_string(&date)
+        .unwrap_or_default();
+    match granted(state, head, body) {
+        Ok(answer) => Ok(answer.header("date", date)),
+        Err(refused) => Ok(refused.answer("").header("date", date)),
+    }
+}
+
+fn granted(state: &mut State, head: &Head, body: &Received) -> Outcome {
     let malformed = || {
         Refused::oauth(
             "invalid_request",
@@ -94,20 +114,22 @@ pub(super) fn token(state: &mut State, head: &Head, body: &Received) -> Outcome 
                     Refused::oauth("invalid_grant", reason)
                 })?;
             let (access, refresh) = state.issue_pair(holder, None);
-            Ok(grant(state, &access, Some(&refresh)))
+            Ok(grant(state, &access, Some(&refresh), Vec::new()))
         }
         "client_credentials" => client_credentials(state, &form),
         "urn:ietf:params:oauth:grant-type:jwt-bearer" => {
-            known_client(state, &form)?;
-            let reason = "This app is not authorized by the enterprise admin";
-            Err(Refused::oauth("unauthorized_client", reason))
+            let client = known_client(state, &form)?;
+            bearer(state, client, form.value("assertion"))
         }
-        "urn:ietf:params:oauth:grant-type:token-exchange" => {
-            let reason = "The grant type is unauthorized for this client_id";
-            Err(Refused::oauth("invalid_request", reason))
-        }
+        "urn:ietf:params:oauth:grant-type:token-exchange" => exchange::token(state, &form),
         _ => Err(malformed()),
     }
+}
+
+/// Without keys to verify it, no assertion is good.
+#[cfg(not(feature = "jwt"))]
+fn bearer(_: &mut State, _: String, _: &str) -> Outcome {
+    unauthorized()
 }
 
 /// `POST /oauth2/revoke`: an access or a refresh token takes its pair with it.
@@ -165,6 +187,7 @@ impl State {
         Holder {
             user: User::service_account(),
             client,
+            limits: None,
         }
     }
 
@@ -185,6 +208,16 @@ impl State {
         token
     }
 
+    /// A token that ends with the one it was made from at the latest.
+    pub(super) fn issue_within(&mut self, holder: Holder, subject: &str) -> String {
+        let token = self.issue_access(holder, None);
+        let end = self.tokens.access.get(subject).map(|own| own.expires_at);
+        if let Some((made, end)) = self.tokens.access.get_mut(&token).zip(end) {
+            made.expires_at = made.expires_at.min(end);
+        }
+        token
+    }
+
     pub(super) fn issue_pair(
         &mut self,
         holder: Holder,
@@ -202,7 +235,14 @@ impl State {
     }
 
     pub(super) fn issue_code(&mut self) -> String {
-        let (holder, code) = (self.own(), self.ids.secret());
+        let client = self.own().client;
+        self.issue_code_for(&client)
+    }
+
+    pub(super) fn issue_code_for(&mut self, client: &str) -> String {
+        let mut holder = self.own();
+        holder.client = client.to_owned();
+        let code = self.ids.secret();
         self.tokens
             .codes
             .insert(code.clone(), (holder, Instant::now() + CODE_LIFETIME));
@@ -224,7 +264,7 @@ fn refresh(state: &mut State, client: &str, token: &str) -> Outcome {
         if let Some(spent) = state.tokens.refresh.get_mut(token) {
             spent.spent_for = Some(refresh.clone());
         }
-        return Ok(grant(state, &access, Some(&refresh)));
+        return Ok(grant(state, &access, Some(&refresh), Vec::new()));
     };
     let again = state
         .tokens
@@ -238,7 +278,8 @@ fn refresh(state: &mut State, client: &str, token: &str) -> Outcome {
             .get(access)
             .is_some_and(|access| !access.used)
     });
-    Ok(grant(state, &access.ok_or_else(invalid)?, Some(&successor)))
+    let access = access.ok_or_else(invalid)?;
+    Ok(grant(state, &access, Some(&successor), Vec::new()))
 }
 
 fn client_credentials(state: &mut State, form: &Form) -> Outcome {
@@ -251,8 +292,13 @@ fn client_credentials(state: &mut State, form: &Form) -> Outcome {
         "user" => state.user(subject).cloned().ok_or_else(invalid)?,
         _ => return Err(invalid()),
     };
-    let access = state.issue_access(Holder { user, client }, None);
-    Ok(grant(state, &access, None))
+    let holder = Holder {
+        user,
+        client,
+        limits: None,
+    };
+    let access = state.issue_access(holder, None);
+    Ok(grant(state, &access, None, Vec::new()))
 }
 
 fn known_client(state: &State, form: &Form) -> Result<String, Refused> {
@@ -264,7 +310,23 @@ fn known_client(state: &State, form: &Form) -> Result<String, Refused> {
         .ok_or_else(|| Refused::oauth("invalid_client", "The client credentials are invalid"))
 }
 
-fn grant(state: &State, access: &str, refresh: Option<&str>) -> Answer {
+/// An application that no admin has authorized.
+pub(super) fn unauthorized() -> Outcome {
+    let reason = "This app is not authorized by the enterprise admin";
+    Err(Refused::oauth("unauthorized_client", reason))
+}
+
+/// Seconds since 1970 by this Box's clock.
+pub(super) fn box_second(state: &State) -> i64 {
+    Timestamp::now().as_second() + state.config.clock_ahead
+}
+
+pub(super) fn grant(
+    state: &State,
+    access: &str,
+    refresh: Option<&str>,
+    restricted_to: Vec<Value>,
+) -> Answer {
     let left = state.tokens.access.get(access).map(|access| {
         access
             .expires_at
@@ -276,7 +338,7 @@ fn grant(state: &State, access: &str, refresh: Option<&str>) -> Answer {
         "access_token": access,
         "expires_in": left.unwrap_or_default() as u64,
         "token_type": "bearer",
-        "restricted_to": [],
+        "restricted_to": restricted_to,
     });
     if let Some(refresh) = refresh {
         body["refresh_token"] = refresh.into();

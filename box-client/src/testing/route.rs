@@ -2,7 +2,7 @@
 
 use super::{
     answer::{Answer, Outcome, Refused},
-    cascades, collaborations, comments, download, event_log, files, folders, groups,
+    authorize, cascades, collaborations, comments, download, event_log, files, folders, groups,
     head::{Head, Host},
     metadata::{self, Place},
     metadata_query, oauth, search, sign_requests,
@@ -32,12 +32,16 @@ pub(super) fn answer(
     let segments: Vec<&str> = head.segments.iter().map(String::as_str).collect();
     match (head.method.as_str(), &segments[..]) {
         ("POST", ["oauth2", "token"]) => return oauth::token(state, head, body),
+        ("GET", ["api", "oauth2", "authorize"]) => return authorize::page(state, head),
         ("POST", ["oauth2", "revoke"]) => return oauth::revoke(state, head, body),
         ("GET", ["realtime", ..]) => return event_log::realtime(state, head),
         _ => {}
     }
     let token = head.bearer().ok_or_else(Refused::invalid_token)?;
     let holder = state.bearer(token)?;
+    if let Some(limits) = &holder.limits {
+        limits.allow(state, head, &segments)?;
+    }
     let actor = match head.header("as-user") {
         None => holder.user,
         Some(id) => {

@@ -234,6 +234,7 @@ impl Visit<'_> {
         Holder {
             user: self.actor.clone(),
             client: self.client.clone(),
+            limits: None,
         }
     }
 }

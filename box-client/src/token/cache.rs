@@ -29,6 +29,7 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// The fetch runs in a task of its own, so a caller that goes away cannot take a single-use
 /// refresh token with it. Whoever starts an early renewal waits for it, because a program that
 /// ends after its last call would cut it off; all others go on with the old token.
+#[derive(Clone)]
 pub(crate) struct TokenCache {
     shared: Arc<Shared>,
     flight: Arc<AsyncMutex<()>>,

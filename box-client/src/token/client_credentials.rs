@@ -27,6 +27,16 @@ pub enum Subject {
     User(String),
 }
 
+impl Subject {
+    /// As Box spells it.
+    pub(super) fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Enterprise(id) => ("enterprise", id),
+            Self::User(id) => ("user", id),
+        }
+    }
+}
+
 impl ClientCredentials {
     /// The application's id and secret, and whom it acts as.
     pub fn new(
@@ -49,10 +59,7 @@ impl TokenSource for ClientCredentials {
         endpoint: &TokenEndpoint<'_>,
         _: Option<&AccessToken>,
     ) -> Result<AccessToken> {
-        let (kind, id) = match &self.subject {
-            Subject::Enterprise(id) => ("enterprise", id),
-            Subject::User(id) => ("user", id),
-        };
+        let (kind, id) = self.subject.parts();
         let form = [
             ("grant_type", "client_credentials"),
             ("client_id", &self.client_id),

@@ -2,7 +2,18 @@
 
 mod cache;
 mod client_credentials;
+mod downscope;
+#[cfg(feature = "jwt")]
+mod jwt;
+mod lease;
+#[cfg(feature = "loopback")]
+mod loopback;
+mod oauth;
+mod random;
+mod redirect;
 mod refresh;
+#[cfg(feature = "jwt")]
+mod signing_key;
 mod store;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
@@ -13,11 +24,23 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 pub(crate) use self::cache::TokenCache;
+#[cfg(feature = "loopback")]
+pub use self::loopback::LoopbackRedirect;
 pub use self::{
     client_credentials::{ClientCredentials, Subject},
+    downscope::{Downscope, DownscopedToken, DownscopedTokens, RestrictedItem, Restriction},
+    oauth::{Authorization, Authorize, OAuth, OAuthBuilder},
+    redirect::RedirectError,
     refresh::RefreshToken,
     store::{Grant, MemoryTokenStore, Stored, Swap, TokenStore, TokenStoreError},
 };
+#[cfg(feature = "jwt")]
+pub use self::{
+    jwt::{JwtAlgorithm, JwtBearer},
+    signing_key::SigningKey,
+};
+#[cfg(feature = "jwt")]
+use crate::RetryPolicy;
 use crate::{
     call::{Call, Target},
     error::{Error, ErrorKind, Result},
@@ -86,6 +109,12 @@ pub struct TokenEndpoint<'a> {
     sender: &'a Sender,
 }
 
+impl<'a> TokenEndpoint<'a> {
+    pub(crate) fn of(sender: &'a Sender) -> Self {
+        Self { sender }
+    }
+}
+
 impl std::fmt::Debug for TokenEndpoint<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TokenEndpoint").finish_non_exhaustive()
@@ -96,23 +125,55 @@ impl TokenEndpoint<'_> {
     /// Posts a form. A lost answer is asked for again: Box has been seen to give the same tokens
     /// for a refresh token that was spent a moment ago (box/box-typescript-sdk-gen#34).
     pub async fn post(&self, form: &[(&str, &str)]) -> Result<TokenReply> {
-        let call = Call::to("token", Method::POST, Target::Token)
-            .form(form)
-            .repeatable();
-        self.sender.json(&call).await.map_err(|error| {
-            if error.kind() == ErrorKind::Decode {
-                error.without_cause()
-            } else if matches!(error.status(), Some(400 | 401 | 403)) {
-                error.refused_grant()
-            } else {
-                error
-            }
-        })
+        let reply = self.sender.json(&call(form)).await;
+        reply.map_err(token_error)
+    }
+
+    #[cfg(feature = "jwt")]
+    fn waits(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+        self.sender.retry.waits()
+    }
+
+    #[cfg(feature = "jwt")]
+    fn deadline(&self) -> Duration {
+        self.sender.retry.deadline
+    }
+
+    /// Posts a form without repeating it, for one that holds something that works once.
+    #[cfg(feature = "jwt")]
+    async fn post_once(&self, form: &[(&str, &str)]) -> Result<TokenReply> {
+        let sender = Sender {
+            http: self.sender.http.clone(),
+            hosts: self.sender.hosts.clone(),
+            retry: RetryPolicy {
+                max_attempts: 1,
+                ..self.sender.retry.clone()
+            },
+            idle: self.sender.idle,
+            gate: crate::gate::Gate::default(),
+        };
+        sender.json(&call(form)).await.map_err(token_error)
     }
 
     /// How long another holder of a grant may take to store what it was given.
     fn pause(&self) -> Duration {
         self.sender.retry.first_delay
+    }
+}
+
+fn call(form: &[(&str, &str)]) -> Call {
+    Call::to("token", Method::POST, Target::Token)
+        .form(form)
+        .repeatable()
+}
+
+fn token_error(error: Error) -> Error {
+    if error.kind() == ErrorKind::Decode {
+        error.without_cause()
+    } else if matches!(error.status(), Some(400 | 401 | 403)) {
+        error.refused_grant()
+    } else {
+        error
     }
 }
 
@@ -126,6 +187,8 @@ pub struct TokenReply {
     pub expires_in: Option<u64>,
     /// The next refresh token, where the grant has one.
     pub refresh_token: Option<SecretString>,
+    /// What a downscoped token is good for.
+    pub restricted_to: Option<Vec<Restriction>>,
 }
 
 impl TokenReply {
@@ -135,6 +198,23 @@ impl TokenReply {
             self.access_token.clone(),
             self.expires_in.map(Duration::from_secs),
         )
+    }
+}
+
+/// A token that somebody else made and renews, such as a downscoped one.
+#[async_trait]
+impl TokenSource for AccessToken {
+    async fn fetch(
+        &self,
+        _: &TokenEndpoint<'_>,
+        refused: Option<&AccessToken>,
+    ) -> Result<AccessToken> {
+        if refused.is_some() {
+            return Err(Error::new(ErrorKind::Auth, "token")
+                .detail("the access token was refused and cannot be renewed here"));
+        }
+        // When it was made is not known, so it is used until it is refused.
+        Ok(Self::new(self.secret.clone(), None))
     }
 }
 

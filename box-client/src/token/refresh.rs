@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
-use super::{AccessToken, Grant, Stored, Swap, TokenEndpoint, TokenSource, TokenStore};
+use super::{
+    AccessToken, Grant, Stored, Swap, TokenEndpoint, TokenSource, TokenStore,
+    lease::{Turn, Turns},
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An access token that another holder of the grant left in the store is taken over only while it
@@ -18,12 +21,26 @@ const ROUNDS: u32 = 3;
 /// The OAuth 2.0 refresh token grant. Each refresh token works once and is good for 60 days; the
 /// next one is in the [`TokenStore`] before anything relies on it.
 ///
+/// Several processes may share the store. They take turns where it can
+/// [`lease`](TokenStore::lease): one refreshes, and the others adopt what it stores.
+///
+/// # After a crash
+///
+/// A process that dies with the lease keeps the others waiting until the lease ends. If it died
+/// before its request reached Box or after it stored the answer, nothing is lost. In between, the
+/// stored refresh token is spent and its successor is nowhere. The next holder sends the spent one
+/// again: Box has been seen to repeat its answer as long as the new access token was not used
+/// (box/box-typescript-sdk-gen#34), and it was not, for it is stored before it is used. Box does
+/// not promise that. Where it does not hold, the error has the code `invalid_grant` and says to
+/// log in again; nothing on this side could do more, since only that answer named the successor.
+///
 /// Vendor: <https://developer.box.com/guides/authentication/tokens/refresh/>
 #[derive(Debug)]
 pub struct RefreshToken {
     client_id: String,
     client_secret: SecretString,
     store: Arc<dyn TokenStore>,
+    turns: Turns,
     /// A grant that Box gave and the store would not take. It is stored before anything else
     /// happens: it is the only copy.
     unsaved: Mutex<Option<Unsaved>>,
@@ -42,12 +59,23 @@ impl RefreshToken {
         client_secret: impl Into<SecretString>,
         store: impl TokenStore,
     ) -> Self {
+        let store: Arc<dyn TokenStore> = Arc::new(store);
         Self {
             client_id: client_id.into(),
             client_secret: client_secret.into(),
-            store: Arc::new(store),
+            turns: Turns::new(Arc::clone(&store)),
+            store,
             unsaved: Mutex::new(None),
         }
+    }
+
+    /// How long a crashed process keeps the others on the store waiting, 20 s unless set, and
+    /// at least 100 ms. A living one asks for more time as it needs it. Others give up after
+    /// four times as long.
+    #[must_use]
+    pub fn lease(mut self, hold: Duration) -> Self {
+        self.turns.hold(hold);
+        self
     }
 
     async fn load(&self) -> Result<Stored> {
@@ -76,6 +104,38 @@ impl RefreshToken {
         Ok(swap)
     }
 
+    async fn refresh_stored(
+        &self,
+        endpoint: &TokenEndpoint<'_>,
+        refused: Option<&AccessToken>,
+        unsaved: &mut Option<Unsaved>,
+    ) -> Result<AccessToken> {
+        let mut stored = self.load().await?;
+        for _ in 0..ROUNDS {
+            if let Some(token) = living(&stored.grant, refused, Timestamp::now()) {
+                return Ok(token);
+            }
+            stored = match self.refresh(endpoint, &stored.grant).await {
+                Ok(Fresh { access, grant }) => {
+                    let replaces = stored.version;
+                    *unsaved = Some(Unsaved { grant, replaces });
+                    match self.save(unsaved).await? {
+                        Swap::Stored => return Ok(access),
+                        // Box takes back the access token of one pair when that of another is
+                        // used, so all holders go on with the pair that is stored.
+                        Swap::Conflict => self.load().await?,
+                    }
+                }
+                Err(error) if is_spent(&error) => self
+                    .successor(&stored.grant, endpoint.pause())
+                    .await?
+                    .ok_or_else(|| error.detail("the refresh token is dead: log in again"))?,
+                Err(error) => return Err(error),
+            };
+        }
+        Err(store_failed().detail("the stored grant changed under every refresh"))
+    }
+
     async fn refresh(&self, endpoint: &TokenEndpoint<'_>, grant: &Grant) -> Result<Fresh> {
         let form = [
             ("grant_type", "refresh_token"),
@@ -84,17 +144,11 @@ impl RefreshToken {
             ("client_secret", self.client_secret.expose_secret()),
         ];
         let reply = endpoint.post(&form).await?;
-        let access = reply.access();
-        let grant = Grant {
-            refresh_token: reply
-                .refresh_token
-                .unwrap_or_else(|| grant.refresh_token.clone()),
-            access_token: Some(access.secret.clone()),
-            expires_at: access
-                .expires_in
-                .and_then(|life| Timestamp::now().checked_add(life).ok()),
-        };
-        Ok(Fresh { access, grant })
+        let refresh_token = reply.refresh_token.as_ref().unwrap_or(&grant.refresh_token);
+        Ok(Fresh {
+            grant: Grant::of(&reply, refresh_token.clone()),
+            access: reply.access(),
+        })
     }
 
     /// The grant that has taken the place of a spent one. Who spent it may still be storing what
@@ -125,35 +179,25 @@ impl TokenSource for RefreshToken {
     ) -> Result<AccessToken> {
         let mut unsaved = self.unsaved.lock().await;
         self.save(&mut unsaved).await?;
-        let mut stored = self.load().await?;
-        for _ in 0..ROUNDS {
-            if let Some(token) = living(&stored.grant, refused, Timestamp::now()) {
-                return Ok(token);
-            }
-            stored = match self.refresh(endpoint, &stored.grant).await {
-                Ok(Fresh { access, grant }) => {
-                    let replaces = stored.version;
-                    *unsaved = Some(Unsaved { grant, replaces });
-                    match self.save(&mut unsaved).await? {
-                        Swap::Stored => return Ok(access),
-                        // Box takes back the access token of one pair when that of another is
-                        // used, so all holders go on with the pair that is stored.
-                        Swap::Conflict => self.load().await?,
-                    }
-                }
-                Err(error) if is_spent(&error) => self
-                    .successor(&stored.grant, endpoint.pause())
-                    .await?
-                    .ok_or_else(|| error.detail("the refresh token is dead: log in again"))?,
-                Err(error) => return Err(error),
-            };
+        if let Turn::Adopted(token) = self.turns.wait(refused).await? {
+            return Ok(token);
         }
-        Err(store_failed().detail("the stored grant changed under every refresh"))
+        let refresh = self.refresh_stored(endpoint, refused, &mut unsaved);
+        let outcome = self.turns.during(refresh).await;
+        // The others would spend the stored token a second time: rather let them wait.
+        if unsaved.is_none() {
+            self.turns.release().await;
+        }
+        outcome
     }
 }
 
 /// The access token that another holder of the grant has left, if it is worth taking over.
-fn living(grant: &Grant, refused: Option<&AccessToken>, now: Timestamp) -> Option<AccessToken> {
+pub(super) fn living(
+    grant: &Grant,
+    refused: Option<&AccessToken>,
+    now: Timestamp,
+) -> Option<AccessToken> {
     let secret = grant.access_token.clone()?;
     let left = Duration::try_from(grant.expires_at?.duration_since(now)).ok()?;
     let token = AccessToken::new(secret, Some(left));
@@ -164,6 +208,6 @@ fn is_spent(error: &Error) -> bool {
     error.api().and_then(|api| api.code()) == Some("invalid_grant")
 }
 
-fn store_failed() -> Error {
+pub(super) fn store_failed() -> Error {
     Error::new(ErrorKind::Store, "token")
 }

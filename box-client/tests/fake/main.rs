@@ -1,6 +1,7 @@
 //! `FakeBox`, driven over HTTP as a stranger's client would.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod assertions;
 mod collaborations;
 mod control;
 mod deliveries;

@@ -8,7 +8,7 @@ use std::{
 
 use box_client::{
     AccessToken, BoxClient, ClientCredentials, DeveloperToken, FileId, Grant, MemoryTokenStore,
-    RefreshToken, Subject,
+    OAuth, RefreshToken, Subject,
 };
 use secrecy::SecretString;
 use serde_json::json;
@@ -66,12 +66,28 @@ fn nothing_that_holds_a_secret_shows_it() {
     text += &debugged(&credentials());
     text += &debugged(&DeveloperToken::new(PLANTED));
     text += &debugged(&AccessToken::new(SecretString::from(PLANTED), None));
+    let oauth = OAuth::builder("id", PLANTED).base_url("http://127.0.0.1:1");
+    text += &debugged(&oauth);
+    let oauth = oauth.build().unwrap();
+    text += &debugged(&oauth);
+    text += &debugged(&oauth.authorize());
+    let login = oauth.authorize().start().unwrap();
+    text += &debugged(&login);
+    assert!(!text.contains(login.state()), "{text}");
+    text += &debugged(&oauth.refresh_token(MemoryTokenStore::new(grant())));
+    let code = login.code(&format!("code={PLANTED}&state={}", login.state()));
+    text += &debugged(&code);
+    text += &debugged(&login.code(&format!("code={PLANTED}&state=x")));
     let builder = BoxClient::builder(tokens);
     text += &debugged(&builder);
     let client = builder.build().unwrap();
     text += &debugged(&client);
     let id = FileId::new("777").unwrap();
     text += &debugged(&client.files().get(&id));
+    let link = format!("https://app.box.com/s/{PLANTED}");
+    let narrow = client.downscope(["item_preview"]).shared_link(link);
+    text += &debugged(&narrow);
+    text += &debugged(&narrow.into_source());
     text += &debugged(&client.files().download(&id));
     let request = client.request(http::Method::PUT, "/files/777");
     text += &debugged(&request.header("authorization", PLANTED).json(&PLANTED));
@@ -97,6 +113,30 @@ async fn no_error_of_the_token_endpoint_quotes_a_token() {
         assert_silent(&told(&failure));
         vendor.done().await;
     }
+}
+
+#[tokio::test]
+async fn no_error_of_a_login_or_its_end_quotes_a_token() {
+    for answer in [
+        refusal("invalid_grant", "no"),
+        reply(
+            200,
+            json!({ "access_token": PLANTED, "expires_in": PLANTED }),
+        ),
+        // Without a refresh token there is no grant.
+        reply(200, json!({ "access_token": PLANTED })),
+    ] {
+        let vendor = Vendor::start().await;
+        vendor.answers("POST", TOKEN, [answer]).await;
+        let oauth = vendor.oauth(PLANTED);
+        let failure = oauth.exchange(&PLANTED.into()).await.unwrap_err();
+        assert_silent(&told(&failure));
+        vendor.done().await;
+    }
+    let oauth = OAuth::builder("id", PLANTED).base_url("http://127.0.0.1:1");
+    let oauth = oauth.retry(box_client::RetryPolicy::none()).build();
+    let failure = oauth.unwrap().revoke(&PLANTED.into()).await.unwrap_err();
+    assert_silent(&told(&failure));
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ struct State {
     stored: Option<Stored>,
     loads: usize,
     swaps: usize,
+    releases: usize,
     failures: usize,
     /// Come to light at these loads.
     later: Vec<(usize, Grant)>,
@@ -50,6 +51,7 @@ impl TestStore {
                 stored: Some(stored),
                 loads: 0,
                 swaps: 0,
+                releases: 0,
                 failures: 0,
                 later: Vec::new(),
             }),
@@ -69,6 +71,11 @@ impl TestStore {
 
     pub(crate) fn swaps(&self) -> usize {
         self.state.lock().unwrap().swaps
+    }
+
+    /// How often the right to refresh was given back.
+    pub(crate) fn releases(&self) -> usize {
+        self.state.lock().unwrap().releases
     }
 
     pub(crate) fn refresh_token(&self) -> String {
@@ -118,6 +125,11 @@ impl TokenStore for TestStore {
         state.stored = Some(Stored { grant, version });
         self.stored.notify_one();
         Ok(Swap::Stored)
+    }
+
+    async fn release(&self, _: &str) -> Result<(), TokenStoreError> {
+        self.state.lock().unwrap().releases += 1;
+        Ok(())
     }
 }
 

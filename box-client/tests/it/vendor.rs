@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use box_client::{BoxClient, BoxClientBuilder, DeveloperToken, RetryPolicy, TokenSource};
+use box_client::{BoxClient, BoxClientBuilder, DeveloperToken, OAuth, RetryPolicy, TokenSource};
 use serde_json::{Value, json};
 use wiremock::{
     Mock, MockServer, Request, Respond, ResponseTemplate,
@@ -70,6 +70,14 @@ impl Vendor {
         BoxClient::builder(tokens)
             .base_url(&self.server.uri())
             .retry(quick())
+    }
+
+    pub(crate) fn oauth(&self, secret: &str) -> OAuth {
+        OAuth::builder("the-client", secret)
+            .base_url(&self.server.uri())
+            .retry(quick())
+            .build()
+            .unwrap()
     }
 
     pub(crate) async fn requests(&self) -> Vec<Request> {

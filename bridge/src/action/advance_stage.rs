@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{Action, StepError, Work};
@@ -8,6 +10,7 @@ use crate::{
     situation::Situation,
 };
 
+const AT_REST_AFTER: Duration = Duration::from_secs(2);
 /// A deal that others keep changing is read and tried this often in one attempt.
 const TRIES: usize = 3;
 
@@ -90,6 +93,17 @@ async fn advance(record: &Record, to: &str, work: &Work<'_>) -> Result<String, S
             Move::Leave(why) => return Ok(why),
             Move::Impossible(why) => return Err(StepError::Person(why)),
             Move::Write => {}
+        }
+        // Salesforce compares whole seconds: a change right after the one that we have seen would
+        // go unnoticed.
+        if let Some(changed_at) = deal.changed_at
+            && let Ok(until) = changed_at.checked_add(AT_REST_AFTER)
+            && (changed_at..until).contains(&work.clock.now())
+        {
+            return Err(StepError::Wait {
+                reason: "the deal was changed just now".to_owned(),
+                until,
+            });
         }
         if !work.hold.is_good() {
             return Err(StepError::LostHold);

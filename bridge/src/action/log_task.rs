@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use jiff::tz::TimeZone;
 
 use super::{Action, StepError, Template, Work};
-use crate::{crm::Activity, ledger::EffectKey, once::once, plan::Step, situation::Situation};
+use crate::{crm::Activity, ledger::EffectKey, plan::Step, situation::Situation};
 
 /// Logs what has happened as a completed activity on the mapped Opportunity, or on the Account
 /// where only that is mapped. Once per event and rule.
@@ -52,22 +52,23 @@ impl Action for LogTask {
     }
 
     async fn apply(&self, step: &Step, work: &Work<'_>) -> Result<String, StepError> {
-        // A rule can log more than one activity; the first keeps the rule's plain name.
-        let rule = match step.position {
+        // A rule can log more than one activity. They are counted among themselves, so that another
+        // action more or less changes no name.
+        let rule = match step.occurrence {
             0 => step.rule.clone(),
-            position => format!("{}#{position}", step.rule),
+            occurrence => format!("{}#{occurrence}", step.rule),
         };
         let Some(activity) = self.activity(work.situation, &rule) else {
             return Ok("no record to log on".to_owned());
         };
         let key = EffectKey::new(["task", &work.situation.event, &rule]);
-        let task: String = once(
-            work,
-            &key,
-            async || Ok(work.crm.find_activity(&activity).await?),
-            async || work.crm.log_activity(&activity).await,
-        )
-        .await?;
+        let task: String = work
+            .once(
+                &key,
+                async || Ok(work.crm.find_activity(&activity).await?),
+                async || work.crm.log_activity(&activity).await,
+            )
+            .await?;
         Ok(format!("task {task}"))
     }
 }

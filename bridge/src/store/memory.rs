@@ -40,6 +40,7 @@ struct State {
 struct Row {
     job: Job,
     fence: i64,
+    tried_since: Option<Timestamp>,
 }
 
 impl MemoryStore {
@@ -108,7 +109,12 @@ impl Queue for MemoryStore {
                     kind,
                     body,
                 };
-                state.jobs.insert(id.0, Row { job, fence: 0 });
+                let row = Row {
+                    job,
+                    fence: 0,
+                    tried_since: None,
+                };
+                state.jobs.insert(id.0, row);
                 Push::Queued(id)
             })
             .collect();
@@ -150,6 +156,7 @@ impl Queue for MemoryStore {
         let leased = due.into_iter().take(max).filter_map(|(_, id)| {
             let row = state.jobs.get_mut(&id)?;
             row.fence += 1;
+            let tried_since = *row.tried_since.get_or_insert(now);
             let job = &mut row.job;
             job.state = JobState::Leased;
             job.attempts += 1;
@@ -166,7 +173,15 @@ impl Queue for MemoryStore {
                 kind: job.kind.clone(),
                 body: job.body.clone(),
             };
-            Some(Leased::new(lease, until, job.attempts, job.pushed_at, new))
+            let pushed_at = job.pushed_at;
+            Some(Leased::new(
+                lease,
+                until,
+                job.attempts,
+                pushed_at,
+                tried_since,
+                new,
+            ))
         });
         Ok(leased.collect())
     }
@@ -188,7 +203,8 @@ impl Queue for MemoryStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let mut state = self.state();
-        let job = &mut state.held(lease, now)?.job;
+        let row = state.held(lease, now)?;
+        let job = &mut row.job;
         job.owner = None;
         let (to, at, note) = match settle {
             Settle::Done { note } => (JobState::Done, now, note),
@@ -196,6 +212,9 @@ impl Queue for MemoryStore {
             Settle::Retry { at, reason } => (JobState::Ready, at, reason),
             Settle::Defer { at, reason } => {
                 job.attempts = job.attempts.saturating_sub(1);
+                if job.attempts == 0 {
+                    row.tried_since = None;
+                }
                 (JobState::Ready, at, reason)
             }
         };
@@ -241,6 +260,7 @@ impl QueueAdmin for MemoryStore {
             {
                 row.job.state = JobState::Ready;
                 row.job.attempts = 0;
+                row.tried_since = None;
                 row.job.pushed_at = now;
                 row.job.at = now;
                 replayed += 1;
@@ -329,6 +349,20 @@ impl Ledger for MemoryStore {
         if matches!(state.effects.get(key.as_str()), Some(EffectState::Begun(_))) {
             state.effects.remove(key.as_str());
         }
+        Ok(())
+    }
+
+    async fn doubt(&self, key: &EffectKey, since: Timestamp) -> Result<(), StoreError> {
+        if let Some(state) = self.state().effects.get_mut(key.as_str())
+            && !matches!(state, EffectState::Finished(_))
+        {
+            *state = EffectState::Doubted(since);
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, key: &EffectKey) -> Result<(), StoreError> {
+        self.state().effects.remove(key.as_str());
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Where the inbox and the ledger are kept.
 
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -23,6 +23,25 @@ pub async fn ledger_contract(ledger: &dyn Ledger) {
 
     ledger.abandon(&key).await.unwrap();
     assert_eq!(ledger.read(&key).await.unwrap(), None);
+    ledger.doubt(&key, at(2)).await.unwrap();
+    assert_eq!(
+        ledger.read(&key).await.unwrap(),
+        None,
+        "what was never begun is not doubted"
+    );
+
+    ledger.begin(&key, at(2)).await.unwrap();
+    ledger.doubt(&key, at(3)).await.unwrap();
+    let doubted = Some(EffectState::Doubted(at(3)));
+    assert_eq!(ledger.read(&key).await.unwrap(), doubted);
+    ledger.abandon(&key).await.unwrap();
+    assert_eq!(ledger.read(&key).await.unwrap(), doubted, "a doubt stays");
+    assert_eq!(ledger.begin(&key, at(4)).await.unwrap(), Begin::Begun);
+    assert_eq!(
+        ledger.read(&key).await.unwrap(),
+        Some(EffectState::Begun(at(4)))
+    );
+    ledger.abandon(&key).await.unwrap();
 
     ledger.begin(&key, at(3)).await.unwrap();
     ledger
@@ -32,6 +51,7 @@ pub async fn ledger_contract(ledger: &dyn Ledger) {
     let finished = EffectState::Finished(json!({ "id": "068" }));
     assert_eq!(ledger.read(&key).await.unwrap(), Some(finished.clone()));
     ledger.abandon(&key).await.unwrap();
+    ledger.doubt(&key, at(5)).await.unwrap();
     assert_eq!(
         ledger.read(&key).await.unwrap(),
         Some(finished),
@@ -46,6 +66,10 @@ pub async fn ledger_contract(ledger: &dyn Ledger) {
         ledger.read(&key).await.unwrap(),
         Some(EffectState::Finished(json!(null)))
     );
+
+    ledger.forget(&key).await.unwrap();
+    assert_eq!(ledger.read(&key).await.unwrap(), None);
+    ledger.begin(&key, at(6)).await.unwrap();
 
     for parts in [
         ["version", "7", "2"],

@@ -70,21 +70,22 @@ fn dead() -> Settle {
 }
 
 /// Holds a [`Queue`](crate::Queue) to its guarantees. `fresh` gives an empty one each time.
-pub async fn queue_contract<Q: QueueAdmin>(fresh: impl Fn() -> Q) {
-    what_is_known_is_not_stored_again(&fresh()).await;
-    what_is_pushed_comes_back_whole(&fresh()).await;
-    jobs_of_a_key_keep_their_order(&fresh()).await;
-    a_lost_lease_is_taken_over_and_fenced(&fresh()).await;
-    attempts_are_counted_when_leased(&fresh()).await;
-    a_clock_set_back_loses_nothing(&fresh()).await;
-    what_is_longest_due_comes_first(&fresh()).await;
-    a_lease_that_has_run_out_is_lost_before_another_takes_it(&fresh()).await;
-    one_key_is_never_in_two_hands(&fresh()).await;
-    a_replayed_job_begins_anew(&fresh()).await;
-    many_at_once_share_the_jobs_out(&fresh()).await;
-    what_may_be_due_is_hinted_at(&fresh()).await;
-    nobody_purges_what_still_counts(&fresh()).await;
-    people_can_list_replay_release_and_purge(&fresh()).await;
+pub async fn queue_contract<Q: QueueAdmin>(fresh: impl AsyncFn() -> Q) {
+    what_is_known_is_not_stored_again(&fresh().await).await;
+    what_is_pushed_comes_back_whole(&fresh().await).await;
+    jobs_of_a_key_keep_their_order(&fresh().await).await;
+    a_lost_lease_is_taken_over_and_fenced(&fresh().await).await;
+    attempts_are_counted_when_leased(&fresh().await).await;
+    only_what_is_tried_grows_old(&fresh().await).await;
+    a_clock_set_back_loses_nothing(&fresh().await).await;
+    what_is_longest_due_comes_first(&fresh().await).await;
+    a_lease_that_has_run_out_is_lost_before_another_takes_it(&fresh().await).await;
+    one_key_is_never_in_two_hands(&fresh().await).await;
+    a_replayed_job_begins_anew(&fresh().await).await;
+    many_at_once_share_the_jobs_out(&fresh().await).await;
+    what_may_be_due_is_hinted_at(&fresh().await).await;
+    nobody_purges_what_still_counts(&fresh().await).await;
+    people_can_list_replay_release_and_purge(&fresh().await).await;
 }
 
 async fn what_is_known_is_not_stored_again(queue: &dyn QueueAdmin) {
@@ -189,6 +190,30 @@ async fn attempts_are_counted_when_leased(queue: &dyn QueueAdmin) {
         "nothing was tried"
     );
     assert_eq!(only(queue, 181).await.attempt, 4);
+}
+
+async fn only_what_is_tried_grows_old(queue: &dyn QueueAdmin) {
+    push(queue, job("a", "k"), 0).await;
+    let leased = only(queue, 10).await;
+    assert_eq!(leased.tried_since, at(10));
+    settle(queue, &leased, retry(20), 11).await;
+    let leased = only(queue, 20).await;
+    assert_eq!(leased.tried_since, at(10), "since its first attempt");
+    let defer = |second| Settle::Defer {
+        at: at(second),
+        reason: "outage".into(),
+    };
+    settle(queue, &leased, defer(30), 21).await;
+    let leased = only(queue, 30).await;
+    assert_eq!((leased.tried_since, leased.attempt), (at(10), 2));
+    settle(queue, &leased, defer(40), 31).await;
+
+    push(queue, job("b", "other"), 40).await;
+    let both = lease(queue, 40).await;
+    let second = both.iter().find(|job| job.dedupe == "b").unwrap();
+    settle(queue, second, defer(50), 41).await;
+    let leased = only(queue, 50).await;
+    assert_eq!(leased.tried_since, at(50), "no attempt has counted so far");
 }
 
 async fn a_clock_set_back_loses_nothing(queue: &dyn QueueAdmin) {

@@ -12,14 +12,14 @@ fn fresh(folder: &tempfile::TempDir) -> SqliteStore {
 
 #[tokio::test]
 async fn memory_keeps_the_contracts() {
-    queue_contract(MemoryStore::new).await;
+    queue_contract(async || MemoryStore::new()).await;
     ledger_contract(&MemoryStore::new()).await;
 }
 
 #[tokio::test]
 async fn sqlite_keeps_the_contracts() {
     let folder = tempfile::tempdir().unwrap();
-    queue_contract(|| fresh(&folder)).await;
+    queue_contract(async || fresh(&folder)).await;
     ledger_contract(&fresh(&folder)).await;
 }
 

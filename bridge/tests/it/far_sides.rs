@@ -28,6 +28,24 @@ pub(crate) enum Fault {
     Refused,
     /// It happened, and nobody was told.
     AnswerLost,
+    /// Nobody was told, and it happens only when the test says so.
+    LandsLater,
+    /// Refused for good.
+    Forbidden,
+    /// There is nothing left of today's calls.
+    Outage,
+}
+
+type Effect = Box<dyn FnOnce(&mut World) + Send>;
+
+/// Writes that are still on their way.
+#[derive(Default)]
+pub(crate) struct UnderWay(Vec<Effect>);
+
+impl std::fmt::Debug for UnderWay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} under way", self.0.len())
+    }
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +59,7 @@ pub(crate) struct World {
     pub(crate) tasks: Vec<Activity>,
     pub(crate) stage: String,
     pub(crate) faults: VecDeque<(&'static str, Fault)>,
+    pub(crate) under_way: UnderWay,
     pub(crate) corrupt: bool,
     pub(crate) writes: Vec<&'static str>,
 }
@@ -76,17 +95,26 @@ impl FarSides {
             sha1: Some(hex(&Sha1::digest(bytes))),
             size: Some(bytes.len() as u64),
             created_at: Some(Timestamp::now()),
+            is_deleted: false,
         };
         let versions = world.versions.entry(file.to_owned()).or_default();
         versions.push((version.clone(), bytes.to_vec()));
         version
     }
 
+    /// What was under way arrives.
+    pub(crate) fn land(&self) {
+        let mut world = self.world();
+        for effect in std::mem::take(&mut world.under_way).0 {
+            effect(&mut world);
+        }
+    }
+
     /// Writes, unless a fault for this write is next.
     fn write<T>(
         &self,
         what: &'static str,
-        effect: impl FnOnce(&mut World) -> Result<T, PortError>,
+        effect: impl FnOnce(&mut World) -> Result<T, PortError> + Send + 'static,
     ) -> Result<T, PortError> {
         let mut world = self.world();
         world.writes.push(what);
@@ -97,8 +125,19 @@ impl FarSides {
         if fault.is_some() {
             world.faults.pop_front();
         }
-        if fault == Some(Fault::Refused) {
-            return Err(PortError::new(PortErrorKind::Busy, what));
+        let failed = match fault {
+            Some(Fault::Refused) => Some(PortErrorKind::Busy),
+            Some(Fault::Forbidden) => Some(PortErrorKind::Refused),
+            Some(Fault::Outage) => Some(PortErrorKind::Outage),
+            Some(Fault::LandsLater) => Some(PortErrorKind::Unknown),
+            _ => None,
+        };
+        if let Some(kind) = failed {
+            if kind == PortErrorKind::Unknown {
+                let land = |world: &mut World| drop(effect(world));
+                world.under_way.0.push(Box::new(land));
+            }
+            return Err(PortError::new(kind, what));
         }
         let result = effect(&mut world)?;
         match fault {
@@ -149,7 +188,7 @@ impl ContentSource for FarSides {
             .map(Vec::as_slice)
             .unwrap_or_default();
         let Some((_, bytes)) = versions.iter().find(|(it, _)| it.id == version.id) else {
-            return Err(PortError::new(PortErrorKind::Gone, "open"));
+            return Err(PortError::new(PortErrorKind::NoContent, "open"));
         };
         let mut bytes = bytes.clone();
         if world.corrupt {
@@ -183,7 +222,8 @@ impl Crm for FarSides {
     async fn upload(&self, file: &NewFile, content: Content) -> Result<String, PortError> {
         let bytes: Vec<_> = content.bytes.try_collect().await?;
         let bytes = bytes.concat();
-        self.write("upload", |world| {
+        let file = file.clone();
+        self.write("upload", move |world| {
             let number = world.stored.len() + 1;
             let document = match &file.place {
                 Place::New { record } => {
@@ -209,7 +249,10 @@ impl Crm for FarSides {
 
     async fn stored(&self, version: &str) -> Result<StoredVersion, PortError> {
         let world = self.world();
-        let stored = world.stored.iter().find(|stored| stored.version == version);
+        let is_it = |stored: &&StoredVersion| {
+            stored.version == version && !world.deleted.contains(&stored.document)
+        };
+        let stored = world.stored.iter().find(is_it);
         stored
             .cloned()
             .ok_or_else(|| PortError::new(PortErrorKind::Gone, "stored"))
@@ -223,17 +266,21 @@ impl Crm for FarSides {
     ) -> Result<Vec<StoredVersion>, PortError> {
         let world = self.world();
         let shown = |it: &&StoredVersion| {
-            document == Some(it.document.as_str())
-                || world
-                    .links
-                    .contains(&(it.document.clone(), record.id.clone()))
+            !world.deleted.contains(&it.document)
+                && (document == Some(it.document.as_str())
+                    || world
+                        .links
+                        .contains(&(it.document.clone(), record.id.clone())))
         };
         Ok(world.stored.iter().filter(shown).cloned().collect())
     }
 
     async fn link(&self, document: &str, record: &Record) -> Result<(), PortError> {
-        self.write("link", |world| {
-            let link = (document.to_owned(), record.id.clone());
+        let link = (document.to_owned(), record.id.clone());
+        self.write("link", move |world| {
+            if world.deleted.contains(&link.0) {
+                return Err(PortError::new(PortErrorKind::Gone, "link"));
+            }
             if !world.links.contains(&link) {
                 world.links.push(link);
             }
@@ -242,8 +289,9 @@ impl Crm for FarSides {
     }
 
     async fn log_activity(&self, activity: &Activity) -> Result<String, PortError> {
-        self.write("task", |world| {
-            world.tasks.push(activity.clone());
+        let activity = activity.clone();
+        self.write("task", move |world| {
+            world.tasks.push(activity);
             Ok(format!("task{}", world.tasks.len()))
         })
     }
@@ -271,8 +319,9 @@ impl Crm for FarSides {
     }
 
     async fn set_stage(&self, _: &Record, stage: &str, _: &Deal) -> Result<bool, PortError> {
-        self.write("stage", |world| {
-            world.stage = stage.to_owned();
+        let stage = stage.to_owned();
+        self.write("stage", move |world| {
+            world.stage = stage;
             Ok(true)
         })
     }

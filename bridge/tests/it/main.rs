@@ -4,7 +4,11 @@
 mod agree;
 mod contracts;
 mod crash;
+mod doubts;
 mod far_sides;
 mod file;
 mod once;
+#[cfg(unix)]
+mod postgres;
+mod setting;
 mod signatures;

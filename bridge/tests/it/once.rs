@@ -3,114 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use bridge::{
-    Action, AdvanceStage, Attach, BOX_WEBHOOK, Backoff, JobFilter, JobState, LogTask, NewJob,
-    Pipeline, PipelineOptions, Prepared, Queue, QueueAdmin, Rule, Target, Worker, WorkerOptions,
-    content::FileVersion, store::memory::MemoryStore, webhook::Event,
+    Action, JobFilter, JobState, Pipeline, Prepared, Queue, QueueAdmin, Rule, Worker,
+    WorkerOptions, webhook::Event,
 };
 use jiff::Timestamp;
-use serde_json::json;
 
-use crate::far_sides::{FarSides, Fault};
-
-fn rules() -> Vec<Rule> {
-    let actions: Vec<Arc<dyn Action>> = vec![
-        Arc::new(Attach::to([Target::Opportunity, Target::Account])),
-        Arc::new(AdvanceStage::new("Review")),
-        Arc::new(LogTask::new(
-            "{file.name} came".parse().unwrap(),
-            "By {actor}.".parse().unwrap(),
-        )),
-    ];
-    vec![Rule::new("contracts", ["FILE.UPLOADED"], actions).unwrap()]
-}
-
-fn body(event: &str, file: &str, version: &FileVersion) -> String {
-    let folder = |id: &str| json!({ "type": "folder", "id": id, "name": id });
-    json!({
-        "type": "webhook_event", "id": event, "trigger": "FILE.UPLOADED",
-        "created_at": "2026-03-01T10:10:32-08:00", "webhook": { "id": "1", "type": "webhook" },
-        "created_by": { "type": "user", "id": "3", "name": "Jo Rep" },
-        "source": {
-            "type": "file", "id": file, "name": "NDA.pdf", "size": version.size,
-            "modified_at": version.created_at,
-            "file_version": { "type": "file_version", "id": version.id, "sha1": version.sha1 },
-            "path_collection": { "entries": [folder("0"), folder("deal"), folder("contracts")] },
-        },
-        "additional_info": [],
-    })
-    .to_string()
-}
-
-struct Bridge {
-    sides: FarSides,
-    store: Arc<MemoryStore>,
-    worker: Worker<Pipeline>,
-}
-
-impl Bridge {
-    fn new() -> Self {
-        let (sides, store) = (FarSides::new(), Arc::new(MemoryStore::new()));
-        let worker = Self::worker(&sides, &store, "w");
-        Self {
-            sides,
-            store,
-            worker,
-        }
-    }
-
-    fn worker(sides: &FarSides, store: &Arc<MemoryStore>, name: &str) -> Worker<Pipeline> {
-        let mut options = PipelineOptions::default();
-        options.settle_after = Duration::ZERO;
-        let pipeline = Pipeline::new(
-            Arc::new(sides.clone()),
-            Arc::new(sides.clone()),
-            store.clone(),
-            rules(),
-        )
-        .options(options);
-        let mut backoff = Backoff::default();
-        (backoff.base, backoff.jitter) = (Duration::ZERO, Duration::ZERO);
-        let mut options = WorkerOptions::default();
-        options.backoff = backoff;
-        Worker::new(store.clone(), pipeline, name).options(options)
-    }
-
-    async fn deliver(&self, event: &str, file: &str, version: &FileVersion) {
-        let body = body(event, file, version);
-        let key = Event::parse(body.as_bytes()).unwrap().ordering_key();
-        let kind = BOX_WEBHOOK.to_owned();
-        let job = NewJob {
-            dedupe: event.to_owned(),
-            key,
-            kind,
-            body: body.into(),
-        };
-        self.store.push(vec![job], Timestamp::now()).await.unwrap();
-    }
-
-    async fn work(&self) {
-        self.worker.run_until_idle().await.unwrap();
-    }
-
-    /// The one version, two links and one task that one event leads to.
-    fn assert_once(&self, context: &str) {
-        let world = self.sides.world();
-        assert_eq!(
-            world.stored.len(),
-            1,
-            "{context}: versions {:?}",
-            world.stored
-        );
-        assert_eq!(world.links.len(), 2, "{context}: links {:?}", world.links);
-        assert_eq!(world.tasks.len(), 1, "{context}: tasks {:?}", world.tasks);
-        assert_eq!(world.stage, "Review", "{context}");
-    }
-
-    async fn states(&self) -> Vec<JobState> {
-        let jobs = self.store.jobs(&JobFilter::default()).await.unwrap();
-        jobs.into_iter().map(|job| job.state).collect()
-    }
-}
+use crate::{
+    far_sides::Fault,
+    setting::{Bridge, body, rules},
+};
 
 #[tokio::test]
 async fn an_upload_becomes_a_version_links_a_stage_and_a_task() {
@@ -333,7 +234,7 @@ async fn the_plan_can_be_read_before_anything_is_done() {
     let event = Event::parse(body("e1", "7", &version).as_bytes()).unwrap();
     let sides = Arc::new(bridge.sides.clone());
     let pipeline = Pipeline::new(sides.clone(), sides, bridge.store.clone(), rules());
-    let Prepared::Steps(_, plan) = pipeline.prepare(&event).await.unwrap() else {
+    let Prepared::Steps(_, plan) = pipeline.prepare(&event, Timestamp::now()).await.unwrap() else {
         panic!("nothing to do")
     };
     assert_eq!(

@@ -6,7 +6,6 @@ use box_client::BoxClient;
 use bridge::{
     Action, AdvanceStage, Attach, Backoff, BoxContent, LogTask, MappingKeys, Pipeline,
     PipelineOptions, Rule, SalesforceCrm, WorkerOptions,
-    store::sqlite::SqliteStore,
     webhook::{SignatureKeys, Trigger, Verifier},
 };
 use salesforce_client::SalesforceClient;
@@ -14,8 +13,9 @@ use secrecy::SecretString;
 
 use crate::{
     Failure,
-    config::{BoxAuth, Calls, Config, SalesforceAuth, Secret},
+    config::{BoxAuth, Calls, Config, LinkVisibility, SalesforceAuth, Secret},
     in_one_line,
+    store::Store,
 };
 
 /// Everything that can be wrong with the configuration is found here, before anything starts.
@@ -47,15 +47,17 @@ pub(crate) fn parts(config: &Config) -> Result<Parts, Failure> {
     }
 }
 
-pub(crate) fn pipeline(config: &Config, parts: Parts, store: &SqliteStore) -> Pipeline {
+pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline {
     let mut keys = MappingKeys::default();
     keys.opportunity.clone_from(&config.content.opportunity_key);
     keys.account.clone_from(&config.content.account_key);
     keys.remember = config.content.remember_mapping.0;
+    keys.remember_none = config.content.remember_unmapped.0;
     let mut options = PipelineOptions::default();
     options.settle_after = config.worker.settle_after.0;
     options.overtaken_within = config.worker.overtaken_within.0;
     options.outage_pause = config.worker.outage_pause.0;
+    options.compare_checksums = config.worker.compare_checksums;
     let Parts {
         content,
         crm,
@@ -65,7 +67,7 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &SqliteStore) -> Pi
     Pipeline::new(
         Arc::new(content),
         Arc::new(crm),
-        Arc::new(store.clone()),
+        Arc::clone(&store.ledger),
         rules,
     )
     .mapping_keys(keys)
@@ -208,12 +210,18 @@ fn crm(config: &Config) -> Result<SalesforceCrm, String> {
         .retry(retry)
         .connect_timeout(calls.connect_timeout.0)
         .idle_timeout(calls.idle_timeout.0)
+        .token_lifetime(side.session_lifetime.0)
+        .upload_answer_timeout(side.upload_answer_timeout.0)
         .build()
         .map_err(said)?;
     Ok(SalesforceCrm::new(client)
         .version_key_field(side.version_key_field.clone())
         .task_key_field(side.task_key_field.clone())
-        .task_status(&side.task_status))
+        .task_status(&side.task_status)
+        .link_visibility(match side.link_visibility {
+            LinkVisibility::AllUsers => salesforce_client::Visibility::AllUsers,
+            LinkVisibility::InternalUsers => salesforce_client::Visibility::InternalUsers,
+        }))
 }
 
 fn rule(rule: &crate::config::Rule) -> Result<Rule, String> {

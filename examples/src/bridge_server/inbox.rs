@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use bridge::{Job, JobFilter, JobId, JobState, QueueAdmin, StoreError, store::sqlite::SqliteStore};
+use bridge::{Job, JobFilter, JobId, JobState, QueueAdmin, StoreError};
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 use jiff::Timestamp;
 
-use crate::{Failure, config::Config, say};
+use crate::{Failure, config::Config, say, store::Store};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -71,14 +71,14 @@ impl From<State> for JobState {
 }
 
 pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> {
-    let path = Config::read(config)?.store_path();
-    if !path.exists() {
+    let config = Config::read(config)?;
+    if let Some(path) = config.store.path().filter(|path| !path.exists()) {
         return Err(Failure::Setup(vec![format!(
             "{}: there is no inbox yet; the service makes it when it starts",
             path.display()
         )]));
     }
-    let store = SqliteStore::open(&path).map_err(Failure::run)?;
+    let store = Store::open(&config).await?.queue;
     match command {
         Command::List {
             state,
@@ -101,10 +101,10 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
             };
             print(&store.jobs(&filter).await.map_err(Failure::run)?, json)
         }
-        Command::Show { id } => show(&store, JobId(id)).await,
+        Command::Show { id } => show(&*store, JobId(id)).await,
         Command::Replay { ids, all } => {
             let ids = if all {
-                dead(&store).await.map_err(Failure::run)?
+                dead(&*store).await.map_err(Failure::run)?
             } else {
                 ids.into_iter().map(JobId).collect()
             };
@@ -112,12 +112,16 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
                 .replay(&ids, Timestamp::now())
                 .await
                 .map_err(Failure::run)?;
-            say(format_args!("{replayed} of {} due again", ids.len()))
+            say(format_args!("{replayed} of {} due again", ids.len()))?;
+            if !all && replayed < ids.len() as u64 {
+                return Err(Failure::Run("only dead letters can be replayed".to_owned()));
+            }
+            Ok(())
         }
     }
 }
 
-async fn dead(store: &SqliteStore) -> Result<Vec<JobId>, StoreError> {
+async fn dead(store: &dyn QueueAdmin) -> Result<Vec<JobId>, StoreError> {
     let mut ids = Vec::new();
     let mut filter = JobFilter {
         state: Some(JobState::Dead),
@@ -134,7 +138,7 @@ async fn dead(store: &SqliteStore) -> Result<Vec<JobId>, StoreError> {
     }
 }
 
-async fn show(store: &SqliteStore, id: JobId) -> Result<(), Failure> {
+async fn show(store: &dyn QueueAdmin, id: JobId) -> Result<(), Failure> {
     let Some(job) = store.job(id).await.map_err(Failure::run)? else {
         return Err(Failure::Run(format!("there is no event {id}")));
     };

@@ -4,7 +4,9 @@ mod build;
 mod config;
 mod demo;
 mod inbox;
+mod ready;
 mod serve;
+mod store;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -36,6 +38,9 @@ enum Command {
         /// The configuration; `bridge.example.toml` explains every key.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Stops when standard input ends too, as it does when a parent process dies.
+        #[arg(long, hide = true)]
+        stop_with_stdin: bool,
     },
     /// Looks into the inbox, also while the service runs.
     Queue {
@@ -98,6 +103,8 @@ fn main() -> ExitCode {
         .with_timer(tracing_subscriber::fmt::time::SystemTime)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
+        // It would say them on standard error, and panic where that is gone.
+        .log_internal_errors(false)
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -107,7 +114,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime.block_on(async {
             match arguments.command {
                 Command::Demo { hold } => demo::run(hold).await,
-                Command::Serve { config } => serve::run(&config).await,
+                Command::Serve {
+                    config,
+                    stop_with_stdin,
+                } => serve::run(&config, stop_with_stdin).await,
                 Command::Queue { config, command } => inbox::run(&config, command).await,
             }
         }),

@@ -2,8 +2,8 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
-use bridge::{QueueAdmin, Receiver, Worker, store::sqlite::SqliteStore};
+use axum::Router;
+use bridge::{Queue, QueueAdmin, Receiver, Worker};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -13,25 +13,15 @@ use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
 use tracing::{info, warn};
 
-use crate::{Failure, build, config::Config, in_one_line};
+use crate::{Failure, build, config::Config, in_one_line, ready, store::Store};
 
-const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// So many rows go in one transaction, so that deliveries never wait long for tidying up.
 const TIDY_AT_ONCE: usize = 500;
 
-pub(crate) async fn run(path: &Path) -> Result<(), Failure> {
+pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failure> {
     let config = Config::read(path)?;
     let parts = build::parts(&config)?;
-    let store = SqliteStore::open(config.store_path()).map_err(Failure::run)?;
-    let _sole = store.sole_worker().map_err(Failure::run)?;
-    // Whatever is leased was left behind by a process that has died.
-    let released = store
-        .release(None, Timestamp::now())
-        .await
-        .map_err(Failure::run)?;
-    if released > 0 {
-        info!(released, "events of an earlier run are taken up again");
-    }
+    let (store, _at_work) = Store::open_to_work(&config).await?;
     let listener = TcpListener::bind(config.server.listen)
         .await
         .map_err(|error| {
@@ -42,21 +32,14 @@ pub(crate) async fn run(path: &Path) -> Result<(), Failure> {
         })?;
     let address = listener.local_addr().map_err(Failure::run)?;
 
-    let receiver = Receiver::new(parts.verifier.clone(), Arc::new(store.clone()))
+    let queue: Arc<dyn Queue> = store.queue.clone();
+    let receiver = Receiver::new(parts.verifier.clone(), Arc::clone(&queue))
         .body_limit(config.webhook.body_limit)
         .body_timeout(config.server.idle_timeout.0);
-    let router = bridge::axum::route(&config.webhook.path, receiver).merge(
-        Router::new()
-            .route("/healthz", get(|| async { "ok\n" }))
-            .route("/readyz", get(ready))
-            .with_state(store.clone()),
-    );
-    let worker = Worker::new(
-        Arc::new(store.clone()),
-        build::pipeline(&config, parts, &store),
-        format!("bridge-server/{}", std::process::id()),
-    )
-    .options(build::worker_options(&config));
+    let router = bridge::axum::route(&config.webhook.path, receiver).merge(ready::routes(&store));
+    let name = format!("bridge-server/{}/{}", host(), std::process::id());
+    let worker = Worker::new(queue, build::pipeline(&config, parts, &store), name)
+        .options(build::worker_options(&config));
 
     let (stop, stopped) = watch::channel(false);
     let until = |mut stopped: watch::Receiver<bool>| async move {
@@ -64,7 +47,10 @@ pub(crate) async fn run(path: &Path) -> Result<(), Failure> {
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     tokio::spawn(async move {
-        told_to_stop().await;
+        tokio::select! {
+            () = told_to_stop() => {}
+            () = stdin_ends(), if stop_with_stdin => {}
+        }
         info!("told to stop");
         stop.send_replace(true);
     });
@@ -72,23 +58,16 @@ pub(crate) async fn run(path: &Path) -> Result<(), Failure> {
     tokio::join!(
         worker.run(until(stopped.clone())),
         serve(listener, router, &config, until(stopped.clone())),
-        tidy(&store, config.store.keep_done.0, until(stopped)),
+        tidy(&*store.queue, &config, until(stopped)),
     );
     info!("stopped");
     Ok(())
 }
 
-async fn ready(State(store): State<SqliteStore>) -> (StatusCode, String) {
-    match store.counts().await {
-        Ok(counts) => (
-            StatusCode::OK,
-            format!("ready {}, dead {}\n", counts.ready, counts.dead),
-        ),
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the store does not answer\n".to_owned(),
-        ),
-    }
+/// Workers of one database are told apart by it.
+fn host() -> String {
+    let host = std::env::var("HOSTNAME").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    host.map_or_else(|_| "localhost".to_owned(), |host| host.trim().to_owned())
 }
 
 /// Takes connections, so many at a time, and gives none of them longer than the idle timeout to
@@ -103,13 +82,14 @@ async fn serve(
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            break;
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
         };
-        let stream = tokio::select! {
+        let (place, stream) = tokio::select! {
             () = &mut stop => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+            (place, accepted) = next => match accepted {
+                Ok((stream, _)) => (place, stream),
                 Err(error) => {
                     // Out of file handles, most likely: others will be closed soon.
                     warn!(%error, "no connection could be taken");
@@ -139,11 +119,12 @@ async fn serve(
     }
 }
 
-async fn tidy(store: &SqliteStore, keep: Duration, stop: impl Future<Output = ()>) {
+async fn tidy(queue: &dyn QueueAdmin, config: &Config, stop: impl Future<Output = ()>) {
+    let (keep, every) = (config.store.keep_done.0, config.store.tidy_every.0);
     let mut stop = std::pin::pin!(stop);
     loop {
         let before = Timestamp::now().checked_sub(keep).unwrap_or(Timestamp::MIN);
-        match store.purge(before, TIDY_AT_ONCE).await {
+        match queue.purge(before, TIDY_AT_ONCE).await {
             Ok(purged) if purged == TIDY_AT_ONCE as u64 => {
                 tokio::task::yield_now().await;
                 continue;
@@ -156,12 +137,17 @@ async fn tidy(store: &SqliteStore, keep: Duration, stop: impl Future<Output = ()
         }
         tokio::select! {
             () = &mut stop => return,
-            () = tokio::time::sleep(TIDY_EVERY) => {}
+            () = tokio::time::sleep(every) => {}
         }
     }
 }
 
-async fn told_to_stop() {
+async fn stdin_ends() {
+    let mut nowhere = tokio::io::sink();
+    let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut nowhere).await;
+}
+
+pub(crate) async fn told_to_stop() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -17,7 +17,8 @@ use crate::{
 const SHOWN: &str = "id, state, attempts, pushed_at, at, owner, note, dedupe, key, kind";
 
 const REPLAY: &str = "
-    UPDATE job SET state = 0, at = ?2, pushed_at = ?2, attempts = 0 WHERE id = ?1 AND state = 4
+    UPDATE job SET state = 0, at = ?2, pushed_at = ?2, attempts = 0, tried_at = NULL
+    WHERE id = ?1 AND state = 4
     RETURNING key";
 
 /// A replayed job may be older than the one of its key that has the turn. It goes first, unless

@@ -13,13 +13,18 @@ use crate::{
 
 const BEGIN: &str = "
     INSERT INTO effect (key, begun_at) VALUES (?1, ?2)
-    ON CONFLICT (key) DO UPDATE SET begun_at = excluded.begun_at WHERE result IS NULL";
+    ON CONFLICT (key) DO UPDATE SET begun_at = excluded.begun_at, doubted_at = NULL
+    WHERE result IS NULL";
+
+const DOUBT: &str = "UPDATE effect SET doubted_at = ?2 WHERE key = ?1 AND result IS NULL";
 
 const FINISH: &str = "
     INSERT INTO effect (key, begun_at, result) VALUES (?1, ?2, ?3)
     ON CONFLICT (key) DO UPDATE SET result = excluded.result";
 
-const ABANDON: &str = "DELETE FROM effect WHERE key = ?1 AND result IS NULL";
+const ABANDON: &str = "DELETE FROM effect WHERE key = ?1 AND result IS NULL AND doubted_at IS NULL";
+
+const FORGET: &str = "DELETE FROM effect WHERE key = ?1";
 
 #[async_trait]
 impl Ledger for SqliteStore {
@@ -61,27 +66,35 @@ impl Ledger for SqliteStore {
         self.write("finish in the ledger", finish).await
     }
 
-    async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError> {
+    async fn doubt(&self, key: &EffectKey, since: Timestamp) -> Result<(), StoreError> {
         let key = key.clone();
-        let abandon = move |connection: &Connection| {
+        let doubt = move |connection: &Connection| {
             connection
-                .prepare_cached(ABANDON)?
-                .execute([key.as_str()])
+                .prepare_cached(DOUBT)?
+                .execute(params![key.as_str(), since.as_microsecond()])
                 .map(drop)
         };
-        self.write("abandon in the ledger", abandon).await
+        self.write("doubt in the ledger", doubt).await
+    }
+
+    async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError> {
+        self.delete("abandon in the ledger", ABANDON, key).await
+    }
+
+    async fn forget(&self, key: &EffectKey) -> Result<(), StoreError> {
+        self.delete("forget in the ledger", FORGET, key).await
     }
 
     async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError> {
         let prefix = prefix.clone();
         let under = move |connection: &Connection| {
             let mut from = connection.prepare_cached(
-                "SELECT begun_at, result, key FROM effect WHERE key >= ?1 ORDER BY key",
+                "SELECT begun_at, doubted_at, result, key FROM effect WHERE key >= ?1 ORDER BY key",
             )?;
             let mut rows = from.query([prefix.as_str()])?;
             let mut effects = Vec::new();
             while let Some(row) = rows.next()? {
-                let key: String = row.get(2)?;
+                let key: String = row.get(3)?;
                 if !key.starts_with(prefix.as_str()) {
                     break;
                 }
@@ -96,18 +109,39 @@ impl Ledger for SqliteStore {
     }
 }
 
+impl SqliteStore {
+    async fn delete(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        key: &EffectKey,
+    ) -> Result<(), StoreError> {
+        let key = key.clone();
+        let delete = move |connection: &Connection| {
+            connection
+                .prepare_cached(sql)?
+                .execute([key.as_str()])
+                .map(drop)
+        };
+        self.write(doing, delete).await
+    }
+}
+
 fn find(connection: &Connection, key: &EffectKey) -> rusqlite::Result<Option<EffectState>> {
     connection
-        .prepare_cached("SELECT begun_at, result FROM effect WHERE key = ?1")?
+        .prepare_cached("SELECT begun_at, doubted_at, result FROM effect WHERE key = ?1")?
         .query_row([key.as_str()], state)
         .optional()
 }
 
 fn state(row: &Row<'_>) -> rusqlite::Result<EffectState> {
-    let Some(text) = row.get::<_, Option<String>>(1)? else {
-        return timestamp(row.get(0)?).map(EffectState::Begun);
+    let Some(text) = row.get::<_, Option<String>>(2)? else {
+        return match row.get::<_, Option<i64>>(1)? {
+            Some(since) => timestamp(since).map(EffectState::Doubted),
+            None => timestamp(row.get(0)?).map(EffectState::Begun),
+        };
     };
     serde_json::from_str(&text)
         .map(EffectState::Finished)
-        .map_err(|cause| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(cause)))
+        .map_err(|cause| rusqlite::Error::FromSqlConversionFailure(2, Type::Text, Box::new(cause)))
 }

@@ -78,6 +78,10 @@ impl SqliteStore {
         let path = std::path::absolute(path)
             .map_err(|cause| unavailable(schema::OPEN).with_cause(cause))?;
         private(&path).map_err(|cause| unavailable(schema::OPEN).with_cause(cause))?;
+        // By whatever name it is opened, it has one lock and one set of side files.
+        let path = path
+            .canonicalize()
+            .map_err(|cause| unavailable(schema::OPEN).with_cause(cause))?;
         let writer = Thread::start(&path, Access::Write, options.busy)?;
         let reader = Thread::start(&path, Access::Read, options.busy)?;
         Ok(Self {
@@ -118,7 +122,7 @@ impl SqliteStore {
     async fn write<T: Send + 'static>(
         &self,
         doing: &'static str,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.inner.writer.call(doing, work).await
     }
@@ -126,7 +130,7 @@ impl SqliteStore {
     async fn read<T: Send + 'static>(
         &self,
         doing: &'static str,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.inner.reader.call(doing, work).await
     }

@@ -22,17 +22,19 @@ const KNOWN: &str = "SELECT id FROM job WHERE dedupe = ?1";
 const EXPIRED: &str = "SELECT id, at, key FROM job WHERE state = 2 AND at <= ?1";
 
 const DUE: &str = "
-    SELECT id, attempts, fence, pushed_at, dedupe, key, kind, body FROM job
+    SELECT id, attempts, fence, pushed_at, dedupe, key, kind, body, tried_at FROM job
     WHERE state = 1 AND at <= ?1 ORDER BY at, id LIMIT ?2";
 
 const TAKE: &str = "
-    UPDATE job SET state = 2, at = ?2, attempts = ?3, fence = ?4, owner = ?5 WHERE id = ?1";
+    UPDATE job SET state = 2, at = ?2, attempts = ?3, fence = ?4, owner = ?5, tried_at = ?6
+    WHERE id = ?1";
 
 const EXTEND: &str = "
     UPDATE job SET at = ?4 WHERE id = ?1 AND state = 2 AND fence = ?2 AND at > ?3";
 
 const SETTLE: &str = "
-    UPDATE job SET state = ?4, at = ?5, attempts = max(attempts - ?6, 0), note = ?7, owner = NULL
+    UPDATE job SET state = ?4, at = ?5, attempts = max(attempts - ?6, 0), note = ?7, owner = NULL,
+        tried_at = iif(attempts > ?6, tried_at, NULL)
     WHERE id = ?1 AND state = 2 AND fence = ?2 AND at > ?3 RETURNING key";
 
 const GIVE_BACK: &str = "UPDATE job SET state = 0, at = ?2, owner = NULL WHERE id = ?1";
@@ -163,17 +165,18 @@ fn lease(
     let until = until.as_microsecond();
     let due: Vec<_> = connection
         .prepare_cached(DUE)?
-        .query_map([now, limit], |row| leased(row, until))?
+        .query_map([now, limit], |row| leased(row, until, now))?
         .collect::<Result<_, _>>()?;
     let mut take = connection.prepare_cached(TAKE)?;
     for job in &due {
         let LeaseId { job: id, fence } = job.lease;
-        take.execute(params![id.0, until, job.attempt, fence, owner])?;
+        let tried = job.tried_since.as_microsecond();
+        take.execute(params![id.0, until, job.attempt, fence, owner, tried])?;
     }
     Ok(due)
 }
 
-fn leased(row: &Row<'_>, until: i64) -> rusqlite::Result<Leased> {
+fn leased(row: &Row<'_>, until: i64, now: i64) -> rusqlite::Result<Leased> {
     let lease = LeaseId {
         job: JobId(row.get(0)?),
         fence: row.get::<_, i64>(2)? + 1,
@@ -190,6 +193,7 @@ fn leased(row: &Row<'_>, until: i64) -> rusqlite::Result<Leased> {
         timestamp(until)?,
         attempt,
         timestamp(row.get(3)?)?,
+        timestamp(row.get::<_, Option<i64>>(8)?.unwrap_or(now))?,
         new,
     ))
 }
@@ -251,7 +255,8 @@ pub(super) fn give_turn(connection: &Connection, key: &str) -> rusqlite::Result<
 }
 
 pub(super) fn timestamp(microseconds: i64) -> rusqlite::Result<Timestamp> {
-    Timestamp::from_microsecond(microseconds).map_err(|cause| {
+    let latest = Timestamp::MAX.as_microsecond();
+    Timestamp::from_microsecond(microseconds.min(latest)).map_err(|cause| {
         rusqlite::Error::FromSqlConversionFailure(0, Type::Integer, Box::new(cause))
     })
 }

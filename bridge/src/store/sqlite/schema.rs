@@ -31,6 +31,7 @@ const SCHEMA: &str = "
         attempts  INTEGER NOT NULL DEFAULT 0,
         fence     INTEGER NOT NULL DEFAULT 0,
         pushed_at INTEGER NOT NULL,
+        tried_at  INTEGER,
         owner     TEXT,
         note      TEXT,
         dedupe    TEXT NOT NULL UNIQUE,
@@ -48,6 +49,7 @@ const SCHEMA: &str = "
     CREATE TABLE effect (
         key      TEXT PRIMARY KEY,
         begun_at INTEGER NOT NULL,
+        doubted_at INTEGER,
         result   TEXT
     ) STRICT, WITHOUT ROWID;
     CREATE VIEW inbox_readable AS

@@ -49,7 +49,7 @@ struct Failure {
 
 struct Call<T, F> {
     doing: &'static str,
-    work: Option<F>,
+    work: F,
     result: Option<Result<T, StoreError>>,
     asked: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -91,12 +91,12 @@ impl Thread {
     pub(super) async fn call<T: Send + 'static>(
         &self,
         doing: &'static str,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (asked, answer) = oneshot::channel();
         let call = Call {
             doing,
-            work: Some(work),
+            work,
             result: None,
             asked,
         };
@@ -121,13 +121,10 @@ impl Thread {
 impl<T, F> Task for Call<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    F: Fn(&Connection) -> rusqlite::Result<T> + Send,
 {
     fn run(&mut self, connection: &Connection) -> Result<(), StoreErrorKind> {
-        let Some(work) = self.work.take() else {
-            return Ok(());
-        };
-        let result = work(connection).map_err(|cause| schema::error(self.doing, cause));
+        let result = (self.work)(connection).map_err(|cause| schema::error(self.doing, cause));
         let failed = result.as_ref().map(drop).map_err(StoreError::kind);
         self.result = Some(result);
         failed
@@ -211,7 +208,19 @@ fn transact(
         Access::Read => "BEGIN",
     };
     execute(connection, begin)?;
+    // Savepoints cost two statements for each task, and hardly any task ever fails.
+    if group.iter_mut().all(|task| task.run(connection).is_ok()) {
+        return finish(connection, execute(connection, "COMMIT"));
+    }
+    if !connection.is_autocommit() {
+        execute(connection, "ROLLBACK")?;
+    }
+    execute(connection, begin)?;
     let done = run_all(connection, group).and_then(|()| execute(connection, "COMMIT"));
+    finish(connection, done)
+}
+
+fn finish(connection: &Connection, done: Result<(), Failure>) -> Result<(), Failure> {
     if done.is_err() && !connection.is_autocommit() {
         // Nothing is left to do where even this fails; the next `BEGIN` will tell.
         let _ = execute(connection, "ROLLBACK");

@@ -9,6 +9,7 @@ use box_client::{
 use salesforce_client::testing::{FakeSalesforce, FileState};
 use serde_json::{Value, json};
 
+use super::service::no_proxy;
 use crate::{Failure, in_one_line};
 
 pub(super) const SIGNATURE_KEY: &str = "primary key of the demo";
@@ -87,6 +88,7 @@ impl Deal {
         );
         let client = BoxClient::builder(tokens)
             .base_url(&self.content.url())
+            .http(no_proxy()?)
             .build()
             .map_err(Failure::run)?;
         let id = FolderId::new(&self.folder).map_err(Failure::run)?;
@@ -142,7 +144,7 @@ pub(super) async fn forge(event: &[u8], address: &str) -> Result<(u16, String), 
         .await
         .map_err(Failure::run)?;
     let delivery = forger.sign(event, jiff::Timestamp::now());
-    let mut request = reqwest::Client::new().post(address).body(delivery.body);
+    let mut request = no_proxy()?.post(address).body(delivery.body);
     for (name, value) in delivery.headers {
         request = request.header(name, value);
     }

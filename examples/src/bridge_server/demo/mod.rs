@@ -15,7 +15,7 @@ use self::{
     service::Service,
     summary::{Expected, summary},
 };
-use crate::{Failure, say};
+use crate::{Failure, say, serve::told_to_stop};
 
 const AGREEMENT: &[u8] = include_bytes!("../../../assets/agreement.pdf");
 const SIGNED: &[u8] = include_bytes!("../../../assets/agreement-signed.pdf");
@@ -24,7 +24,17 @@ const ORDER_FORM: &[u8] = include_bytes!("../../../assets/order-form.pdf");
 const PATIENCE: Duration = Duration::from_secs(60);
 const UPLOAD: &str = "*/sobjects/ContentVersion";
 
+/// Told to stop, it tidies up behind itself.
 pub(crate) async fn run(hold: bool) -> Result<(), Failure> {
+    tokio::select! {
+        told = demonstrate(hold) => told,
+        () = told_to_stop(), if !hold => {
+            Err(Failure::Run("stopped before the end".to_owned()))
+        }
+    }
+}
+
+async fn demonstrate(hold: bool) -> Result<(), Failure> {
     let folder = tempfile::tempdir().map_err(Failure::run)?;
     let deal = Deal::provision().await?;
     chapter(1, "Both vendors, as strict fakes on this machine")?;
@@ -70,7 +80,7 @@ pub(crate) async fn run(hold: bool) -> Result<(), Failure> {
             deal.contracts,
             deal.crm.url()
         ))?;
-        tokio::signal::ctrl_c().await.map_err(Failure::run)?;
+        told_to_stop().await;
     }
     Ok(())
 }

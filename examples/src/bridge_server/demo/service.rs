@@ -71,7 +71,12 @@ impl Service {
     async fn wait_ready(&self) -> Result<(), Failure> {
         let until = Instant::now() + STARTS_WITHIN;
         let ready = format!("{}/readyz", self.url);
-        while !matches!(reqwest::get(&ready).await, Ok(answer) if answer.status().is_success()) {
+        let http = no_proxy()?;
+        let is_ready = async || {
+            let answer = http.get(&ready).send().await;
+            answer.is_ok_and(|answer| answer.status().is_success())
+        };
+        while !is_ready().await {
             if Instant::now() > until {
                 return Err(Failure::Run(format!(
                     "the service does not start:\n{}",
@@ -84,6 +89,13 @@ impl Service {
     }
 }
 
+pub(super) fn no_proxy() -> Result<reqwest::Client, Failure> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .map_err(Failure::run)
+}
+
 fn spawn(folder: &Path) -> Result<Child, Failure> {
     let log = File::options()
         .create(true)
@@ -92,8 +104,13 @@ fn spawn(folder: &Path) -> Result<Child, Failure> {
         .map_err(Failure::run)?;
     let program = std::env::current_exe().map_err(Failure::run)?;
     Command::new(program)
-        .args(["serve", "--config"])
+        .args(["serve", "--stop-with-stdin", "--config"])
         .arg(folder.join("bridge.toml"))
+        // The fakes are on this machine, whatever proxy there is to others.
+        .env("NO_PROXY", "127.0.0.1")
+        .env("no_proxy", "127.0.0.1")
+        // It ends when we do, however we end.
+        .stdin(Stdio::piped())
         .env("DEMO_SIGNATURE_KEY", SIGNATURE_KEY)
         .env("DEMO_CLIENT_SECRET", FakeBox::CLIENT_SECRET)
         .stdout(Stdio::null())

@@ -1,15 +1,14 @@
 //! The configuration file: every key, its default, and what is wrong with it in one line.
 
-use std::{
-    collections::HashSet,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+mod problems;
+mod secret;
+mod span;
 
-use secrecy::SecretString;
-use serde::{Deserialize, Deserializer, de};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
+use serde::Deserialize;
+
+pub(crate) use self::{secret::Secret, span::Span};
 use crate::Failure;
 
 #[derive(Debug, Deserialize)]
@@ -51,9 +50,40 @@ impl Default for Server {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Store {
-    pub(crate) url: String,
+    pub(crate) url: StoreUrl,
     #[serde(default = "thirty_days")]
     pub(crate) keep_done: Span,
+    #[serde(default = "ten_minutes")]
+    pub(crate) tidy_every: Span,
+    #[serde(default = "sixteen")]
+    pub(crate) connections: usize,
+}
+
+/// A URL with a password in it is a secret, and given like one.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum StoreUrl {
+    Open(String),
+    Secret(Secret),
+}
+
+impl Store {
+    pub(crate) fn is_postgres(&self) -> bool {
+        match &self.url {
+            StoreUrl::Open(url) => {
+                url.starts_with("postgres://") || url.starts_with("postgresql://")
+            }
+            StoreUrl::Secret(_) => true,
+        }
+    }
+
+    /// The file of an SQLite store.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.url {
+            StoreUrl::Open(url) => url.strip_prefix("sqlite:").map(Path::new),
+            StoreUrl::Secret(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,6 +117,8 @@ pub(crate) struct BoxSide {
     pub(crate) account_key: String,
     #[serde(default = "five_minutes")]
     pub(crate) remember_mapping: Span,
+    #[serde(default = "ten_seconds")]
+    pub(crate) remember_unmapped: Span,
     #[serde(default)]
     pub(crate) calls: Calls,
 }
@@ -118,7 +150,21 @@ pub(crate) struct SalesforceSide {
     #[serde(default = "completed")]
     pub(crate) task_status: String,
     #[serde(default)]
+    pub(crate) link_visibility: LinkVisibility,
+    #[serde(default = "thirteen_minutes")]
+    pub(crate) session_lifetime: Span,
+    #[serde(default = "ten_minutes")]
+    pub(crate) upload_answer_timeout: Span,
+    #[serde(default)]
     pub(crate) calls: Calls,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LinkVisibility {
+    #[default]
+    AllUsers,
+    InternalUsers,
 }
 
 #[derive(Debug, Deserialize)]
@@ -175,6 +221,7 @@ pub(crate) struct Worker {
     pub(crate) settle_after: Span,
     pub(crate) overtaken_within: Span,
     pub(crate) outage_pause: Span,
+    pub(crate) compare_checksums: bool,
 }
 
 impl Default for Worker {
@@ -187,6 +234,7 @@ impl Default for Worker {
             settle_after: Span::seconds(15),
             overtaken_within: Span::seconds(3 * 3600),
             outage_pause: Span::seconds(300),
+            compare_checksums: false,
         }
     }
 }
@@ -233,69 +281,18 @@ pub(crate) struct LogTask {
     pub(crate) description: String,
 }
 
-/// A length of time as people write it: `500ms`, `30s`, `2h`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Span(pub(crate) Duration);
-
-impl Span {
-    const fn seconds(seconds: u64) -> Self {
-        Self(Duration::from_secs(seconds))
-    }
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse::<jiff::SignedDuration>()
-            .ok()
-            .and_then(|span| Duration::try_from(span).ok())
-            .map(Self)
-            .ok_or_else(|| {
-                de::Error::custom(format!(
-                    "`{text}` is no length of time; write 500ms, 30s or 2h"
-                ))
-            })
-    }
-}
-
-/// Where a secret is: in a variable of the environment, or in a file. Never in the configuration.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Secret {
-    Env(String),
-    File(PathBuf),
-}
-
-impl Secret {
-    pub(crate) fn read(&self) -> Result<SecretString, String> {
-        let text = match self {
-            Self::Env(name) => std::env::var(name)
-                .map_err(|_| format!("the variable {name} is not set (or is not text)"))?,
-            Self::File(path) => std::fs::read_to_string(path)
-                .map_err(|error| format!("the file {} cannot be read: {error}", path.display()))?,
-        };
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(match self {
-                Self::Env(name) => format!("the variable {name} is empty"),
-                Self::File(path) => format!("the file {} is empty", path.display()),
-            });
-        }
-        Ok(text.to_owned().into())
-    }
-}
-
 impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::Setup(vec![format!("{}: {error}", path.display())]))?;
-        let config = Self::parse(&text)
+        let mut config = Self::parse(&text)
             .map_err(|line| Failure::Setup(vec![format!("{}{line}", path.display())]))?;
         let problems: Vec<_> = config
             .problems()
             .into_iter()
             .map(|problem| format!("{}: {problem}", path.display()))
             .collect();
+        config.at_home(path.parent().unwrap_or(Path::new("")));
         if problems.is_empty() {
             Ok(config)
         } else {
@@ -317,76 +314,33 @@ impl Config {
     }
 
     /// What is well written and cannot work.
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut check = |fine: bool, problem: &str| {
-            if !fine {
-                problems.push(problem.to_owned());
-            }
-        };
-        check(
-            self.webhook.primary_key.is_some() || self.webhook.secondary_key.is_some(),
-            "webhook: set primary_key or secondary_key, as the Developer Console shows them",
-        );
-        check(
-            self.webhook.path.starts_with('/'),
-            "webhook.path must begin with /",
-        );
-        check(
-            self.webhook.body_limit > 0,
-            "webhook.body_limit must be above 0",
-        );
-        check(
-            self.worker.concurrency > 0,
-            "worker.concurrency must be above 0",
-        );
-        check(
-            self.worker.lease.0 >= Duration::from_millis(300),
-            "worker.lease must be at least 300ms",
-        );
-        check(
-            self.worker.poll.0 >= Duration::from_millis(1),
-            "worker.poll must be at least 1ms",
-        );
-        check(
-            self.retry.max_attempts > 0,
-            "retry.max_attempts must be above 0",
-        );
-        check(
-            self.server.max_connections > 0,
-            "server.max_connections must be above 0",
-        );
-        check(
-            self.store.url.starts_with("sqlite:"),
-            "store.url must be sqlite:FILE, such as sqlite:bridge.db",
-        );
-        if let BoxAuth::ClientCredentials {
-            enterprise_id,
-            user_id,
-            ..
-        } = &self.content.auth
+    /// Makes relative paths start at the folder of the configuration, wherever the program runs.
+    fn at_home(&mut self, home: &Path) {
+        if let StoreUrl::Open(url) = &mut self.store.url
+            && let Some(path) = url.strip_prefix("sqlite:")
+            && !path.is_empty()
         {
-            check(
-                enterprise_id.is_some() != user_id.is_some(),
-                "box.auth: set exactly one of enterprise_id and user_id",
-            );
+            let path = home.join(path.strip_prefix("//").unwrap_or(path));
+            *url = format!("sqlite:{}", path.display());
         }
-        check(
-            !self.rules.is_empty(),
-            "rules: without a [[rules]] nothing would ever be done",
-        );
-        let mut names = HashSet::new();
-        for rule in &self.rules {
-            if !names.insert(&rule.name) {
-                problems.push(format!("rules: the name `{}` is there twice", rule.name));
-            }
+        let mut secrets: Vec<&mut Secret> = Vec::new();
+        if let StoreUrl::Secret(url) = &mut self.store.url {
+            secrets.push(url);
         }
-        problems
-    }
-
-    pub(crate) fn store_path(&self) -> PathBuf {
-        let path = self.store.url.trim_start_matches("sqlite:");
-        PathBuf::from(path.strip_prefix("//").unwrap_or(path))
+        secrets.extend(&mut self.webhook.primary_key);
+        secrets.extend(&mut self.webhook.secondary_key);
+        secrets.push(match &mut self.content.auth {
+            BoxAuth::ClientCredentials { client_secret, .. } => client_secret,
+            BoxAuth::DeveloperToken { token } => token,
+        });
+        secrets.push(match &mut self.salesforce.auth {
+            SalesforceAuth::Jwt { private_key, .. } => private_key,
+            SalesforceAuth::ClientCredentials { client_secret, .. } => client_secret,
+            SalesforceAuth::Token { token, .. } => token,
+        });
+        for secret in secrets {
+            secret.at_home(home);
+        }
     }
 }
 
@@ -410,14 +364,23 @@ fn with_nearest(message: &str) -> String {
 fn thirty_days() -> Span {
     Span::seconds(30 * 24 * 3600)
 }
+fn sixteen() -> usize {
+    16
+}
 fn ten_minutes() -> Span {
     Span::seconds(600)
 }
 fn five_minutes() -> Span {
     Span::seconds(300)
 }
+fn ten_seconds() -> Span {
+    Span::seconds(10)
+}
 fn one_minute() -> Span {
     Span::seconds(60)
+}
+fn thirteen_minutes() -> Span {
+    Span::seconds(13 * 60)
 }
 fn one_mebibyte() -> usize {
     1024 * 1024
@@ -455,7 +418,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const EXAMPLE: &str = include_str!("../../../bridge.example.toml");
+    const EXAMPLE: &str = include_str!("../../../../bridge.example.toml");
 
     #[test]
     fn the_example_is_a_whole_configuration() {
@@ -463,21 +426,15 @@ mod tests {
         assert_eq!(config.problems(), Vec::<String>::new());
     }
 
+    /// The example with every line taken out that says of itself that it is a default.
     #[test]
     fn the_example_shows_every_default_as_it_is() {
-        let config = Config::parse(EXAMPLE).unwrap();
-        let shown = format!(
-            "{:?}{:?}{:?}{:?}",
-            config.server, config.worker, config.retry, config.content.calls
-        );
-        let defaults = format!(
-            "{:?}{:?}{:?}{:?}",
-            Server::default(),
-            Worker::default(),
-            Retry::default(),
-            Calls::default()
-        );
-        assert_eq!(shown, defaults);
+        let is_needed = |line: &&str| !line.contains("# default;") && !line.ends_with("# default");
+        let short: Vec<_> = EXAMPLE.lines().filter(is_needed).collect();
+        assert!(short.len() + 30 < EXAMPLE.lines().count());
+        let shown = Config::parse(EXAMPLE).unwrap();
+        let defaults = Config::parse(&short.join("\n")).unwrap();
+        assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
     }
 
     #[test]

@@ -1,0 +1,224 @@
+use futures_util::StreamExt;
+
+use super::{
+    super::{StepError, Work},
+    history::{Attached, History, key},
+};
+use crate::{
+    checked::{Besides, checked},
+    content::FileVersion,
+    crm::{NewFile, Origin, Place, Record, StoredVersion},
+    once::finish,
+    port_error::{PortError, PortErrorKind},
+};
+
+/// What became of a version.
+pub(super) enum Brought {
+    /// The far side has it.
+    There(Attached),
+    /// The content side does not have it any more.
+    Deleted,
+}
+
+/// Brings one version: uploads it, or finds it where an earlier upload's answer was lost, and
+/// reads back what the far side has.
+pub(super) async fn bring(
+    work: &Work<'_>,
+    history: &History,
+    version: &FileVersion,
+    record: &Record,
+) -> Result<Brought, StepError> {
+    let file = &work.situation.file;
+    let origin = Origin {
+        file: file.id.clone(),
+        version: version.id.clone(),
+    };
+    let key = key(&file.id, &version.id);
+    let order = history.len();
+    let attached = work
+        .once(
+            &key,
+            async || {
+                let found = find(work, history, version, &origin, record).await?;
+                Ok(found.map(|stored| Attached {
+                    from: version.id.clone(),
+                    made_at: version.created_at,
+                    version: stored.version,
+                    document: Some(stored.document),
+                    size: stored.size,
+                    md5: stored.md5,
+                    published_on: None,
+                    order,
+                }))
+            },
+            async || upload(work, history.document(), version, &origin, record, order).await,
+        )
+        .await;
+    let attached = match attached {
+        Err(StepError::Port(error)) if error.kind() == PortErrorKind::NoContent => {
+            return Ok(Brought::Deleted);
+        }
+        attached => attached?,
+    };
+    if attached.document.is_some() {
+        return Ok(Brought::There(attached));
+    }
+    let stored = match work.crm.stored(&attached.version).await {
+        Err(error) if error.kind() == PortErrorKind::Gone => {
+            work.ledger.forget(&key).await?;
+            let cause = "it was deleted right after its upload; it is brought anew";
+            return Err(PortError::new(PortErrorKind::Busy, "read the version back")
+                .with_cause(cause)
+                .into());
+        }
+        stored => stored?,
+    };
+    let whole = match confirmed(attached, stored) {
+        Err(differs) => {
+            // Once a person has dealt with it, a replay brings it anew.
+            work.ledger.forget(&key).await?;
+            return Err(differs);
+        }
+        whole => whole?,
+    };
+    finish(work, &key, &whole).await?;
+    Ok(Brought::There(whole))
+}
+
+async fn upload(
+    work: &Work<'_>,
+    document: Option<&str>,
+    version: &FileVersion,
+    origin: &Origin,
+    record: &Record,
+    order: usize,
+) -> Result<Attached, PortError> {
+    let file = &work.situation.file;
+    let mut place = match document {
+        Some(document) => Place::VersionOf {
+            document: document.to_owned(),
+        },
+        None => Place::New {
+            record: record.clone(),
+        },
+    };
+    loop {
+        let content = work.content.open(&file.id, version).await?;
+        let size = content.size;
+        let besides = match work.options.compare_checksums {
+            true => Besides::Md5,
+            false => Besides::Nothing,
+        };
+        let (content, fingerprint) = checked(content, version.sha1.as_deref(), besides);
+        let new = NewFile {
+            name: file.name.clone(),
+            origin: origin.clone(),
+            place: place.clone(),
+        };
+        match work.crm.upload(&new, content).await {
+            Ok(id) => {
+                let attached = Attached {
+                    from: version.id.clone(),
+                    made_at: version.created_at,
+                    version: id,
+                    document: None,
+                    size: Some(size),
+                    md5: fingerprint.md5(),
+                    published_on: matches!(place, Place::New { .. }).then(|| record.id.clone()),
+                    order,
+                };
+                // Most of the time this spares the ledger a half-known entry. Where it fails or
+                // does not fit, the entry is stored and the caller asks again and judges.
+                let stored = work.crm.stored(&attached.version).await.ok();
+                return Ok(stored
+                    .and_then(|stored| confirmed(attached.clone(), stored).ok())
+                    .unwrap_or(attached));
+            }
+            // A person has deleted the document: the file starts anew.
+            Err(error)
+                if error.kind() == PortErrorKind::Gone
+                    && matches!(place, Place::VersionOf { .. }) =>
+            {
+                place = Place::New {
+                    record: record.clone(),
+                };
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Holds what the far side has against what passed.
+fn confirmed(attached: Attached, stored: StoredVersion) -> Result<Attached, StepError> {
+    let other_size = attached
+        .size
+        .zip(stored.size)
+        .is_some_and(|(passed, stored)| passed != stored);
+    let other_md5 = attached
+        .md5
+        .as_ref()
+        .zip(stored.md5.as_ref())
+        .is_some_and(|(passed, stored)| !passed.eq_ignore_ascii_case(stored));
+    if other_size || other_md5 {
+        return Err(StepError::Person(format!(
+            "the far side has stored other bytes as {} than were sent: delete it there, then replay",
+            attached.version
+        )));
+    }
+    Ok(Attached {
+        document: Some(stored.document),
+        ..attached
+    })
+}
+
+/// What an earlier upload has left, if it arrived: what says that it is this version, or what does
+/// not say where it comes from and has the same bytes.
+async fn find(
+    work: &Work<'_>,
+    history: &History,
+    version: &FileVersion,
+    origin: &Origin,
+    record: &Record,
+) -> Result<Option<StoredVersion>, StepError> {
+    let found = work.crm.find(origin, record, history.document()).await?;
+    let fits = |stored: &StoredVersion| {
+        stored
+            .size
+            .zip(version.size)
+            .is_none_or(|(there, here)| there == here)
+    };
+    let (ours, nameless): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .filter(|stored| fits(stored))
+        .filter(|stored| stored.origin.as_ref().is_none_or(|from| from == origin))
+        .partition(|stored| stored.origin.is_some());
+    if let Some(ours) = ours.into_iter().next() {
+        return Ok(Some(ours));
+    }
+    let nameless: Vec<_> = nameless
+        .into_iter()
+        .filter(|stored| stored.md5.is_some() && !history.has_stored(&stored.version))
+        .collect();
+    if nameless.is_empty() {
+        return Ok(None);
+    }
+    let md5 = md5_of(work, version).await?;
+    let same = |stored: &StoredVersion| {
+        stored
+            .md5
+            .as_ref()
+            .is_some_and(|there| there.eq_ignore_ascii_case(&md5))
+    };
+    Ok(nameless.into_iter().find(same))
+}
+
+async fn md5_of(work: &Work<'_>, version: &FileVersion) -> Result<String, PortError> {
+    let content = work.content.open(&work.situation.file.id, version).await?;
+    let (mut content, fingerprint) = checked(content, version.sha1.as_deref(), Besides::Md5);
+    while let Some(chunk) = content.bytes.next().await {
+        chunk?;
+    }
+    fingerprint
+        .md5()
+        .ok_or_else(|| PortError::new(PortErrorKind::Busy, "download"))
+}

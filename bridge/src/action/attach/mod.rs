@@ -1,0 +1,152 @@
+//! A file onto its records.
+
+mod bring;
+mod history;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use self::{
+    bring::{Brought, bring},
+    history::{Due, History},
+};
+use super::{Action, StepError, Work};
+use crate::{
+    crm::Record,
+    ledger::EffectKey,
+    plan::Step,
+    port_error::{PortError, PortErrorKind},
+    situation::Situation,
+};
+
+/// Brings the file to its records: one document for the file, one version of it for each version
+/// of the file, in order, and one link for each record.
+///
+/// A version that has been deleted on the content side, or that the far side refuses for good, is
+/// passed over, unless it is the refused one that the event is about: that is for a person.
+#[derive(Clone, Debug)]
+pub struct Attach {
+    to: Vec<Target>,
+}
+
+/// A record that a file is shown on.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The mapped Opportunity.
+    Opportunity,
+    /// The mapped Account.
+    Account,
+}
+
+impl Attach {
+    /// Attaches to these records, as far as they are mapped. The first is where the document is
+    /// published, the others get links.
+    pub fn to(targets: impl IntoIterator<Item = Target>) -> Self {
+        Self {
+            to: targets.into_iter().collect(),
+        }
+    }
+
+    fn records<'s>(&self, situation: &'s Situation) -> Vec<&'s Record> {
+        let mut records: Vec<&Record> = Vec::new();
+        for target in &self.to {
+            let record = match target {
+                Target::Opportunity => situation.opportunity.as_ref(),
+                Target::Account => situation.account.as_ref(),
+            };
+            records.extend(record.filter(|record| !records.contains(record)));
+        }
+        records
+    }
+}
+
+#[async_trait]
+impl Action for Attach {
+    fn name(&self) -> &str {
+        "attach"
+    }
+
+    fn plan(&self, situation: &Situation) -> Option<String> {
+        let records = self.records(situation);
+        let ids: Vec<_> = records.iter().map(|record| record.id.as_str()).collect();
+        let file = &situation.file;
+        (!ids.is_empty()).then(|| {
+            format!(
+                "attach {} (version {}) to {}",
+                file.name,
+                file.version.id,
+                ids.join(", ")
+            )
+        })
+    }
+
+    async fn apply(&self, _: &Step, work: &Work<'_>) -> Result<String, StepError> {
+        let records = self.records(work.situation);
+        let Some((first, _)) = records.split_first() else {
+            return Ok("no record to attach to".to_owned());
+        };
+        let own = &work.situation.file.version.id;
+        let mut history = History::read(work).await?;
+        let mut notes = Vec::new();
+        match history.due(work).await? {
+            Due::Nothing(why) => notes.push(why),
+            Due::Versions(versions) => {
+                for version in &versions {
+                    match bring(work, &history, version, first).await {
+                        Ok(Brought::There(attached)) => history.add(attached),
+                        Ok(Brought::Deleted) => {
+                            notes.push(format!(
+                                "version {} was deleted in the meantime",
+                                version.id
+                            ));
+                        }
+                        Err(StepError::Port(error))
+                            if error.kind() == PortErrorKind::Refused && version.id != *own =>
+                        {
+                            notes.push(format!("version {} is refused and left out", version.id));
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                if history.of(own).is_some() {
+                    notes.push(format!("version {own} is there"));
+                }
+            }
+        }
+        let Some(document) = history.document() else {
+            return Ok(notes.join(", "));
+        };
+        for record in records {
+            link(work, &history, document, record).await?;
+        }
+        Ok(format!("{document}: {}", notes.join(", ")))
+    }
+}
+
+async fn link(
+    work: &Work<'_>,
+    history: &History,
+    document: &str,
+    record: &Record,
+) -> Result<(), StepError> {
+    if history.published_on(document, record) {
+        return Ok(());
+    }
+    let key = EffectKey::new(["link", document, &record.id]);
+    match work
+        .once_harmless(&key, || work.crm.link(document, record))
+        .await
+    {
+        Err(StepError::Port(error)) if error.kind() == PortErrorKind::Gone => {
+            if history.is_still_there(work, document).await? {
+                return Err(error.into());
+            }
+            history.forget(work, document).await?;
+            Err(PortError::new(PortErrorKind::Busy, "link the file")
+                .with_cause("the document was deleted by somebody; the file starts anew")
+                .into())
+        }
+        linked => linked,
+    }
+}

@@ -1,0 +1,122 @@
+//! What was done. To do any of this twice does no harm, so a lost connection is got over.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio_postgres::Row;
+
+use super::{PostgresStore, failure::store_error, queue::timestamp};
+use crate::{
+    ledger::{Begin, Effect, EffectKey, EffectState, Ledger},
+    store_error::{StoreError, StoreErrorKind},
+};
+
+const BEGIN: &str = "
+    INSERT INTO bridge.effect AS it (key, begun_at) VALUES ($1, $2)
+    ON CONFLICT (key) DO UPDATE SET begun_at = excluded.begun_at, doubted_at = NULL
+    WHERE it.result IS NULL
+    RETURNING key";
+
+const FINISH: &str = "
+    INSERT INTO bridge.effect (key, begun_at, result) VALUES ($1, $2, $3)
+    ON CONFLICT (key) DO UPDATE SET result = excluded.result";
+
+#[async_trait]
+impl Ledger for PostgresStore {
+    async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError> {
+        const DOING: &str = "read the ledger";
+        let sql = "SELECT begun_at, doubted_at, result FROM bridge.effect WHERE key = $1";
+        let rows = self.query_again(DOING, sql, &[&key.as_str()]).await?;
+        rows.first().map(|row| state(DOING, row)).transpose()
+    }
+
+    async fn begin(&self, key: &EffectKey, now: Timestamp) -> Result<Begin, StoreError> {
+        let now = now.as_microsecond();
+        let begun = self
+            .query_again("begin in the ledger", BEGIN, &[&key.as_str(), &now])
+            .await?;
+        if !begun.is_empty() {
+            return Ok(Begin::Begun);
+        }
+        Ok(match Ledger::read(self, key).await? {
+            Some(EffectState::Finished(result)) => Begin::Finished(result),
+            _ => Begin::Begun,
+        })
+    }
+
+    async fn finish(
+        &self,
+        key: &EffectKey,
+        result: Value,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (now, result) = (now.as_microsecond(), result.to_string());
+        self.query_again(
+            "finish in the ledger",
+            FINISH,
+            &[&key.as_str(), &now, &result],
+        )
+        .await
+        .map(drop)
+    }
+
+    async fn doubt(&self, key: &EffectKey, since: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE bridge.effect SET doubted_at = $2 WHERE key = $1 AND result IS NULL";
+        let since = since.as_microsecond();
+        self.query_again("doubt in the ledger", sql, &[&key.as_str(), &since])
+            .await
+            .map(drop)
+    }
+
+    async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError> {
+        let sql = "DELETE FROM bridge.effect \
+                   WHERE key = $1 AND result IS NULL AND doubted_at IS NULL";
+        self.query_again("abandon in the ledger", sql, &[&key.as_str()])
+            .await
+            .map(drop)
+    }
+
+    async fn forget(&self, key: &EffectKey) -> Result<(), StoreError> {
+        let sql = "DELETE FROM bridge.effect WHERE key = $1";
+        self.query_again("forget in the ledger", sql, &[&key.as_str()])
+            .await
+            .map(drop)
+    }
+
+    async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError> {
+        const DOING: &str = "list the ledger";
+        let sql = "SELECT begun_at, doubted_at, result, key FROM bridge.effect \
+                   WHERE key >= $1 AND key < $2 ORDER BY key";
+        let from = prefix.as_str();
+        // Each part ends in a slash, and `0` is the character that follows it.
+        let to = match from.strip_suffix('/') {
+            Some(parts) => format!("{parts}0"),
+            None => char::MAX.to_string(),
+        };
+        let rows = self.query_again(DOING, sql, &[&from, &to]).await?;
+        rows.iter()
+            .map(|row| {
+                let key: String = row.try_get(3).map_err(|cause| store_error(DOING, cause))?;
+                Ok(Effect {
+                    key: EffectKey::from_text(key),
+                    state: state(DOING, row)?,
+                })
+            })
+            .collect()
+    }
+}
+
+fn state(doing: &'static str, row: &Row) -> Result<EffectState, StoreError> {
+    let failed = |cause| store_error(doing, cause);
+    let begun_at: i64 = row.try_get(0).map_err(failed)?;
+    let doubted_at: Option<i64> = row.try_get(1).map_err(failed)?;
+    let Some(text) = row.try_get::<_, Option<&str>>(2).map_err(failed)? else {
+        return match doubted_at {
+            Some(since) => timestamp(doing, since).map(EffectState::Doubted),
+            None => timestamp(doing, begun_at).map(EffectState::Begun),
+        };
+    };
+    serde_json::from_str(text)
+        .map(EffectState::Finished)
+        .map_err(|cause| StoreError::new(StoreErrorKind::Corrupt, doing).with_cause(cause))
+}

@@ -1,0 +1,137 @@
+//! The inbox as producers and workers see it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio_postgres::{Error, Row};
+
+use super::{PostgresStore, failure::store_error};
+use crate::{
+    queue::{JobId, LeaseId, Leased, NewJob, Push, Queue, Settle},
+    store_error::{StoreError, StoreErrorKind},
+};
+
+const LEASE: &str = "lease";
+
+#[async_trait]
+impl Queue for PostgresStore {
+    async fn push(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Push>, StoreError> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pushed = self.inner.pusher.push(jobs, now).await?;
+        if pushed.iter().any(|push| matches!(push, Push::Queued(_))) {
+            // The database tells everybody, us too, but a little later.
+            self.inner.wake.notify_one();
+        }
+        Ok(pushed)
+    }
+
+    async fn lease(
+        &self,
+        owner: &str,
+        max: usize,
+        hold: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Leased>, StoreError> {
+        let until = now.checked_add(hold).unwrap_or(Timestamp::MAX);
+        let most = i64::try_from(max).unwrap_or(i64::MAX);
+        let sql = "SELECT id, attempts, fence, pushed_at, tried_at, dedupe, key, kind, body \
+                   FROM bridge.lease($1, $2, $3, $4)";
+        let (micros, ends) = (now.as_microsecond(), until.as_microsecond());
+        let rows = self
+            .query(LEASE, sql, &[&owner, &most, &ends, &micros])
+            .await?;
+        if rows.len() == max && max > 0 {
+            // There may be more, for another worker of this process.
+            self.inner.wake.notify_one();
+        }
+        rows.iter()
+            .map(|row| leased(row, until).map_err(|cause| store_error(LEASE, cause))?)
+            .collect()
+    }
+
+    async fn extend(
+        &self,
+        lease: &LeaseId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE bridge.job SET at = $4 \
+                   WHERE id = $1 AND state = 2 AND fence = $2 AND at > $3 RETURNING id";
+        let (now, until) = (now.as_microsecond(), until.as_microsecond());
+        let rows = self
+            .query_again("extend", sql, &[&lease.job.0, &lease.fence, &now, &until])
+            .await?;
+        match rows.is_empty() {
+            true => Err(StoreError::new(StoreErrorKind::StaleLease, "extend")),
+            false => Ok(()),
+        }
+    }
+
+    async fn settle(
+        &self,
+        lease: &LeaseId,
+        settle: Settle,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        const DOING: &str = "settle";
+        let (state, at, given_back, note) = match settle {
+            Settle::Done { note } => (3_i16, now, 0, note),
+            Settle::Dead { reason } => (4, now, 0, reason),
+            Settle::Retry { at, reason } => (0, at, 0, reason),
+            Settle::Defer { at, reason } => (0, at, 1, reason),
+        };
+        // PostgreSQL's text has no room for it.
+        let note = note.replace('\0', "\u{fffd}");
+        let (now, at) = (now.as_microsecond(), at.as_microsecond());
+        let sql = "SELECT held, next FROM bridge.settle($1, $2, $3, $4, $5, $6, $7)";
+        let LeaseId { job, fence } = lease;
+        let rows = self
+            .query(
+                DOING,
+                sql,
+                &[&job.0, fence, &now, &state, &at, &given_back, &note],
+            )
+            .await?;
+        let ended = rows.first().map(|row| (row.get(0), row.get(1)));
+        match ended {
+            Some((true, next)) => {
+                if next {
+                    self.inner.wake.notify_one();
+                }
+                Ok(())
+            }
+            _ => Err(StoreError::new(StoreErrorKind::StaleLease, DOING)),
+        }
+    }
+
+    async fn wait(&self) {
+        self.inner.wake.notified().await;
+    }
+}
+
+fn leased(row: &Row, until: Timestamp) -> Result<Result<Leased, StoreError>, Error> {
+    let attempts: i32 = row.try_get(1)?;
+    let lease = LeaseId {
+        job: JobId(row.try_get(0)?),
+        fence: row.try_get(2)?,
+    };
+    let pushed_at: i64 = row.try_get(3)?;
+    let job = NewJob {
+        dedupe: row.try_get(5)?,
+        key: row.try_get(6)?,
+        kind: row.try_get(7)?,
+        body: row.try_get::<_, Vec<u8>>(8)?.into(),
+    };
+    let (attempt, tried_at) = (attempts.unsigned_abs(), row.try_get(4)?);
+    let times =
+        timestamp(LEASE, pushed_at).and_then(|pushed| Ok((pushed, timestamp(LEASE, tried_at)?)));
+    Ok(times.map(|(pushed, tried)| Leased::new(lease, until, attempt, pushed, tried, job)))
+}
+
+pub(super) fn timestamp(doing: &'static str, microseconds: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(microseconds)
+        .map_err(|cause| StoreError::new(StoreErrorKind::Corrupt, doing).with_cause(cause))
+}

@@ -1,0 +1,302 @@
+//! Writes whose outcome nobody knows, and how long it takes until somebody does.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bridge::{
+    Action, Clock, EffectKey, EffectState, Handler, Hold, JobFilter, JobState, Ledger, Outcome,
+    Pipeline, Queue, QueueAdmin, StepError, Work,
+};
+use jiff::Timestamp;
+
+use crate::{
+    far_sides::Fault,
+    setting::{Bridge, rules},
+};
+
+const SETTLE: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Debug)]
+struct ManualClock(Arc<Mutex<Timestamp>>);
+
+impl ManualClock {
+    fn advance(&self, by: Duration) {
+        let mut now = self.0.lock().unwrap();
+        *now = now.checked_add(by).unwrap();
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+fn pipeline(bridge: &Bridge) -> (Pipeline, ManualClock) {
+    let clock = ManualClock(Arc::new(Mutex::new(Timestamp::now())));
+    let pipeline = Pipeline::new(
+        Arc::new(bridge.sides.clone()),
+        Arc::new(bridge.sides.clone()),
+        bridge.store.clone(),
+        rules(),
+    );
+    (pipeline.clock(Arc::new(clock.clone())), clock)
+}
+
+async fn handle(bridge: &Bridge, pipeline: &Pipeline) -> Outcome {
+    let long = Duration::from_secs(600);
+    let far = Timestamp::now().checked_add(long).unwrap();
+    let leased = bridge.store.lease("w", 1, long, far).await.unwrap();
+    let outcome = pipeline.handle(&leased[0], &Hold::forever()).await;
+    bridge.store.release(None, far).await.unwrap();
+    outcome
+}
+
+#[tokio::test]
+async fn a_write_that_lands_late_is_found_even_when_the_repeat_was_refused() {
+    for fault in [Fault::Refused, Fault::Outage] {
+        for (write, context) in [("upload", "upload"), ("task", "task")] {
+            let bridge = Bridge::new();
+            let version = bridge.sides.add_version("7", b"bytes");
+            bridge.deliver("e1", "7", &version).await;
+            let (pipeline, clock) = pipeline(&bridge);
+            bridge
+                .sides
+                .world()
+                .faults
+                .extend([(write, Fault::LandsLater), (write, fault)]);
+
+            let outcome = handle(&bridge, &pipeline).await;
+            assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+            clock.advance(SETTLE);
+            // It looks, finds nothing yet, and its own write is refused.
+            handle(&bridge, &pipeline).await;
+            bridge.sides.land();
+            let outcome = handle(&bridge, &pipeline).await;
+            assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+            bridge.assert_once(context);
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_takes_over_gives_the_far_side_its_time_first() {
+    let bridge = Bridge::new();
+    let version = bridge.sides.add_version("7", b"bytes");
+    bridge.deliver("e1", "7", &version).await;
+    let (pipeline, clock) = pipeline(&bridge);
+    // A worker began its upload long ago, sent the last of it just now, and died.
+    let key = EffectKey::new(["version", "7", &version.id]);
+    bridge.store.begin(&key, clock.now()).await.unwrap();
+    clock.advance(Duration::from_secs(3600));
+
+    let Outcome::Defer { until, .. } = handle(&bridge, &pipeline).await else {
+        panic!("it did not wait")
+    };
+    assert_eq!(until, clock.now().checked_add(SETTLE).unwrap());
+    assert!(bridge.sides.world().writes.is_empty());
+    clock.advance(SETTLE);
+    assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
+    bridge.assert_once("taken over");
+}
+
+#[tokio::test]
+async fn nobody_looks_before_the_far_side_is_at_rest() {
+    let bridge = Bridge::new();
+    let version = bridge.sides.add_version("7", b"bytes");
+    bridge.deliver("e1", "7", &version).await;
+    let (pipeline, clock) = pipeline(&bridge);
+    bridge
+        .sides
+        .world()
+        .faults
+        .push_back(("upload", Fault::LandsLater));
+    let Outcome::Retry { after, .. } = handle(&bridge, &pipeline).await else {
+        panic!("no retry")
+    };
+    assert_eq!(after, Some(SETTLE));
+    clock.advance(SETTLE - Duration::from_secs(1));
+    assert!(matches!(
+        handle(&bridge, &pipeline).await,
+        Outcome::Defer { .. }
+    ));
+    bridge.sides.land();
+    clock.advance(Duration::from_secs(1));
+    assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
+    bridge.assert_once("at rest");
+}
+
+#[tokio::test]
+async fn a_write_that_certainly_failed_leaves_no_doubt() {
+    let bridge = Bridge::new();
+    let version = bridge.sides.add_version("7", b"bytes");
+    bridge.deliver("e1", "7", &version).await;
+    let (pipeline, _) = pipeline(&bridge);
+    bridge
+        .sides
+        .world()
+        .faults
+        .push_back(("upload", Fault::Refused));
+    handle(&bridge, &pipeline).await;
+    let all = bridge
+        .store
+        .under(&EffectKey::new::<&str>([]))
+        .await
+        .unwrap();
+    assert!(all.is_empty(), "{all:?}");
+    assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
+    let all = bridge
+        .store
+        .under(&EffectKey::new::<&str>([]))
+        .await
+        .unwrap();
+    let is_finished = |state: &EffectState| matches!(state, EffectState::Finished(_));
+    assert!(all.iter().all(|effect| is_finished(&effect.state)));
+}
+
+#[tokio::test]
+async fn an_earlier_version_that_is_refused_for_good_holds_no_later_one_back() {
+    let bridge = Bridge::new();
+    let first = bridge.sides.add_version("7", b"one");
+    bridge
+        .sides
+        .world()
+        .faults
+        .push_back(("upload", Fault::Forbidden));
+    bridge.deliver("e1", "7", &first).await;
+    bridge.work().await;
+    assert_eq!(bridge.states().await, [JobState::Dead]);
+    let second = bridge.sides.add_version("7", b"two");
+    bridge
+        .sides
+        .world()
+        .faults
+        .push_back(("upload", Fault::Forbidden));
+    bridge.deliver("e2", "7", &second).await;
+    bridge.work().await;
+    assert_eq!(bridge.states().await, [JobState::Dead, JobState::Done]);
+    let world = bridge.sides.world();
+    assert_eq!(world.stored.len(), 1);
+    assert_eq!(world.stored[0].origin.clone().unwrap().version, second.id);
+}
+
+#[tokio::test]
+async fn a_version_that_box_has_deleted_meanwhile_is_no_failure() {
+    let bridge = Bridge::new();
+    let version = bridge.sides.add_version("7", b"bytes");
+    bridge.sides.world().versions.clear();
+    bridge.deliver("e1", "7", &version).await;
+    bridge.work().await;
+    assert_eq!(bridge.states().await, [JobState::Done]);
+    let jobs = bridge.store.jobs(&JobFilter::default()).await.unwrap();
+    let note = jobs[0].note.as_deref().unwrap();
+    assert!(note.contains("was deleted"), "{note}");
+    assert!(bridge.sides.world().stored.is_empty());
+}
+
+#[tokio::test]
+async fn a_document_deleted_before_its_second_link_starts_anew() {
+    let bridge = Bridge::new();
+    let version = bridge.sides.add_version("7", b"bytes");
+    bridge.deliver("e1", "7", &version).await;
+    let (pipeline, _) = pipeline(&bridge);
+    bridge
+        .sides
+        .world()
+        .faults
+        .push_back(("link", Fault::Refused));
+    handle(&bridge, &pipeline).await;
+    bridge.sides.world().deleted.push("doc1".to_owned());
+    assert!(matches!(
+        handle(&bridge, &pipeline).await,
+        Outcome::Retry { .. }
+    ));
+    assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
+    let world = bridge.sides.world();
+    assert_eq!(world.stored.len(), 2);
+    for record in ["opp", "acc"] {
+        let link = ("doc2".to_owned(), record.to_owned());
+        assert!(world.links.contains(&link), "{:?}", world.links);
+    }
+}
+
+#[tokio::test]
+async fn an_outage_stops_the_worker_and_not_only_the_job() {
+    let bridge = Bridge::new();
+    for file in ["7", "8", "9"] {
+        let version = bridge.sides.add_version(file, b"bytes");
+        bridge.deliver(&format!("e{file}"), file, &version).await;
+    }
+    bridge
+        .sides
+        .world()
+        .faults
+        .extend([("upload", Fault::Outage); 3]);
+    // One at a time, so that nothing else was in hand when it became known.
+    let worker = Bridge::worker(&bridge.sides, &bridge.store, "w");
+    let mut options = bridge::WorkerOptions::default();
+    options.concurrency = 1;
+    worker.options(options).run_until_idle().await.unwrap();
+    assert_eq!(bridge.sides.world().writes, ["upload"]);
+    let jobs = bridge.store.jobs(&JobFilter::default()).await.unwrap();
+    assert!(
+        jobs.iter()
+            .all(|job| job.state == JobState::Ready && job.attempts == 0)
+    );
+}
+
+/// An embedding service's own action keeps the promise by the same means as ours.
+#[derive(Debug)]
+struct Post;
+
+#[async_trait::async_trait]
+impl Action for Post {
+    fn name(&self) -> &str {
+        "post"
+    }
+
+    fn plan(&self, _: &bridge::Situation) -> Option<String> {
+        Some("post".to_owned())
+    }
+
+    async fn apply(&self, _: &bridge::Step, work: &Work<'_>) -> Result<String, StepError> {
+        let key = EffectKey::new(["post", &work.situation.event]);
+        let activity = bridge::crm::Activity {
+            key: key.to_string(),
+            record: work.situation.opportunity.clone().unwrap(),
+            subject: "posted".into(),
+            description: String::new(),
+            date: jiff::civil::date(2030, 1, 1),
+        };
+        work.once(
+            &key,
+            async || Ok(work.crm.find_activity(&activity).await?),
+            async || work.crm.log_activity(&activity).await,
+        )
+        .await
+    }
+}
+
+#[tokio::test]
+async fn an_action_of_ones_own_happens_once_too() {
+    let bridge = Bridge::new();
+    let version = bridge.sides.add_version("7", b"bytes");
+    bridge.deliver("e1", "7", &version).await;
+    let actions: Vec<Arc<dyn Action>> = vec![Arc::new(Post)];
+    let rules = vec![bridge::Rule::new("own", ["FILE.UPLOADED"], actions).unwrap()];
+    let sides = Arc::new(bridge.sides.clone());
+    let clock = ManualClock(Arc::new(Mutex::new(Timestamp::now())));
+    let pipeline = Pipeline::new(sides.clone(), sides, bridge.store.clone(), rules);
+    let pipeline = pipeline.clock(Arc::new(clock.clone()));
+    bridge
+        .sides
+        .world()
+        .faults
+        .push_back(("task", Fault::AnswerLost));
+    handle(&bridge, &pipeline).await;
+    clock.advance(SETTLE);
+    assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
+    assert_eq!(bridge.sides.world().tasks.len(), 1);
+}

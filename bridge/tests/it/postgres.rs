@@ -1,0 +1,297 @@
+//! PostgreSQL, a real one, started by the tests.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use bridge::{
+    JobState, NewJob, Push, Queue, QueueAdmin, Settle, StoreErrorKind,
+    store::postgres::{PostgresOptions, PostgresStore},
+    testing::{ledger_contract, queue_contract},
+};
+use jiff::Timestamp;
+use tokio::time::timeout;
+
+/// A cluster of its own in a folder of its own, on a Unix socket.
+struct Cluster {
+    folder: PathBuf,
+    bin: PathBuf,
+}
+
+/// PostgreSQL refuses to run as root.
+fn as_nobody(program: &Path) -> Command {
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    if !is_root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+        .arg(program);
+    command
+}
+
+fn bin() -> PathBuf {
+    let found = |folder: &PathBuf| folder.join("initdb").exists();
+    let from_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect());
+    let mut folders: Vec<PathBuf> = from_path.unwrap_or_default();
+    for root in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
+        let inside = std::fs::read_dir(root).into_iter().flatten().flatten();
+        folders.extend(inside.map(|entry| entry.path().join("bin")));
+    }
+    let found = folders.into_iter().rfind(found);
+    found.expect("PostgreSQL is missing: install it (on Debian: apt-get install postgresql)")
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("pg")
+            .tempdir_in("/tmp")
+            .unwrap()
+            .keep();
+        let bin = bin();
+        if Command::new("id").arg("-u").output().unwrap().stdout == b"0\n" {
+            let owned = Command::new("chown").arg("postgres").arg(&folder).status();
+            assert!(owned.unwrap().success());
+        }
+        let cluster = Self { folder, bin };
+        let data = cluster.folder.join("data");
+        let made = as_nobody(&cluster.bin.join("initdb"))
+            .args([
+                "--auth=trust",
+                "--username=bridge",
+                "--encoding=UTF8",
+                "--no-sync",
+                "-D",
+            ])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .status();
+        assert!(made.unwrap().success());
+        cluster.control(&["start"]);
+        cluster
+    }
+
+    fn control(&self, command: &[&str]) {
+        let options = format!(
+            "-c listen_addresses= -c max_connections=200 -c unix_socket_directories={}",
+            self.folder.display()
+        );
+        let done = as_nobody(&self.bin.join("pg_ctl"))
+            .args(command)
+            .args(["--wait", "--options", &options, "--log"])
+            .arg(self.folder.join("log"))
+            .arg("-D")
+            .arg(self.folder.join("data"))
+            .stdout(Stdio::null())
+            .status();
+        assert!(done.unwrap().success(), "pg_ctl {command:?}");
+    }
+
+    /// The URL of a database that is not there yet.
+    async fn database(&self) -> String {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("test{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let created = as_nobody(&self.bin.join("createdb"))
+            .args(["--username=bridge", "--host"])
+            .arg(&self.folder)
+            .arg(&name)
+            .status();
+        assert!(created.unwrap().success());
+        format!(
+            "postgres:///{name}?host={}&user=bridge",
+            self.folder.display()
+        )
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.control(&["stop", "--mode=immediate"]);
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn store(cluster: &Cluster) -> PostgresStore {
+    PostgresStore::open(&cluster.database().await)
+        .await
+        .unwrap()
+}
+
+fn job(dedupe: &str, key: &str) -> NewJob {
+    NewJob {
+        dedupe: dedupe.to_owned(),
+        key: key.to_owned(),
+        kind: "test".to_owned(),
+        body: "body".into(),
+    }
+}
+
+/// One cluster for all the checks: it takes seconds to start.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_keeps_every_promise() {
+    let cluster = Cluster::start();
+    queue_contract(async || store(&cluster).await).await;
+    ledger_contract(&store(&cluster).await).await;
+    processes_that_start_together_agree_on_the_schema(&cluster).await;
+    a_newer_schema_is_refused(&cluster).await;
+    a_push_wakes_the_workers_of_other_processes(&cluster).await;
+    producers_and_workers_of_many_processes_keep_the_order_of_each_key(&cluster).await;
+    a_restart_of_the_database_is_got_over(&cluster).await;
+}
+
+async fn processes_that_start_together_agree_on_the_schema(cluster: &Cluster) {
+    let url = cluster.database().await;
+    let opened = futures_util::future::join_all((0..8).map(|_| PostgresStore::open(&url))).await;
+    for store in opened {
+        assert_eq!(store.unwrap().counts().await.unwrap().ready, 0);
+    }
+}
+
+async fn a_newer_schema_is_refused(cluster: &Cluster) {
+    let url = cluster.database().await;
+    drop(PostgresStore::open(&url).await.unwrap());
+    let name = url.split(['/', '?']).nth(3).unwrap();
+    let newer = as_nobody(&cluster.bin.join("psql"))
+        .args(["--username=bridge", "--quiet", "--host"])
+        .arg(&cluster.folder)
+        .args(["-d", name, "-c", "INSERT INTO bridge.version VALUES (99)"])
+        .status();
+    assert!(newer.unwrap().success());
+    let refused = PostgresStore::open(&url).await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Incompatible);
+    let nonsense = PostgresStore::open("postgres://user:secret@[nonsense")
+        .await
+        .unwrap_err();
+    assert_eq!(nonsense.kind(), StoreErrorKind::Incompatible);
+    assert!(!format!("{nonsense:?}{nonsense}").contains("secret"));
+}
+
+async fn a_push_wakes_the_workers_of_other_processes(cluster: &Cluster) {
+    let url = cluster.database().await;
+    let (one, other) = (
+        PostgresStore::open(&url).await.unwrap(),
+        PostgresStore::open(&url).await.unwrap(),
+    );
+    // The first hint may only say that listening has begun.
+    for round in 0..3 {
+        let waits = timeout(Duration::from_secs(20), other.wait());
+        one.push(vec![job(&format!("{round}"), "k")], Timestamp::now())
+            .await
+            .unwrap();
+        waits.await.expect("nobody woke it");
+    }
+}
+
+async fn producers_and_workers_of_many_processes_keep_the_order_of_each_key(cluster: &Cluster) {
+    const PRODUCERS: usize = 8;
+    const JOBS: usize = 40;
+    const KEYS: usize = 5;
+    let url = cluster.database().await;
+    let mut options = PostgresOptions::default();
+    options.connections = 4;
+    let mut stores = Vec::new();
+    for _ in 0..4 {
+        stores.push(PostgresStore::open_with(&url, &options).await.unwrap());
+    }
+    let producers = (0..PRODUCERS).map(|producer| {
+        let store = stores[producer % stores.len()].clone();
+        async move {
+            let mut pushed = Vec::new();
+            for n in 0..JOBS {
+                // Several keys in one call, in another order each time.
+                let jobs: Vec<_> = (0..KEYS)
+                    .map(|k| (k * (producer + 1) + n) % KEYS)
+                    .map(|k| job(&format!("{producer}/{n}/{k}"), &format!("key{k}")))
+                    .collect();
+                for push in store.push(jobs, Timestamp::now()).await.unwrap() {
+                    match push {
+                        Push::Queued(id) => pushed.push(id),
+                        Push::Duplicate(_) => {}
+                    }
+                }
+            }
+            pushed
+        }
+    });
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let workers: Vec<_> = stores
+        .iter()
+        .cloned()
+        .enumerate()
+        .map(|(worker, store)| {
+            let stopped = stopped.clone();
+            tokio::spawn(async move {
+                let mut done: Vec<(String, i64)> = Vec::new();
+                loop {
+                    let ended = *stopped.borrow();
+                    let now = Timestamp::now();
+                    let hold = Duration::from_secs(60);
+                    let leased = store
+                        .lease(&format!("w{worker}"), 3, hold, now)
+                        .await
+                        .unwrap();
+                    if leased.is_empty() && ended && store.counts().await.unwrap().ready == 0 {
+                        return done;
+                    }
+                    for job in leased {
+                        done.push((job.key.clone(), job.lease.job.0));
+                        let settle = Settle::Done {
+                            note: "done".into(),
+                        };
+                        store
+                            .settle(&job.lease, settle, Timestamp::now())
+                            .await
+                            .unwrap();
+                    }
+                }
+            })
+        })
+        .collect();
+    let pushed: Vec<_> = futures_util::future::join_all(producers).await.concat();
+    stop.send_replace(true);
+    let mut seen: BTreeMap<i64, usize> = BTreeMap::new();
+    for worker in workers {
+        let done = worker.await.unwrap();
+        for k in 0..KEYS {
+            let of_key = done.iter().filter(|(key, _)| *key == format!("key{k}"));
+            assert!(
+                of_key.map(|(_, id)| id).is_sorted(),
+                "key{k} was done out of order"
+            );
+        }
+        for (_, id) in done {
+            *seen.entry(id).or_default() += 1;
+        }
+    }
+    assert_eq!(seen.len(), pushed.len());
+    assert!(
+        seen.values().all(|times| *times == 1),
+        "something was done twice"
+    );
+    assert_eq!(stores[0].counts().await.unwrap().done, pushed.len() as u64);
+}
+
+async fn a_restart_of_the_database_is_got_over(cluster: &Cluster) {
+    let store = store(cluster).await;
+    let now = Timestamp::now();
+    store.push(vec![job("before", "a")], now).await.unwrap();
+    cluster.control(&["restart", "--mode=immediate"]);
+    let pushed = store.push(vec![job("after", "b")], now).await.unwrap();
+    assert!(matches!(pushed[..], [Push::Queued(_)]));
+    let pushed = store.push(vec![job("before", "a")], now).await.unwrap();
+    assert!(
+        matches!(pushed[..], [Push::Duplicate(_)]),
+        "what was acknowledged is there"
+    );
+    let filter = bridge::JobFilter {
+        state: Some(JobState::Ready),
+        ..bridge::JobFilter::default()
+    };
+    assert_eq!(store.jobs(&filter).await.unwrap().len(), 2);
+}

@@ -1,0 +1,253 @@
+//! What is well written and cannot work all the same, a line for each.
+
+use std::{collections::HashSet, net::IpAddr, path::Path, time::Duration};
+
+use super::{BoxAuth, Calls, Config, Rule};
+
+/// Box repeats a delivery for so long.
+const BOX_REPEATS_FOR: Duration = Duration::from_secs(2 * 3600);
+const MOST_CONNECTIONS: usize = 100_000;
+const MOST_BODY: usize = 64 * 1024 * 1024;
+const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
+/// Events whose source is no file that is there to be read.
+const WITHOUT_A_FILE: [&str; 7] = [
+    "COLLABORATION.",
+    "FOLDER.",
+    "METADATA_INSTANCE.",
+    "SHARED_LINK.",
+    "TASK_ASSIGNMENT.",
+    "WEBHOOK.",
+    "COMMENT.",
+];
+const FILE_IS_GONE: [&str; 2] = ["FILE.DELETED", "FILE.TRASHED"];
+
+impl Config {
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Problems(Vec::new());
+        self.check_server(&mut problems);
+        self.check_sides(&mut problems);
+        self.check_work(&mut problems);
+        self.check_rules(&mut problems);
+        problems.0
+    }
+
+    fn check_server(&self, problems: &mut Problems) {
+        let (server, webhook) = (&self.server, &self.webhook);
+        problems.unless(
+            (1..=MOST_CONNECTIONS).contains(&server.max_connections),
+            "server.max_connections must be from 1 to 100000",
+        );
+        problems.unless(
+            server.idle_timeout.0 > Duration::ZERO,
+            "server.idle_timeout must be above 0",
+        );
+        problems.unless(
+            webhook.primary_key.is_some() || webhook.secondary_key.is_some(),
+            "webhook: set primary_key or secondary_key, as the Developer Console shows them",
+        );
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
+        problems.unless(
+            webhook.path.starts_with('/') && webhook.path.chars().all(is_plain),
+            "webhook.path must begin with / and have letters, digits and - _ . ~ only",
+        );
+        problems.unless(
+            !["/healthz", "/readyz"].contains(&webhook.path.as_str()),
+            "webhook.path is one of the service's own",
+        );
+        problems.unless(
+            (1..=MOST_BODY).contains(&webhook.body_limit),
+            "webhook.body_limit must be from 1 to 67108864",
+        );
+        let path = self.store.path().and_then(Path::to_str).unwrap_or_default();
+        let is_file = !path.is_empty() && !path.starts_with(':') && !path.contains('?');
+        problems.unless(
+            self.store.is_postgres() || is_file,
+            "store.url must be sqlite:FILE, such as sqlite:bridge.db, or postgres://…",
+        );
+        problems.unless(
+            self.store.keep_done.0 >= BOX_REPEATS_FOR,
+            "store.keep_done must be at least 2h: Box repeats deliveries for so long",
+        );
+        problems.unless(
+            (1..=1000).contains(&self.store.connections),
+            "store.connections must be from 1 to 1000",
+        );
+    }
+
+    fn check_sides(&self, problems: &mut Problems) {
+        let (content, crm) = (&self.content, &self.salesforce);
+        if let BoxAuth::ClientCredentials {
+            enterprise_id,
+            user_id,
+            ..
+        } = &content.auth
+        {
+            problems.unless(
+                enterprise_id.is_some() != user_id.is_some(),
+                "box.auth: set exactly one of enterprise_id and user_id",
+            );
+        }
+        problems.url("box.base_url", &content.base_url);
+        problems.url("salesforce.login_url", &crm.login_url);
+        let is_word = |text: &str| {
+            !text.is_empty()
+                && text
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+        };
+        for (key, word) in [
+            ("box.metadata_scope", Some(&content.metadata_scope)),
+            ("box.metadata_template", Some(&content.metadata_template)),
+            ("box.opportunity_key", Some(&content.opportunity_key)),
+            ("box.account_key", Some(&content.account_key)),
+            (
+                "salesforce.version_key_field",
+                crm.version_key_field.as_ref(),
+            ),
+            ("salesforce.task_key_field", crm.task_key_field.as_ref()),
+        ] {
+            problems.unless(
+                word.is_none_or(|word| is_word(word)),
+                format!("{key} must be a name of letters, digits, _ and -"),
+            );
+        }
+        problems.unless(
+            content.opportunity_key != content.account_key,
+            "box.opportunity_key and box.account_key must differ",
+        );
+        problems.unless(
+            !crm.task_status.is_empty(),
+            "salesforce.task_status must not be empty",
+        );
+        problems.calls("box.calls", &content.calls);
+        problems.calls("salesforce.calls", &crm.calls);
+    }
+
+    fn check_work(&self, problems: &mut Problems) {
+        let worker = &self.worker;
+        problems.unless(
+            (1..=1024).contains(&worker.concurrency),
+            "worker.concurrency must be from 1 to 1024",
+        );
+        problems.unless(
+            (Duration::from_millis(300)..=LONGEST_LEASE).contains(&worker.lease.0),
+            "worker.lease must be from 300ms to 24h",
+        );
+        problems.unless(
+            worker.poll.0 >= Duration::from_millis(1),
+            "worker.poll must be at least 1ms",
+        );
+        problems.unless(
+            worker.outage_pause.0 > Duration::ZERO,
+            "worker.outage_pause must be above 0",
+        );
+        problems.unless(
+            self.retry.max_attempts > 0,
+            "retry.max_attempts must be above 0",
+        );
+        problems.unless(
+            self.retry.max_age.0 > Duration::ZERO,
+            "retry.max_age must be above 0",
+        );
+    }
+
+    fn check_rules(&self, problems: &mut Problems) {
+        problems.unless(
+            !self.rules.is_empty(),
+            "rules: without a [[rules]] nothing would ever be done",
+        );
+        let mut names = HashSet::new();
+        for rule in &self.rules {
+            problems.unless(
+                names.insert(&rule.name),
+                format!(
+                    "rules: the name `{}` is there twice",
+                    rule.name.escape_debug()
+                ),
+            );
+            check_rule(rule, problems);
+        }
+    }
+}
+
+fn check_rule(rule: &Rule, problems: &mut Problems) {
+    let name = rule.name.escape_debug();
+    problems.unless(
+        !rule.name.trim().is_empty() && !rule.name.contains(char::is_control),
+        format!("rule `{name}`: the name must be a line of text"),
+    );
+    for trigger in &rule.triggers {
+        let without = WITHOUT_A_FILE.iter().any(|it| trigger.starts_with(it));
+        problems.unless(
+            !without && !FILE_IS_GONE.contains(&trigger.as_str()),
+            format!(
+                "rule `{name}`: {trigger} comes without a file, so its actions could do nothing"
+            ),
+        );
+    }
+    problems.unless(
+        rule.attach
+            .as_ref()
+            .is_none_or(|targets| !targets.is_empty()),
+        format!("rule `{name}`: attach names no record"),
+    );
+    problems.unless(
+        rule.attach.is_some() || rule.advance_stage.is_some() || rule.log_task.is_some(),
+        format!("rule `{name}`: it does nothing; set attach, advance_stage or log_task"),
+    );
+    for (key, text) in [
+        ("folder", &rule.folder),
+        ("file", &rule.file),
+        ("advance_stage", &rule.advance_stage),
+    ] {
+        problems.unless(
+            text.as_ref().is_none_or(|text| !text.trim().is_empty()),
+            format!("rule `{name}`: {key} must not be empty"),
+        );
+    }
+}
+
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn unless(&mut self, fine: bool, problem: impl Into<String>) {
+        if !fine {
+            self.0.push(problem.into());
+        }
+    }
+
+    fn url(&mut self, key: &str, text: &str) {
+        let problem = match url::Url::parse(text) {
+            Err(error) => format!("{error}"),
+            Ok(url) => match (url.scheme(), url.host_str()) {
+                ("https", Some(_)) => return,
+                ("http", Some(host)) if is_this_machine(host) => return,
+                ("http", Some(_)) => "http is for this machine only; write https".to_owned(),
+                _ => "it must begin with https://".to_owned(),
+            },
+        };
+        self.0.push(format!("{key}: {problem}"));
+    }
+
+    fn calls(&mut self, place: &str, calls: &Calls) {
+        self.unless(
+            calls.max_attempts > 0,
+            format!("{place}.max_attempts must be above 0"),
+        );
+        for (key, span) in [
+            ("deadline", calls.deadline),
+            ("connect_timeout", calls.connect_timeout),
+            ("idle_timeout", calls.idle_timeout),
+        ] {
+            self.unless(
+                span.0 > Duration::ZERO,
+                format!("{place}.{key} must be above 0"),
+            );
+        }
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}

@@ -1,0 +1,64 @@
+//! `/healthz`: the process lives. `/readyz`: its store takes writes.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use bridge::{EffectKey, StoreError};
+use jiff::Timestamp;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
+
+use crate::store::Store;
+
+/// However often somebody asks, the store is tried no more often than this.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+const WRITES_WITHIN: Duration = Duration::from_secs(5);
+
+pub(crate) fn routes(store: &Store) -> Router {
+    let ready = Ready {
+        store: store.clone(),
+        last: Arc::default(),
+    };
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(answer))
+        .with_state(ready)
+}
+
+#[derive(Clone)]
+struct Ready {
+    store: Store,
+    last: Arc<Mutex<Option<(Instant, String)>>>,
+}
+
+async fn answer(State(ready): State<Ready>) -> (StatusCode, String) {
+    // The lock is the point: those who ask at the same time share one answer.
+    let mut last = ready.last.lock().await;
+    if let Some((at, counts)) = &*last
+        && at.elapsed() < ASK_AGAIN_AFTER
+    {
+        return (StatusCode::OK, counts.clone());
+    }
+    match timeout(WRITES_WITHIN, try_out(&ready.store)).await {
+        Ok(Ok(counts)) => {
+            *last = Some((Instant::now(), counts.clone()));
+            (StatusCode::OK, counts)
+        }
+        _ => {
+            *last = None;
+            let unready = "the store takes no writes\n".to_owned();
+            (StatusCode::SERVICE_UNAVAILABLE, unready)
+        }
+    }
+}
+
+/// A full disk still answers questions, so something is written.
+async fn try_out(store: &Store) -> Result<String, StoreError> {
+    let key = EffectKey::new(["readyz"]);
+    store.ledger.begin(&key, Timestamp::now()).await?;
+    store.ledger.abandon(&key).await?;
+    let counts = store.queue.counts().await?;
+    Ok(format!("ready {}, dead {}\n", counts.ready, counts.dead))
+}

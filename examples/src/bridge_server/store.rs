@@ -1,0 +1,95 @@
+//! The store that the configuration names.
+
+use std::sync::Arc;
+
+use bridge::{
+    Ledger, QueueAdmin,
+    store::{
+        postgres::{PostgresOptions, PostgresStore},
+        sqlite::{SoleWorker, SqliteStore},
+    },
+};
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use tracing::info;
+
+use crate::{
+    Failure,
+    config::{Config, StoreUrl},
+    in_one_line,
+};
+
+/// The inbox and the ledger, wherever they are kept.
+#[derive(Clone)]
+pub(crate) struct Store {
+    pub(crate) queue: Arc<dyn QueueAdmin>,
+    pub(crate) ledger: Arc<dyn Ledger>,
+}
+
+/// Held by a process that works on the store, for as long as it does.
+pub(crate) struct AtWork(#[expect(dead_code, reason = "held until the end")] Option<SoleWorker>);
+
+impl Store {
+    /// Opens it for a look, or for a word with it, while a service may be at work.
+    pub(crate) async fn open(config: &Config) -> Result<Self, Failure> {
+        match &config.store.url {
+            StoreUrl::Open(url) if config.store.is_postgres() => postgres(config, url).await,
+            StoreUrl::Secret(secret) => {
+                let url = secret
+                    .read()
+                    .map_err(|problem| Failure::Setup(vec![format!("store.url: {problem}")]))?;
+                postgres(config, url.expose_secret()).await
+            }
+            StoreUrl::Open(_) => sqlite(config).map(Self::both),
+        }
+    }
+
+    /// Opens it to work on it. What a dead process has left leased in a file is free again at
+    /// once; in a database that several share it is free when its lease runs out.
+    pub(crate) async fn open_to_work(config: &Config) -> Result<(Self, AtWork), Failure> {
+        if config.store.is_postgres() {
+            return Ok((Self::open(config).await?, AtWork(None)));
+        }
+        let store = sqlite(config)?;
+        let sole = store
+            .sole_worker()
+            .map_err(|error| refused(config, &error))?;
+        let store = Self::both(store);
+        let released = store.queue.release(None, Timestamp::now()).await;
+        let released = released.map_err(|error| refused(config, &error))?;
+        if released > 0 {
+            info!(released, "events of an earlier run are taken up again");
+        }
+        Ok((store, AtWork(Some(sole))))
+    }
+
+    fn both(store: impl QueueAdmin + Ledger + Clone) -> Self {
+        Self {
+            queue: Arc::new(store.clone()),
+            ledger: Arc::new(store),
+        }
+    }
+}
+
+fn sqlite(config: &Config) -> Result<SqliteStore, Failure> {
+    let path = config.store.path().unwrap_or_else(|| "".as_ref());
+    SqliteStore::open(path).map_err(|error| refused(config, &error))
+}
+
+async fn postgres(config: &Config, url: &str) -> Result<Store, Failure> {
+    let mut options = PostgresOptions::default();
+    options.connections = config.store.connections;
+    let store = PostgresStore::open_with(url, &options).await;
+    store
+        .map(Store::both)
+        .map_err(|error| refused(config, &error))
+}
+
+/// With the place, but never with a URL, which may hold a password.
+fn refused(config: &Config, error: &dyn std::error::Error) -> Failure {
+    let error = in_one_line(error);
+    Failure::Setup(vec![match config.store.path() {
+        Some(path) => format!("store.url {}: {error}", path.display()),
+        None => format!("store.url: {error}"),
+    }])
+}
