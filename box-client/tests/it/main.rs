@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_bytes;
-mod boxed;
 mod collaborations;
+mod desk;
 mod download;
 mod endpoints;
 mod errors;

@@ -1,4 +1,4 @@
-//! The real client against `FakeBox`, which holds each request against Box's document.
+//! A client at work with `FakeBox`, which holds each request against Box's document.
 
 use std::{env, path::PathBuf, sync::OnceLock, time::Duration};
 
@@ -10,13 +10,13 @@ use futures_util::{Stream, TryStreamExt};
 
 use crate::vendor::quick;
 
-pub(crate) struct Boxed {
+pub(crate) struct Desk {
     pub(crate) fake: FakeBox,
     pub(crate) client: BoxClient,
     pub(crate) folder: FolderId,
 }
 
-impl Boxed {
+impl Desk {
     pub(crate) async fn start() -> Self {
         Self::with(FakeBox::builder()).await
     }
@@ -63,7 +63,7 @@ impl Boxed {
 }
 
 /// Nobody may send what Box does not document.
-impl Drop for Boxed {
+impl Drop for Desk {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert_eq!(self.fake.violations(), Vec::<String>::new());
