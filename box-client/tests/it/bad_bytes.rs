@@ -30,7 +30,7 @@ fn survive(turn: impl Fn() -> Turn) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let wire = Wire::start((0..32).map(|_| turn())).await;
+        let wire = Wire::start((0..64).map(|_| turn())).await;
         let client = client_of(&wire);
         let id = FileId::new("777").unwrap();
         client.files().get(&id).send().await.ok();
@@ -38,6 +38,11 @@ fn survive(turn: impl Fn() -> Turn) {
         versions.await.ok();
         let root = FolderId::root();
         client.metadata().on_folder(&root, "global", "x").await.ok();
+        client.metadata().list(&root).await.ok();
+        let found = client.search().query("x").stream();
+        found.try_collect::<Vec<_>>().await.ok();
+        let logs = client.events().admin_logs().stream();
+        logs.try_collect::<Vec<_>>().await.ok();
         for (first, last) in [(0, u64::MAX), (3, 5)] {
             let request = client.files().download(&id).range(first, last);
             if let Ok(download) = request.send().await {

@@ -1,91 +1,104 @@
-//! The real client against `FakeBox`, which holds each request against Box's document.
+//! A whole Box on loopback, which holds every request against Box's own document.
 
 use std::{env, path::PathBuf, sync::OnceLock, time::Duration};
 
 use box_client::{
-    BoxClient, DeveloperToken, FileId, FolderId, Result,
-    testing::{FakeBox, FakeBoxBuilder, openapi::Spec},
+    BoxClient, BoxClientBuilder, ClientCredentials, FileId, FolderId, RetryPolicy, Subject,
+    testing::{FakeBox, FakeBoxBuilder, RecordedRequest, openapi::Spec},
 };
-use futures_util::{Stream, TryStreamExt};
+use bytes::Bytes;
+use sha1::{Digest, Sha1};
 
-use crate::vendor::quick;
+/// Small enough that a few bytes go in parts.
+pub(crate) const PART: u64 = 1000;
 
 pub(crate) struct Boxed {
     pub(crate) fake: FakeBox,
     pub(crate) client: BoxClient,
-    pub(crate) folder: FolderId,
 }
 
 impl Boxed {
     pub(crate) async fn start() -> Self {
-        Self::with(FakeBox::builder()).await
+        Self::with(FakeBox::builder().upload_parts(PART, PART)).await
     }
 
     pub(crate) async fn with(builder: FakeBoxBuilder) -> Self {
-        static SPEC: OnceLock<Option<Spec>> = OnceLock::new();
-        let spec = SPEC.get_or_init(|| document().map(|path| Spec::read(path).unwrap()));
-        let builder = match spec {
-            Some(spec) => builder.openapi(spec.clone()),
+        let builder = match document() {
+            Some(spec) => builder.openapi(spec),
             None => builder,
         };
+        Self::undocumented(builder).await
+    }
+
+    /// For what only Box's guides know.
+    pub(crate) async fn undocumented(builder: FakeBoxBuilder) -> Self {
         let fake = builder.start().await.unwrap();
-        let client = BoxClient::builder(DeveloperToken::new(fake.issue_token()))
-            .base_url(&fake.url())
-            .retry(quick().deadline(Duration::from_secs(20)))
-            .build()
-            .unwrap();
-        let folder = fake.create_folder("0", "Deals").unwrap();
-        Self {
-            fake,
-            client,
-            folder: FolderId::new(folder).unwrap(),
-        }
+        let client = client(&fake).build().unwrap();
+        Self { fake, client }
     }
 
-    pub(crate) fn file(&self, name: &str) -> FileId {
-        let uploaded = self.fake.upload(self.folder.as_str(), name, "signed");
-        FileId::new(uploaded.unwrap().file_id).unwrap()
+    /// All requests of this method, by the end of their paths.
+    pub(crate) fn sent(&self, method: &str, end: &str) -> Vec<RecordedRequest> {
+        let requests = self.fake.requests().into_iter();
+        requests
+            .filter(|request| request.method == method && request.path.ends_with(end))
+            .collect()
     }
 
-    pub(crate) fn subfolder(&self, name: &str) -> FolderId {
-        let folder = self.fake.create_folder(self.folder.as_str(), name);
-        FolderId::new(folder.unwrap()).unwrap()
+    pub(crate) fn puts_of_parts(&self) -> Vec<RecordedRequest> {
+        let mut puts = self.fake.requests();
+        puts.retain(|it| it.method == "PUT" && it.path.contains("/upload_sessions/"));
+        puts
     }
 
-    /// How many requests of this kind came.
-    pub(crate) fn count(&self, method: &str, path: &str) -> usize {
-        let requests = self.fake.requests();
-        let same = requests
-            .iter()
-            .filter(|it| it.method == method && it.path == path);
-        same.count()
+    /// The bytes of a file that Box has.
+    pub(crate) async fn bytes(&self, file: &FileId) -> Bytes {
+        let download = self.client.files().download(file).send().await.unwrap();
+        download.bytes(1 << 26).await.unwrap()
     }
-}
 
-/// Nobody may send what Box does not document.
-impl Drop for Boxed {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            assert_eq!(self.fake.violations(), Vec::<String>::new());
-        }
+    pub(crate) fn files(&self) -> Vec<serde_json::Value> {
+        self.fake.state()["files"].as_array().unwrap().clone()
+    }
+
+    /// To be called at the end of each test.
+    pub(crate) fn done(self) {
+        assert_eq!(self.fake.violations(), [] as [String; 0]);
     }
 }
 
-/// Box's OpenAPI document. Without it nothing is checked, loudly; in CI that is a failure.
-pub(crate) fn document() -> Option<PathBuf> {
-    let path = env::var_os("BOX_OPENAPI").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/box-openapi.json"),
-        PathBuf::from,
-    );
-    if path.is_file() {
-        return Some(path);
-    }
-    let missing = format!("Box's OpenAPI document is not at {}", path.display());
-    assert!(env::var_os("CI").is_none(), "{missing}");
-    eprintln!("SKIPPED: {missing}: set BOX_OPENAPI");
-    None
+/// With tokens that can be renewed.
+pub(crate) fn client(fake: &FakeBox) -> BoxClientBuilder {
+    let subject = Subject::Enterprise("12345".to_owned());
+    let tokens = ClientCredentials::new(FakeBox::CLIENT_ID, FakeBox::CLIENT_SECRET, subject);
+    let retry = RetryPolicy::default().delays(Duration::from_millis(1), Duration::from_millis(2));
+    BoxClient::builder(tokens)
+        .base_url(&fake.url())
+        .retry(retry)
 }
 
-pub(crate) async fn all<T>(stream: impl Stream<Item = Result<T>>) -> Vec<T> {
-    stream.try_collect().await.unwrap()
+pub(crate) fn root() -> FolderId {
+    FolderId::root()
+}
+
+/// Bytes that differ everywhere.
+pub(crate) fn bytes(length: u64) -> Vec<u8> {
+    (0..length).map(|n| (n * 31 % 251) as u8).collect()
+}
+
+pub(crate) fn sha1_hex(bytes: &[u8]) -> String {
+    let digest = Sha1::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether it is there at all is checked, loudly, where the other tests use it.
+fn document() -> Option<Spec> {
+    static SPEC: OnceLock<Option<Spec>> = OnceLock::new();
+    SPEC.get_or_init(|| {
+        let beside =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/box-openapi.json");
+        let path = env::var_os("BOX_OPENAPI").map_or(beside, PathBuf::from);
+        Spec::read(path).ok()
+    })
+    .clone()
 }

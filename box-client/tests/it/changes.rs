@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     vendor::{Vendor, error, file, reply, status},
-    whole_box::{Boxed, root},
+    boxed::{Boxed, root},
 };
 
 fn json_of(request: &RecordedRequest) -> Value {

@@ -6,7 +6,7 @@ use box_client::{
 use serde_json::json;
 
 use crate::{
-    boxed::{Boxed, all},
+    desk::{Desk, all},
     vendor::{Vendor, reply, status},
 };
 
@@ -16,11 +16,11 @@ fn login(text: &str) -> Collaborator {
 
 #[tokio::test]
 async fn colleagues_are_in_at_once_and_others_are_asked_first() {
-    let boxed = Boxed::start().await;
-    let collaborations = boxed.client.collaborations();
+    let desk = Desk::start().await;
+    let collaborations = desk.client.collaborations();
     let rep = collaborations
         .create(
-            &boxed.folder,
+            &desk.folder,
             login("jo@example.com"),
             CollaborationRole::Editor,
         )
@@ -31,10 +31,10 @@ async fn colleagues_are_in_at_once_and_others_are_asked_first() {
         .unwrap();
     assert_eq!(rep.status, Some(CollaborationStatus::Accepted));
     assert_eq!(rep.role, Some(CollaborationRole::Editor));
-    assert_eq!(rep.item_id(), Some(ItemId::from(&boxed.folder)));
+    assert_eq!(rep.item_id(), Some(ItemId::from(&desk.folder)));
     let buyer = collaborations
         .create(
-            &boxed.folder,
+            &desk.folder,
             login("buyer@customer.example"),
             CollaborationRole::ViewerUploader,
         )
@@ -48,7 +48,7 @@ async fn colleagues_are_in_at_once_and_others_are_asked_first() {
         Some("buyer@customer.example")
     );
     assert!(buyer.accessible_by.is_none() && buyer.item_id().is_none());
-    assert_eq!(all(collaborations.on_folder(&boxed.folder)).await.len(), 2);
+    assert_eq!(all(collaborations.on_folder(&desk.folder)).await.len(), 2);
     assert!(all(collaborations.pending()).await.is_empty());
     let updated = collaborations
         .update(&rep.id)
@@ -68,15 +68,15 @@ async fn colleagues_are_in_at_once_and_others_are_asked_first() {
 
 #[tokio::test]
 async fn who_is_in_already_is_a_conflict_and_ensure_mends_the_role() {
-    let boxed = Boxed::start().await;
-    let collaborations = boxed.client.collaborations();
-    let group = boxed.client.groups().create("Sales").send().await.unwrap();
-    let file = boxed.file("nda.pdf");
+    let desk = Desk::start().await;
+    let collaborations = desk.client.collaborations();
+    let group = desk.client.groups().create("Sales").send().await.unwrap();
+    let file = desk.file("nda.pdf");
     for (item, with) in [
-        (ItemId::from(&boxed.folder), login("JO@example.com")),
-        (ItemId::from(&boxed.folder), login("buyer@customer.example")),
+        (ItemId::from(&desk.folder), login("JO@example.com")),
+        (ItemId::from(&desk.folder), login("buyer@customer.example")),
         (
-            ItemId::from(&boxed.folder),
+            ItemId::from(&desk.folder),
             Collaborator::Group(group.id.clone()),
         ),
         (
@@ -107,19 +107,19 @@ async fn who_is_in_already_is_a_conflict_and_ensure_mends_the_role() {
 
 #[tokio::test]
 async fn an_invitation_whose_answer_is_lost_is_found_again_by_ensure_only() {
-    let boxed = Boxed::start().await;
+    let desk = Desk::start().await;
     let lost = || Fault::on("/2.0/collaborations", FaultEffect::LostAnswer).times(1);
     let create = |who: &str| {
-        let collaborations = boxed.client.collaborations();
-        collaborations.create(&boxed.folder, login(who), CollaborationRole::Editor)
+        let collaborations = desk.client.collaborations();
+        collaborations.create(&desk.folder, login(who), CollaborationRole::Editor)
     };
-    boxed.fake.inject(lost());
+    desk.fake.inject(lost());
     let unknown = create("a@customer.example").send().await.unwrap_err();
     assert!(unknown.may_have_happened());
-    boxed.fake.inject(lost());
+    desk.fake.inject(lost());
     let ensured = create("b@customer.example").ensure().await.unwrap();
     assert_eq!(ensured.change, Change::None);
-    assert_eq!(boxed.count("POST", "/2.0/collaborations"), 3);
+    assert_eq!(desk.count("POST", "/2.0/collaborations"), 3);
 }
 
 #[tokio::test]

@@ -10,13 +10,14 @@ use std::{
 
 use serde_json::Value;
 
-use crate::boxed::document;
+use crate::desk::document;
 
 /// Method, path, and the operations that send it, as errors name them. To be extended with each
 /// typed call; all else is sent by `BoxClient::request`.
 #[rustfmt::skip]
 const TYPED: &[(&str, &str, &[&str])] = &[
     ("POST", "/oauth2/token", &["token"]),
+    ("POST", "/oauth2/revoke", &["revoke"]),
     ("GET", "/files/{file_id}", &["files.get"]),
     ("GET", "/files/{file_id}/content", &["files.download"]),
     ("GET", "/files/{file_id}/versions", &["files.versions"]),

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     vendor::{Vendor, error, reply},
-    whole_box::{Boxed, root},
+    boxed::{Boxed, root},
 };
 
 const PATH: &str = "/Clients/Acme/Deal/Contracts";

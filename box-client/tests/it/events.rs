@@ -11,24 +11,24 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 use serde_json::json;
 
 use crate::{
-    boxed::{Boxed, all},
+    desk::{Desk, all},
     vendor::{Vendor, error, header, reply},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn uploads(boxed: &Boxed, count: usize) {
+fn uploads(desk: &Desk, count: usize) {
     for n in 0..count {
-        boxed.file(&format!("file {n}"));
+        desk.file(&format!("file {n}"));
     }
 }
 
-fn from_the_oldest(boxed: &Boxed) -> BoxStream<'_, Result<EventAt>> {
-    resumed(boxed, StreamPosition::oldest())
+fn from_the_oldest(desk: &Desk) -> BoxStream<'_, Result<EventAt>> {
+    resumed(desk, StreamPosition::oldest())
 }
 
-fn resumed(boxed: &Boxed, from: StreamPosition) -> BoxStream<'_, Result<EventAt>> {
-    let events = boxed.client.events().user(UserStream::Changes);
+fn resumed(desk: &Desk, from: StreamPosition) -> BoxStream<'_, Result<EventAt>> {
+    let events = desk.client.events().user(UserStream::Changes);
     events.from(from).limit(3).stream().boxed()
 }
 
@@ -44,17 +44,17 @@ fn id(event: &Event) -> String {
 
 #[tokio::test]
 async fn whoever_stops_anywhere_and_goes_on_from_there_loses_nothing() {
-    let boxed = Boxed::start().await;
-    uploads(&boxed, 9);
+    let desk = Desk::start().await;
+    uploads(&desk, 9);
     let everything: BTreeSet<String> = {
-        let events = from_the_oldest(&boxed).take(10);
+        let events = from_the_oldest(&desk).take(10);
         all(events).await.iter().map(|it| id(&it.event)).collect()
     };
     assert_eq!(everything.len(), 10, "nine files and their folder");
     for stop in 1..=10 {
-        let before = all(from_the_oldest(&boxed).take(stop)).await;
+        let before = all(from_the_oldest(&desk).take(stop)).await;
         let mut seen: BTreeSet<String> = before.iter().map(|it| id(&it.event)).collect();
-        let mut rest = resumed(&boxed, before.last().unwrap().position.clone());
+        let mut rest = resumed(&desk, before.last().unwrap().position.clone());
         while seen != everything {
             seen.insert(id(&next(&mut rest).await.event));
         }
@@ -63,13 +63,13 @@ async fn whoever_stops_anywhere_and_goes_on_from_there_loses_nothing() {
 
 #[tokio::test]
 async fn what_box_repeats_is_told_once() {
-    let boxed = Boxed::with(FakeBox::builder().repeat_events(true)).await;
-    uploads(&boxed, 9);
-    let events = all(from_the_oldest(&boxed).take(10)).await;
+    let desk = Desk::with(FakeBox::builder().repeat_events(true)).await;
+    uploads(&desk, 9);
+    let events = all(from_the_oldest(&desk).take(10)).await;
     let ids: BTreeSet<String> = events.iter().map(|it| id(&it.event)).collect();
     assert_eq!(ids.len(), 10);
     let from = StreamPosition::oldest();
-    let forgetful = boxed
+    let forgetful = desk
         .client
         .events()
         .user(UserStream::All)
@@ -83,51 +83,51 @@ async fn what_box_repeats_is_told_once() {
 
 #[tokio::test]
 async fn a_long_poll_tells_of_news_at_once_and_without_the_token() {
-    let boxed = Boxed::start().await;
-    let mut events = boxed.client.events().user(UserStream::All).stream().boxed();
+    let desk = Desk::start().await;
+    let mut events = desk.client.events().user(UserStream::All).stream().boxed();
     for n in 0..3 {
         let name = format!("contract {n}");
         let (seen, file) = tokio::join!(next(&mut events), async {
             // The poll is under way before anything happens.
-            while boxed.count("GET", "/realtime/subscribe") <= n {
+            while desk.count("GET", "/realtime/subscribe") <= n {
                 tokio::task::yield_now().await;
             }
-            boxed.file(&name)
+            desk.file(&name)
         });
         assert_eq!(seen.event.event_type, Some(EventType::ItemUpload));
         let item = seen.event.item().unwrap();
         assert_eq!((item.id, item.name), (ItemId::from(file), Some(name)));
-        assert_eq!(item.parent.unwrap().id, boxed.folder);
+        assert_eq!(item.parent.unwrap().id, desk.folder);
     }
-    let polls = boxed.fake.requests();
+    let polls = desk.fake.requests();
     let mut polls = polls.iter().filter(|it| it.path.starts_with("/realtime/"));
     assert!(polls.all(|it| it.status == Some(200) && it.header("authorization").is_none()));
     assert_eq!(
-        boxed.count("OPTIONS", "/2.0/events"),
+        desk.count("OPTIONS", "/2.0/events"),
         1,
         "one server serves several polls"
     );
-    let asked = boxed.count("GET", "/2.0/events");
+    let asked = desk.count("GET", "/2.0/events");
     assert!(asked <= 7, "polled and not stormed: {asked}");
 }
 
 #[tokio::test]
 async fn a_server_that_asks_to_reconnect_is_left_for_another() {
     let builder = FakeBox::builder().long_poll_timeout(Duration::from_millis(10));
-    let boxed = Boxed::with(builder).await;
-    let mut events = boxed.client.events().user(UserStream::All).stream().boxed();
+    let desk = Desk::with(builder).await;
+    let mut events = desk.client.events().user(UserStream::All).stream().boxed();
     let (seen, file) = tokio::join!(next(&mut events), async {
-        while boxed.count("OPTIONS", "/2.0/events") < 3 {
+        while desk.count("OPTIONS", "/2.0/events") < 3 {
             tokio::task::yield_now().await;
         }
-        boxed.file("nda.pdf")
+        desk.file("nda.pdf")
     });
     assert_eq!(seen.event.item().unwrap().id, ItemId::from(file));
 }
 
 #[tokio::test]
 async fn trouble_with_the_long_poll_loses_no_event() {
-    let boxed = Boxed::start().await;
+    let desk = Desk::start().await;
     for (n, effect) in [
         FaultEffect::Reset,
         FaultEffect::Status {
@@ -140,20 +140,20 @@ async fn trouble_with_the_long_poll_loses_no_event() {
     .into_iter()
     .enumerate()
     {
-        let mut events = boxed.client.events().user(UserStream::All).stream().boxed();
+        let mut events = desk.client.events().user(UserStream::All).stream().boxed();
         let (polls, servers) = (
-            boxed.count("GET", "/realtime/subscribe"),
-            boxed.count("OPTIONS", "/2.0/events"),
+            desk.count("GET", "/realtime/subscribe"),
+            desk.count("OPTIONS", "/2.0/events"),
         );
-        boxed.fake.inject(Fault::on("/realtime/*", effect).times(1));
+        desk.fake.inject(Fault::on("/realtime/*", effect).times(1));
         let (seen, file) = tokio::join!(next(&mut events), async {
-            while boxed.count("GET", "/realtime/subscribe") == polls {
+            while desk.count("GET", "/realtime/subscribe") == polls {
                 tokio::task::yield_now().await;
             }
-            boxed.file(&format!("after {n}"))
+            desk.file(&format!("after {n}"))
         });
         assert_eq!(seen.event.item().unwrap().id, ItemId::from(file));
-        assert!(boxed.count("OPTIONS", "/2.0/events") > servers);
+        assert!(desk.count("OPTIONS", "/2.0/events") > servers);
     }
 }
 
@@ -170,17 +170,17 @@ async fn a_long_poll_that_is_always_for_nothing_makes_no_storm() {
         (said("reconnect"), 4),
         (said("new_change"), 4),
     ] {
-        let boxed = Boxed::start().await;
+        let desk = Desk::start().await;
         let fault = Fault::on("/realtime/*", effect).times(1000);
-        boxed.fake.inject(fault);
-        let mut events = boxed.client.events().user(UserStream::All).stream().boxed();
+        desk.fake.inject(fault);
+        let mut events = desk.client.events().user(UserStream::All).stream().boxed();
         let start = Instant::now();
         let (seen, file) = tokio::join!(next(&mut events), async {
-            while boxed.count("GET", "/realtime/subscribe") <= free {
+            while desk.count("GET", "/realtime/subscribe") <= free {
                 tokio::task::yield_now().await;
             }
             assert!(start.elapsed() >= Duration::from_millis(500));
-            boxed.file("nda.pdf")
+            desk.file("nda.pdf")
         });
         let item = seen.event.item().unwrap();
         assert_eq!(item.id, ItemId::from(file), "slower, and not lost");
@@ -189,8 +189,8 @@ async fn a_long_poll_that_is_always_for_nothing_makes_no_storm() {
 
 #[tokio::test]
 async fn the_enterprise_is_asked_again_and_again_for_the_types_wanted() {
-    let boxed = Boxed::start().await;
-    let events = boxed
+    let desk = Desk::start().await;
+    let events = desk
         .client
         .events()
         .enterprise()
@@ -198,11 +198,11 @@ async fn the_enterprise_is_asked_again_and_again_for_the_types_wanted() {
     let events = events.event_types([EventType::CollaborationInvite, EventType::Upload]);
     let mut events = events.stream().boxed();
     let (seen, file) = tokio::join!(next(&mut events), async {
-        while boxed.count("GET", "/2.0/events") < 4 {
+        while desk.count("GET", "/2.0/events") < 4 {
             tokio::task::yield_now().await;
         }
-        let file = boxed.file("nda.pdf");
-        boxed.fake.lock(file.as_str()).unwrap();
+        let file = desk.file("nda.pdf");
+        desk.fake.lock(file.as_str()).unwrap();
         file
     });
     assert_eq!(seen.event.event_type, Some(EventType::Upload));
@@ -212,9 +212,8 @@ async fn the_enterprise_is_asked_again_and_again_for_the_types_wanted() {
         (item.id, item.name.as_deref()),
         (ItemId::from(file), Some("nda.pdf"))
     );
-    boxed
-        .fake
-        .collaborate(boxed.folder.as_str(), "jo@example.com", "viewer")
+    desk.fake
+        .collaborate(desk.folder.as_str(), "jo@example.com", "viewer")
         .unwrap();
     let seen = next(&mut events).await;
     assert_eq!(
@@ -222,14 +221,14 @@ async fn the_enterprise_is_asked_again_and_again_for_the_types_wanted() {
         Some(EventType::CollaborationInvite),
         "no lock"
     );
-    assert_eq!(boxed.count("OPTIONS", "/2.0/events"), 0);
+    assert_eq!(desk.count("OPTIONS", "/2.0/events"), 0);
 }
 
 #[tokio::test]
 async fn the_logs_of_a_time_come_to_an_end() {
-    let boxed = Boxed::start().await;
-    uploads(&boxed, 7);
-    let logs = || boxed.client.events().admin_logs().limit(3);
+    let desk = Desk::start().await;
+    uploads(&desk, 7);
+    let logs = || desk.client.events().admin_logs().limit(3);
     let after = "2020-01-01T00:00:00Z".parse().unwrap();
     let uploads = logs().created_after(after).event_types([EventType::Upload]);
     let uploads = all(uploads.stream()).await;
@@ -243,8 +242,8 @@ async fn the_logs_of_a_time_come_to_an_end() {
 
 #[tokio::test]
 async fn a_position_for_the_first_start_can_be_had_before_anything_happens() {
-    let boxed = Boxed::start().await;
-    let page = boxed
+    let desk = Desk::start().await;
+    let page = desk
         .client
         .events()
         .user(UserStream::Changes)
@@ -253,9 +252,9 @@ async fn a_position_for_the_first_start_can_be_had_before_anything_happens() {
         .unwrap();
     assert!(page.entries.is_empty());
     let stored = serde_json::to_string(&page.next).unwrap();
-    let file = boxed.file("while away");
+    let file = desk.file("while away");
     let from: StreamPosition = serde_json::from_str(&stored).unwrap();
-    let seen = next(&mut resumed(&boxed, from)).await;
+    let seen = next(&mut resumed(&desk, from)).await;
     assert_eq!(seen.event.item().unwrap().id, ItemId::from(file));
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    boxed::Boxed,
+    desk::Desk,
     vendor::{Vendor, reply},
 };
 
@@ -28,10 +28,9 @@ pub(crate) fn mapping(opportunity: &str, stage: Option<&str>) -> Mapping {
     }
 }
 
-pub(crate) async fn boxed() -> Boxed {
-    let boxed = Boxed::start().await;
-    boxed
-        .client
+pub(crate) async fn desk() -> Desk {
+    let desk = Desk::start().await;
+    desk.client
         .metadata_templates()
         .create("Salesforce Mapping")
         .field(TemplateField::string("opportunity_id", "Opportunity ID").description("18 long"))
@@ -44,14 +43,14 @@ pub(crate) async fn boxed() -> Boxed {
         .send()
         .await
         .unwrap();
-    boxed
+    desk
 }
 
 #[tokio::test]
 async fn values_come_back_in_the_callers_type_from_files_and_folders() {
-    let boxed = boxed().await;
-    let (metadata, file) = (boxed.client.metadata(), boxed.file("nda.pdf"));
-    for item in [ItemId::from(&boxed.folder), ItemId::from(&file)] {
+    let desk = desk().await;
+    let (metadata, file) = (desk.client.metadata(), desk.file("nda.pdf"));
+    for item in [ItemId::from(&desk.folder), ItemId::from(&file)] {
         assert_eq!(
             metadata
                 .get_as::<Mapping>(item.clone(), SCOPE, KEY)
@@ -92,23 +91,23 @@ async fn values_come_back_in_the_callers_type_from_files_and_folders() {
 
 #[tokio::test]
 async fn a_test_in_a_patch_keeps_two_writers_apart() {
-    let boxed = boxed().await;
-    let metadata = boxed.client.metadata();
+    let desk = desk().await;
+    let metadata = desk.client.metadata();
     let open = mapping("006A", Some("Open"));
     metadata
-        .create(&boxed.folder, SCOPE, KEY, &open)
+        .create(&desk.folder, SCOPE, KEY, &open)
         .await
         .unwrap();
     let win = MetadataPatch::new()
         .test("stage", "Open")
         .replace("stage", "Closed Won");
     let won = metadata
-        .update(&boxed.folder, SCOPE, KEY, &win)
+        .update(&desk.folder, SCOPE, KEY, &win)
         .await
         .unwrap();
     assert_eq!(won.version, Some(1));
     let late = metadata
-        .update(&boxed.folder, SCOPE, KEY, &win)
+        .update(&desk.folder, SCOPE, KEY, &win)
         .await
         .unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Conflict);
@@ -121,48 +120,48 @@ async fn a_test_in_a_patch_keeps_two_writers_apart() {
 
 #[tokio::test]
 async fn a_patch_that_cannot_be_made_twice_is_sent_once() {
-    let boxed = boxed().await;
-    let metadata = boxed.client.metadata();
+    let desk = desk().await;
+    let metadata = desk.client.metadata();
     let open = mapping("006A", Some("Open"));
     metadata
-        .create(&boxed.folder, SCOPE, KEY, &open)
+        .create(&desk.folder, SCOPE, KEY, &open)
         .await
         .unwrap();
-    let path = format!("/2.0/folders/{}/metadata/{SCOPE}/{KEY}", boxed.folder);
+    let path = format!("/2.0/folders/{}/metadata/{SCOPE}/{KEY}", desk.folder);
     let lost = || Fault::on(&path, FaultEffect::LostAnswer).times(1);
-    boxed.fake.inject(lost());
+    desk.fake.inject(lost());
     let win = MetadataPatch::new()
         .test("stage", "Open")
         .replace("stage", "Closed Won");
     let unknown = metadata
-        .update(&boxed.folder, SCOPE, KEY, &win)
+        .update(&desk.folder, SCOPE, KEY, &win)
         .await
         .unwrap_err();
     assert!(unknown.may_have_happened(), "{unknown}");
-    assert_eq!(boxed.count("PUT", &path), 1);
+    assert_eq!(desk.count("PUT", &path), 1);
     // Setting twice is setting once.
-    boxed.fake.inject(lost());
+    desk.fake.inject(lost());
     let add = MetadataPatch::new().add("stage", "Open");
     let opened = metadata
-        .update(&boxed.folder, SCOPE, KEY, &add)
+        .update(&desk.folder, SCOPE, KEY, &add)
         .await
         .unwrap();
     assert_eq!(opened.values["stage"], "Open");
-    assert_eq!(boxed.count("PUT", &path), 3);
+    assert_eq!(desk.count("PUT", &path), 3);
 }
 
 #[tokio::test]
 async fn set_makes_or_changes_and_leaves_other_values_alone() {
-    let boxed = boxed().await;
-    let metadata = boxed.client.metadata();
+    let desk = desk().await;
+    let metadata = desk.client.metadata();
     let first = mapping("006A", Some("Open"));
     metadata
-        .set(&boxed.folder, SCOPE, KEY, &first)
+        .set(&desk.folder, SCOPE, KEY, &first)
         .await
         .unwrap();
     let second = mapping("006B", None);
     let changed = metadata
-        .set(&boxed.folder, SCOPE, KEY, &second)
+        .set(&desk.folder, SCOPE, KEY, &second)
         .await
         .unwrap();
     assert_eq!(
@@ -172,17 +171,17 @@ async fn set_makes_or_changes_and_leaves_other_values_alone() {
     );
     // What was read can be written, Box's own members and all.
     let kept = metadata
-        .set(&boxed.folder, SCOPE, KEY, &changed.values)
+        .set(&desk.folder, SCOPE, KEY, &changed.values)
         .await
         .unwrap();
     assert_eq!(kept.values["opportunity_id"], "006B");
     let empty = metadata
-        .set(&boxed.folder, SCOPE, KEY, &json!({}))
+        .set(&desk.folder, SCOPE, KEY, &json!({}))
         .await
         .unwrap();
     assert_eq!(empty.values["opportunity_id"], "006B");
     let misfit = metadata
-        .set(&boxed.folder, SCOPE, KEY, &7)
+        .set(&desk.folder, SCOPE, KEY, &7)
         .await
         .unwrap_err();
     assert_eq!(misfit.kind(), ErrorKind::Invalid);
@@ -190,13 +189,12 @@ async fn set_makes_or_changes_and_leaves_other_values_alone() {
 
 #[tokio::test]
 async fn set_survives_a_lost_answer_and_a_race_of_many() {
-    let boxed = boxed().await;
-    let path = format!("/2.0/folders/{}/metadata/{SCOPE}/{KEY}", boxed.folder);
-    boxed
-        .fake
+    let desk = desk().await;
+    let path = format!("/2.0/folders/{}/metadata/{SCOPE}/{KEY}", desk.folder);
+    desk.fake
         .inject(Fault::on(&path, FaultEffect::LostAnswer).times(1));
     let setting = (0..8).map(|n| {
-        let (client, folder) = (boxed.client.clone(), boxed.folder.clone());
+        let (client, folder) = (desk.client.clone(), desk.folder.clone());
         async move {
             let value = mapping(&format!("006{n}"), Some("Open"));
             client
@@ -207,18 +205,17 @@ async fn set_survives_a_lost_answer_and_a_race_of_many() {
         }
     });
     futures_util::future::join_all(setting).await;
-    let stored = boxed
+    let stored = desk
         .client
         .metadata()
-        .get(&boxed.folder, SCOPE, KEY)
+        .get(&desk.folder, SCOPE, KEY)
         .await
         .unwrap();
     assert_eq!(stored.unwrap().values["stage"], "Open");
     assert_eq!(
-        boxed
-            .client
+        desk.client
             .metadata()
-            .list(&boxed.folder)
+            .list(&desk.folder)
             .await
             .unwrap()
             .len(),

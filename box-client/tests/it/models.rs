@@ -10,7 +10,7 @@ use box_client::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::boxed::document;
+use crate::desk::document;
 
 type Reads = fn(&Value) -> Result<(), serde_json::Error>;
 

@@ -5,7 +5,7 @@ use box_client::{
     testing::{FakeBox, Fault, FaultEffect},
 };
 
-use crate::whole_box::{Boxed, sha1_hex};
+use crate::boxed::{Boxed, sha1_hex};
 
 const RANGE: u64 = 8 << 20;
 

@@ -2,14 +2,14 @@ use box_client::{Assignee, ErrorKind, GroupRole, Resolution, TaskAction, UserId,
 use serde_json::json;
 
 use crate::{
-    boxed::{Boxed, all},
+    desk::{Desk, all},
     vendor::{Vendor, reply},
 };
 
 #[tokio::test]
 async fn users_are_made_found_changed_and_deleted() {
-    let boxed = Boxed::start().await;
-    let users = boxed.client.users();
+    let desk = Desk::start().await;
+    let users = desk.client.users();
     let me = users.me().await.unwrap();
     assert_eq!(me.id.as_str(), "11111");
     let ann = users
@@ -100,8 +100,8 @@ async fn every_user_is_listed_once_through_all_pages() {
 
 #[tokio::test]
 async fn groups_have_members_until_they_are_taken_out() {
-    let boxed = Boxed::start().await;
-    let groups = boxed.client.groups();
+    let desk = Desk::start().await;
+    let groups = desk.client.groups();
     let sales = groups
         .create("Sales")
         .description("who sells")
@@ -147,8 +147,8 @@ async fn groups_have_members_until_they_are_taken_out() {
 
 #[tokio::test]
 async fn comments_are_made_answered_changed_and_deleted() {
-    let boxed = Boxed::start().await;
-    let (comments, file) = (boxed.client.comments(), boxed.file("nda.pdf"));
+    let desk = Desk::start().await;
+    let (comments, file) = (desk.client.comments(), desk.file("nda.pdf"));
     let first = comments.create(&file, "Please check").send().await.unwrap();
     let answer = comments
         .reply(&first.id, "Done")
@@ -173,8 +173,8 @@ async fn comments_are_made_answered_changed_and_deleted() {
 
 #[tokio::test]
 async fn a_task_is_done_when_those_who_are_asked_say_so() {
-    let boxed = Boxed::start().await;
-    let (tasks, file) = (boxed.client.tasks(), boxed.file("nda.pdf"));
+    let desk = Desk::start().await;
+    let (tasks, file) = (desk.client.tasks(), desk.file("nda.pdf"));
     let due = "2030-01-01T00:00:00Z".parse().unwrap();
     let task = tasks
         .create(&file)

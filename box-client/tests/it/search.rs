@@ -2,17 +2,17 @@ use box_client::{ErrorKind, FoundItem};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    boxed::all,
-    instances::{KEY, Mapping, SCOPE, boxed, mapping},
+    desk::all,
+    instances::{KEY, Mapping, SCOPE, desk, mapping},
     vendor::{Vendor, reply},
 };
 
 #[tokio::test]
 async fn a_query_finds_each_item_once_through_all_its_pages() {
-    let boxed = boxed().await;
-    let metadata = boxed.client.metadata();
+    let desk = desk().await;
+    let metadata = desk.client.metadata();
     for n in 0..130 {
-        let deal = boxed.subfolder(&format!("Deal {n:03}"));
+        let deal = desk.subfolder(&format!("Deal {n:03}"));
         let mapping = Mapping {
             opportunity_id: Some(format!("006{n:03}")),
             stage: Some(if n % 2 == 0 { "Open" } else { "Closed Won" }.to_owned()),
@@ -22,20 +22,20 @@ async fn a_query_finds_each_item_once_through_all_its_pages() {
     }
     let field = format!("metadata.{SCOPE}.{KEY}.opportunity_id");
     let all_of_them = metadata
-        .query(SCOPE, KEY, &boxed.folder)
+        .query(SCOPE, KEY, &desk.folder)
         .condition("amount >= :least")
         .bind("least", 5)
         .order_by("amount", false)
         .fields(["name", &field]);
     let found = all(all_of_them.stream()).await;
     assert_eq!(found.len(), 125);
-    assert_eq!(boxed.count("POST", "/2.0/metadata_queries/execute_read"), 2);
+    assert_eq!(desk.count("POST", "/2.0/metadata_queries/execute_read"), 2);
     assert!(matches!(&found[0], FoundItem::Folder(_)));
     assert_eq!(found[0].name(), Some("Deal 129"));
     let values = found[0].metadata(SCOPE, KEY).unwrap();
     assert_eq!(values.values["opportunity_id"], "006129");
     let won = metadata
-        .query(SCOPE, KEY, &boxed.folder)
+        .query(SCOPE, KEY, &desk.folder)
         .condition("stage = :stage AND opportunity_id = :id")
         .bind("stage", "Closed Won")
         .bind("id", "006001");
@@ -44,16 +44,16 @@ async fn a_query_finds_each_item_once_through_all_its_pages() {
 
 #[tokio::test]
 async fn a_query_needs_the_full_scope_and_its_values() {
-    let boxed = boxed().await;
-    let metadata = boxed.client.metadata();
+    let desk = desk().await;
+    let metadata = desk.client.metadata();
     for scope in ["enterprise", "global"] {
-        let query = metadata.query(scope, KEY, &boxed.folder);
+        let query = metadata.query(scope, KEY, &desk.folder);
         let refused = futures_util::TryStreamExt::try_collect::<Vec<_>>(query.stream()).await;
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
     }
-    assert_eq!(boxed.count("POST", "/2.0/metadata_queries/execute_read"), 0);
+    assert_eq!(desk.count("POST", "/2.0/metadata_queries/execute_read"), 0);
     let unbound = metadata
-        .query(SCOPE, KEY, &boxed.folder)
+        .query(SCOPE, KEY, &desk.folder)
         .condition("stage = :stage");
     let refused = futures_util::TryStreamExt::try_collect::<Vec<_>>(unbound.stream()).await;
     let refused = refused.unwrap_err();
@@ -62,24 +62,23 @@ async fn a_query_needs_the_full_scope_and_its_values() {
 
 #[tokio::test]
 async fn a_search_finds_by_words_place_and_values() {
-    let boxed = boxed().await;
-    let file = boxed.file("Master Agreement.pdf");
-    boxed.file("Agreement draft.docx");
-    boxed.subfolder("Master Agreement");
-    boxed
-        .client
+    let desk = desk().await;
+    let file = desk.file("Master Agreement.pdf");
+    desk.file("Agreement draft.docx");
+    desk.subfolder("Master Agreement");
+    desk.client
         .metadata()
         .set(&file, SCOPE, KEY, &mapping("006A", None))
         .await
         .unwrap();
-    let search = boxed.client.search();
+    let search = desk.client.search();
     let found = all(search.clone().query("\"master agreement\"").stream()).await;
     assert_eq!(found.len(), 2);
     let files = search
         .clone()
         .query("agreement")
         .of_type(box_client::SearchType::File)
-        .in_folders([boxed.folder.clone()])
+        .in_folders([desk.folder.clone()])
         .file_extensions(["pdf"])
         .size_between(Some(1), None)
         .content_types([box_client::SearchIn::Name])

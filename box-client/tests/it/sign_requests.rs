@@ -2,20 +2,20 @@ use box_client::{ErrorKind, FolderId, SignRequestStatus, Signer, SignerRole};
 use serde_json::json;
 
 use crate::{
-    boxed::{Boxed, all},
+    desk::{Desk, all},
     vendor::{Vendor, reply, status},
 };
 
 #[tokio::test]
 async fn a_sign_request_ends_by_signing_or_by_being_taken_back() {
-    let boxed = Boxed::start().await;
-    let (requests, file) = (boxed.client.sign_requests(), boxed.file("nda.pdf"));
+    let desk = Desk::start().await;
+    let (requests, file) = (desk.client.sign_requests(), desk.file("nda.pdf"));
     let create = || {
         let buyer = Signer::new("buyer@customer.example").order(1);
         let reader = Signer::new("legal@example.com").role(SignerRole::FinalCopyReader);
         let request = requests.create([file.clone()], [buyer, reader]);
         request
-            .parent_folder(&boxed.folder)
+            .parent_folder(&desk.folder)
             .external_id("006A")
             .name("NDA")
             .days_valid(30)
@@ -25,8 +25,7 @@ async fn a_sign_request_ends_by_signing_or_by_being_taken_back() {
     assert_eq!(first.external_id.as_deref(), Some("006A"));
     assert_eq!(first.signers.len(), 2);
     requests.resend(&first.id).await.unwrap();
-    boxed
-        .fake
+    desk.fake
         .sign_completed(file.as_str(), &["buyer@customer.example"])
         .unwrap();
     let signed = requests.get(&first.id).await.unwrap();

@@ -2,15 +2,15 @@ use box_client::{ConflictResolution, ErrorKind, TemplateField, TemplateUpdate};
 use serde_json::json;
 
 use crate::{
-    boxed::all,
-    instances::{KEY, SCOPE, boxed, mapping},
+    desk::all,
+    instances::{KEY, SCOPE, desk, mapping},
     vendor::{Vendor, status},
 };
 
 #[tokio::test]
 async fn a_template_grows_and_goes_with_its_values() {
-    let boxed = boxed().await;
-    let templates = boxed.client.metadata_templates();
+    let desk = desk().await;
+    let templates = desk.client.metadata_templates();
     let made = templates.get("enterprise", KEY).await.unwrap();
     assert_eq!(made.scope.as_deref(), Some(SCOPE));
     assert_eq!(
@@ -62,20 +62,18 @@ async fn a_template_grows_and_goes_with_its_values() {
             .field("tags")
             .is_some()
     );
-    boxed
-        .client
+    desk.client
         .metadata()
-        .set(&boxed.folder, SCOPE, KEY, &json!({ "amount": 1 }))
+        .set(&desk.folder, SCOPE, KEY, &json!({ "amount": 1 }))
         .await
         .unwrap();
     templates.delete("enterprise", KEY).await.unwrap();
     let gone = templates.get("enterprise", KEY).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     assert!(
-        boxed
-            .client
+        desk.client
             .metadata()
-            .list(&boxed.folder)
+            .list(&desk.folder)
             .await
             .unwrap()
             .is_empty()
@@ -99,14 +97,14 @@ async fn a_template_update_is_not_sent_twice() {
 
 #[tokio::test]
 async fn a_cascade_policy_hands_values_down_as_asked() {
-    let boxed = boxed().await;
+    let desk = desk().await;
     let (metadata, policies) = (
-        boxed.client.metadata(),
-        boxed.client.metadata_cascade_policies(),
+        desk.client.metadata(),
+        desk.client.metadata_cascade_policies(),
     );
-    let (own, none) = (boxed.file("own.pdf"), boxed.file("none.pdf"));
+    let (own, none) = (desk.file("own.pdf"), desk.file("none.pdf"));
     metadata
-        .set(&boxed.folder, SCOPE, KEY, &mapping("006A", None))
+        .set(&desk.folder, SCOPE, KEY, &mapping("006A", None))
         .await
         .unwrap();
     metadata
@@ -114,16 +112,16 @@ async fn a_cascade_policy_hands_values_down_as_asked() {
         .await
         .unwrap();
     let policy = policies
-        .create(&boxed.folder, "enterprise", KEY)
+        .create(&desk.folder, "enterprise", KEY)
         .await
         .unwrap();
-    assert_eq!(policy.parent.unwrap().id.as_ref(), Some(&boxed.folder));
+    assert_eq!(policy.parent.unwrap().id.as_ref(), Some(&desk.folder));
     let twice = policies
-        .create(&boxed.folder, "enterprise", KEY)
+        .create(&desk.folder, "enterprise", KEY)
         .await
         .unwrap_err();
     assert_eq!(twice.kind(), ErrorKind::Conflict);
-    assert_eq!(all(policies.list(&boxed.folder)).await.len(), 1);
+    assert_eq!(all(policies.list(&desk.folder)).await.len(), 1);
     policies
         .apply(&policy.id, &ConflictResolution::None)
         .await

@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     vendor::{Vendor, reply},
-    whole_box::{Boxed, bytes, client, root, sha1_hex},
+    boxed::{Boxed, bytes, client, root, sha1_hex},
 };
 
 const UPLOAD: &str = "/api/2.0/files/content";

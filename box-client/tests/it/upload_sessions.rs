@@ -20,7 +20,7 @@ use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 
-use crate::whole_box::{Boxed, PART, bytes, client, root, sha1_hex};
+use crate::boxed::{Boxed, PART, bytes, client, root, sha1_hex};
 
 const PARTS: &str = "/api/2.0/files/upload_sessions/*";
 
