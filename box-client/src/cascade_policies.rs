@@ -90,7 +90,7 @@ impl<'a> MetadataCascadePolicies<'a> {
     pub async fn delete(&self, id: &MetadataCascadePolicyId) -> Result<()> {
         let path = ["metadata_cascade_policies", id.as_str()];
         let call = Call::new("metadata_cascade_policies.delete", Method::DELETE, path);
-        self.transport.empty(&call).await
+        self.transport.gone(&call).await
     }
 
     /// Hands the values down to all that lies in the folder already. Box does it later and cannot

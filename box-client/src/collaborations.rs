@@ -97,7 +97,7 @@ impl<'a> Collaborations<'a> {
     pub async fn delete(&self, id: &CollaborationId) -> Result<()> {
         let path = ["collaborations", id.as_str()];
         let call = Call::new("collaborations.delete", Method::DELETE, path);
-        self.transport.empty(&call).await
+        self.transport.gone(&call).await
     }
 
     /// Who works on a folder, without those who do because of a folder above it.

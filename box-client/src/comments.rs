@@ -80,7 +80,7 @@ impl<'a> Comments<'a> {
     /// Vendor: <https://developer.box.com/reference/delete-comments-id/>
     pub async fn delete(&self, id: &CommentId) -> Result<()> {
         let call = Call::new("comments.delete", Method::DELETE, ["comments", id.as_str()]);
-        self.transport.empty(&call).await
+        self.transport.gone(&call).await
     }
 
     fn creation(&self, kind: &str, id: &str, message: &str) -> CreateComment<'a> {

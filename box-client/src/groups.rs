@@ -72,7 +72,7 @@ impl<'a> Groups<'a> {
     /// Vendor: <https://developer.box.com/reference/delete-groups-id/>
     pub async fn delete(&self, id: &GroupId) -> Result<()> {
         let call = Call::new("groups.delete", Method::DELETE, ["groups", id.as_str()]);
-        self.transport.empty(&call).await
+        self.transport.gone(&call).await
     }
 
     /// Who is in a group.
@@ -119,7 +119,7 @@ impl<'a> Groups<'a> {
     pub async fn remove_member(&self, membership: &GroupMembershipId) -> Result<()> {
         let path = ["group_memberships", membership.as_str()];
         let call = Call::new("groups.remove_member", Method::DELETE, path);
-        self.transport.empty(&call).await
+        self.transport.gone(&call).await
     }
 }
 

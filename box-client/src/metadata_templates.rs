@@ -113,7 +113,7 @@ impl<'a> MetadataTemplates<'a> {
     /// Vendor: <https://developer.box.com/reference/delete-metadata-templates-id-id-schema/>
     pub async fn delete(&self, scope: &str, key: &str) -> Result<()> {
         let call = schema("metadata_templates.delete", Method::DELETE, scope, key)?;
-        self.transport.empty(&call).await
+        self.transport.gone(&call).await
     }
 
     fn list_in(

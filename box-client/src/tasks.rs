@@ -82,7 +82,7 @@ impl<'a> Tasks<'a> {
     /// Vendor: <https://developer.box.com/reference/delete-tasks-id/>
     pub async fn delete(&self, id: &TaskId) -> Result<()> {
         let call = Call::new("tasks.delete", Method::DELETE, ["tasks", id.as_str()]);
-        self.transport.empty(&call).await
+        self.transport.gone(&call).await
     }
 
     /// Asks somebody to do a task, once per user.
@@ -143,7 +143,7 @@ impl<'a> Tasks<'a> {
     pub async fn unassign(&self, id: &TaskAssignmentId) -> Result<()> {
         let path = ["task_assignments", id.as_str()];
         let call = Call::new("tasks.unassign", Method::DELETE, path);
-        self.transport.empty(&call).await
+        self.transport.gone(&call).await
     }
 }
 

@@ -303,7 +303,7 @@ impl DeleteUser<'_> {
         let call = Call::new("users.delete", Method::DELETE, ["users", self.id.as_str()])
             .query_opt("notify", self.notify.map(|on| on.to_string()))
             .query_opt("force", self.force.map(|on| on.to_string()));
-        self.transport.empty(&call).await
+        self.transport.gone(&call).await
     }
 }
 

@@ -100,7 +100,7 @@ impl<'a> Webhooks<'a> {
     /// Deletes a webhook.
     pub async fn delete(&self, id: &WebhookId) -> Result<()> {
         let call = Call::new("webhooks.delete", Method::DELETE, ["webhooks", id.as_str()]);
-        self.transport.empty(&call).await
+        self.transport.gone(&call).await
     }
 
     /// Makes sure that the item has a webhook with this address and exactly these triggers:

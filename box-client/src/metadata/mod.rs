@@ -199,7 +199,7 @@ impl<'a> Metadata<'a> {
             scope,
             template,
         )?;
-        self.transport.empty(&call).await
+        self.transport.gone(&call).await
     }
 
     /// Items below a folder whose values of a template meet a condition. Unlike

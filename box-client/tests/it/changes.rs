@@ -9,8 +9,8 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::{
-    vendor::{Vendor, error, file, reply, status},
     boxed::{Boxed, root},
+    vendor::{Vendor, error, file, reply, status},
 };
 
 fn json_of(request: &RecordedRequest) -> Value {

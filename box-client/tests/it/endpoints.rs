@@ -18,10 +18,40 @@ use crate::desk::document;
 const TYPED: &[(&str, &str, &[&str])] = &[
     ("POST", "/oauth2/token", &["token"]),
     ("POST", "/oauth2/revoke", &["revoke"]),
-    ("GET", "/files/{file_id}", &["files.get"]),
+    ("GET", "/files/{file_id}", &["files.get", "shared_links.get"]),
+    ("PUT", "/files/{file_id}", &["files.update", "files.rename", "files.move", "files.lock", "files.unlock", "shared_links.set", "shared_links.remove"]),
+    ("DELETE", "/files/{file_id}", &["files.delete"]),
+    ("POST", "/files/{file_id}", &["files.restore"]),
+    ("POST", "/files/{file_id}/copy", &["files.copy"]),
+    ("GET", "/files/{file_id}/trash", &["files.trashed"]),
+    ("DELETE", "/files/{file_id}/trash", &["files.delete_permanently"]),
+    ("OPTIONS", "/files/content", &["files.preflight", "files.preflight_version"]),
+    ("POST", "/files/content", &["files.upload"]),
+    ("POST", "/files/{file_id}/content", &["files.upload"]),
+    ("POST", "/files/upload_sessions", &["upload_sessions.create"]),
+    ("POST", "/files/{file_id}/upload_sessions", &["upload_sessions.create_version"]),
+    ("GET", "/files/upload_sessions/{upload_session_id}", &["upload_sessions.get"]),
+    ("PUT", "/files/upload_sessions/{upload_session_id}", &["upload_sessions.part"]),
+    ("DELETE", "/files/upload_sessions/{upload_session_id}", &["upload_sessions.abort"]),
+    ("GET", "/files/upload_sessions/{upload_session_id}/parts", &["upload_sessions.parts"]),
+    ("POST", "/files/upload_sessions/{upload_session_id}/commit", &["upload_sessions.commit"]),
     ("GET", "/files/{file_id}/content", &["files.download"]),
     ("GET", "/files/{file_id}/versions", &["files.versions"]),
-    ("GET", "/folders/{folder_id}", &["folders.get"]),
+    ("GET", "/files/{file_id}/versions/{file_version_id}", &["files.version"]),
+    ("DELETE", "/files/{file_id}/versions/{file_version_id}", &["files.delete_version"]),
+    ("PUT", "/files/{file_id}/versions/{file_version_id}", &["files.restore_version"]),
+    ("POST", "/files/{file_id}/versions/current", &["files.promote"]),
+    ("GET", "/folders/{folder_id}", &["folders.get", "shared_links.get"]),
+    ("PUT", "/folders/{folder_id}", &["folders.update", "folders.rename", "folders.move", "shared_links.set", "shared_links.remove"]),
+    ("DELETE", "/folders/{folder_id}", &["folders.delete"]),
+    ("POST", "/folders/{folder_id}", &["folders.restore"]),
+    ("POST", "/folders", &["folders.create", "folders.ensure"]),
+    ("POST", "/folders/{folder_id}/copy", &["folders.copy"]),
+    ("GET", "/folders/{folder_id}/items", &["folders.items"]),
+    ("GET", "/folders/{folder_id}/trash", &["folders.trashed"]),
+    ("DELETE", "/folders/{folder_id}/trash", &["folders.delete_permanently"]),
+    ("GET", "/folders/trash/items", &["folders.trash_items"]),
+    ("GET", "/shared_items", &["shared_links.find"]),
     ("POST", "/webhooks", &["webhooks.create"]),
     ("GET", "/webhooks", &["webhooks.list"]),
     ("GET", "/webhooks/{webhook_id}", &["webhooks.get"]),
@@ -140,7 +170,7 @@ fn every_operation_of_the_crate_has_its_row() {
             "{operation} is in no code"
         );
     }
-    let in_code: BTreeSet<&str> = ["Call::new(", "Call::to("]
+    let in_code: BTreeSet<&str> = ["Call::new(", "Call::to(", "Call::upload("]
         .iter()
         .flat_map(|start| source.split(start).skip(1))
         .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())

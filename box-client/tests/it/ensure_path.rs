@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::{
-    vendor::{Vendor, error, reply},
     boxed::{Boxed, root},
+    vendor::{Vendor, error, reply},
 };
 
 const PATH: &str = "/Clients/Acme/Deal/Contracts";

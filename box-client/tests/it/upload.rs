@@ -24,8 +24,8 @@ use tokio::{
 };
 
 use crate::{
-    vendor::{Vendor, reply},
     boxed::{Boxed, bytes, client, root, sha1_hex},
+    vendor::{Vendor, reply},
 };
 
 const UPLOAD: &str = "/api/2.0/files/content";
