@@ -66,6 +66,11 @@ impl SalesforceClient {
         Files::new(&self.transport)
     }
 
+    /// Many rows at once, as jobs.
+    pub fn bulk(&self) -> crate::bulk::Bulk<'_> {
+        crate::bulk::Bulk::new(&self.transport)
+    }
+
     /// Tasks.
     pub fn tasks(&self) -> Tasks<'_> {
         Tasks::new(&self.transport)

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod api_error;
+pub mod bulk;
 mod call;
 mod classify;
 mod client;
