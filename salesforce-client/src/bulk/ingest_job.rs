@@ -6,7 +6,7 @@ use http::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ColumnDelimiter, FailedRecord, JobId, JobInfo, SuccessfulRecord, Wait,
+    ColumnDelimiter, FailedRecord, JobId, JobInfo, JobState, SuccessfulRecord, Wait, json,
     part::Part,
     results::{Plain, rows},
     upload,
@@ -57,7 +57,7 @@ impl IngestJob {
     /// How far the job is.
     pub async fn info(&self) -> Result<JobInfo> {
         let call = self.call("bulk.ingest_info", Method::GET, &[]);
-        self.transport.json(&call).await
+        json(&self.transport, &call).await
     }
 
     /// Waits for the job's end.
@@ -115,7 +115,8 @@ impl IngestJob {
 
     /// Gives the job up. Rows written so far stay.
     pub async fn abort(&self) -> Result<JobInfo> {
-        self.set_state("bulk.abort", "Aborted").await
+        let is_aborted = |state: &JobState| *state == JobState::Aborted;
+        self.set_state("bulk.abort", "Aborted", is_aborted).await
     }
 
     /// Deletes the job with its data and results, not the records. It must not be at work.
@@ -130,28 +131,34 @@ impl IngestJob {
         upload::put(&self.transport, call, part).await
     }
 
-    /// Hands the data over. Where the answer is lost, the job itself tells whether it was closed.
-    pub(super) async fn close(&self) -> Result<()> {
-        let Err(error) = self.set_state("bulk.close", "UploadComplete").await else {
-            return Ok(());
-        };
-        if !error.may_have_happened() {
-            return Err(error);
-        }
-        match self.info().await {
-            Ok(info) if info.state.is_closed() => Ok(()),
-            _ => Err(error),
-        }
+    /// Hands the data over.
+    pub(super) async fn close(&self) -> Result<JobInfo> {
+        let is_closed = |state: &JobState| *state != JobState::Open;
+        self.set_state("bulk.close", "UploadComplete", is_closed)
+            .await
     }
 
-    async fn set_state(&self, operation: &'static str, state: &str) -> Result<JobInfo> {
+    /// A change that is repeated after its answer was lost is refused: the job itself tells whether
+    /// it came through.
+    async fn set_state(
+        &self,
+        operation: &'static str,
+        state: &str,
+        is_done: impl Fn(&JobState) -> bool,
+    ) -> Result<JobInfo> {
         #[derive(Serialize)]
         struct Change<'a> {
             state: &'a str,
         }
         let call = self.call(operation, Method::PATCH, &[]);
         let call = call.json(&Change { state })?.repeatable();
-        self.transport.json(&call).await
+        match json(&self.transport, &call).await {
+            Err(error) if error.may_have_happened() => {
+                let info = self.info().await.ok();
+                info.filter(|info| is_done(&info.state)).ok_or(error)
+            }
+            outcome => outcome,
+        }
     }
 
     fn call(&self, operation: &'static str, method: Method, rest: &[&str]) -> Call {

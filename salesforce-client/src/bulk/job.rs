@@ -58,11 +58,6 @@ impl JobState {
     pub fn is_over(&self) -> bool {
         matches!(self, Self::JobComplete | Self::Failed | Self::Aborted)
     }
-
-    /// Whether the data is handed over for good.
-    pub(super) fn is_closed(&self) -> bool {
-        *self != Self::Open
-    }
 }
 
 /// What a job does.

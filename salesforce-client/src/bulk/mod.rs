@@ -50,7 +50,7 @@ mod wait;
 
 use std::{fmt, sync::Arc};
 
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, de::DeserializeOwned};
 
 pub use self::{
     ingest::IngestRequest,
@@ -60,7 +60,7 @@ pub use self::{
     results::{FailedRecord, SuccessfulRecord},
     wait::Wait,
 };
-use crate::{Soql, transport::Transport};
+use crate::{Soql, call::Call, error::Result, retry::Attempts, transport::Transport};
 
 /// Clears a field: an empty one leaves its value as it is.
 pub const NULL: &str = "#N/A";
@@ -143,5 +143,30 @@ impl<'a> Bulk<'a> {
     /// A job that reads, by its id.
     pub fn query_job(&self, id: &JobId) -> QueryJob {
         QueryJob::new(self.transport, id.clone())
+    }
+}
+
+/// The answer to a call that may be repeated, also where its body breaks off: the transport only
+/// repeats what got no answer at all.
+async fn json<T: DeserializeOwned>(transport: &Transport, call: &Call) -> Result<T> {
+    let mut attempts = Attempts::new(&transport.sender.retry);
+    let mut doubted = false;
+    loop {
+        attempts.begin();
+        let error = match transport.json(call).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let broke_off = error.attempts() == 0;
+        let wait = attempts.wait_after(&error, call.repeat);
+        doubted |= broke_off;
+        let Some(wait) = wait.filter(|_| broke_off) else {
+            return Err(if doubted {
+                attempts.give_up(error)
+            } else {
+                error
+            });
+        };
+        tokio::time::sleep(wait).await;
     }
 }

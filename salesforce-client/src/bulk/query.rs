@@ -6,7 +6,7 @@ use http::Method;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    ColumnDelimiter, JobId, JobInfo, LineEnding, Wait,
+    ColumnDelimiter, JobId, JobInfo, JobState, LineEnding, Wait, json,
     results::{Header, Page, Plain},
 };
 use crate::{
@@ -92,7 +92,7 @@ impl BulkQuery {
             .call("bulk.query", Method::POST, &["jobs", "query"])
             .json(&create)?
             .repeatable();
-        let info: JobInfo = self.transport.json(&call).await?;
+        let info: JobInfo = json(&self.transport, &call).await?;
         let mut job = QueryJob::new(&self.transport, info.id);
         job.delimiter = Some(self.delimiter);
         Ok(job)
@@ -133,7 +133,7 @@ impl QueryJob {
     /// How far the job is.
     pub async fn info(&self) -> Result<JobInfo> {
         let call = self.call("bulk.query_info", Method::GET, &[]);
-        self.transport.json(&call).await
+        json(&self.transport, &call).await
     }
 
     /// Waits for the job's end.
@@ -159,7 +159,14 @@ impl QueryJob {
         }
         let call = self.call("bulk.abort", Method::PATCH, &[]);
         let call = call.json(&Change { state: "Aborted" })?.repeatable();
-        self.transport.json(&call).await
+        match json(&self.transport, &call).await {
+            Err(error) if error.may_have_happened() => {
+                let info = self.info().await.ok();
+                info.filter(|info| info.state == JobState::Aborted)
+                    .ok_or(error)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Deletes the job with its results. It must be over.
@@ -367,7 +374,7 @@ impl Places {
     /// `None` where the version knows no such thing.
     async fn open(job: &QueryJob) -> Result<Option<Self>> {
         let call = job.call("bulk.result_pages", Method::GET, &["resultPages"]);
-        let page: Page5 = match job.transport.json(&call).await {
+        let page: Page5 = match json(&job.transport, &call).await {
             Ok(page) => page,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -388,7 +395,7 @@ impl Places {
                 return Ok(None);
             };
             let call = follow("bulk.result_pages", &more)?;
-            let page: Page5 = self.job.transport.json(&call).await?;
+            let page: Page5 = json(&self.job.transport, &call).await?;
             self.known = page.result_pages.into_iter();
             self.more = page.next_records_url.filter(|_| page.done != Some(true));
         }

@@ -3,9 +3,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::Method;
 use tokio::time::Instant;
 
-use super::JobInfo;
+use super::{JobInfo, json};
 use crate::{
-    call::Call,
     error::{Error, ErrorKind, Result},
     transport::Transport,
 };
@@ -68,12 +67,12 @@ impl<'a> Wait<'a> {
     pub async fn send(mut self) -> Result<JobInfo> {
         let started = Instant::now();
         let [kind, resource, id] = &self.path;
-        let call: Call = self
+        let call = self
             .transport
             .call(OPERATION, Method::GET, &[kind, resource, id]);
         let mut pause = self.first;
         loop {
-            let info: JobInfo = self.transport.json(&call).await?;
+            let info: JobInfo = json(&self.transport, &call).await?;
             if let Some(progress) = &mut self.progress {
                 progress(&info);
             }

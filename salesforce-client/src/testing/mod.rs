@@ -44,6 +44,7 @@ mod auth;
 mod base64_json;
 mod blob;
 mod builder;
+mod bulk;
 mod checks;
 mod collections;
 mod composite;

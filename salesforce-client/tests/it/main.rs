@@ -1,6 +1,7 @@
 //! The client against a server that tells what it was sent.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod bulk;
 mod calls;
 mod support;
 mod tokens;
