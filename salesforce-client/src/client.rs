@@ -71,6 +71,12 @@ impl SalesforceClient {
         crate::bulk::Bulk::new(&self.transport)
     }
 
+    /// Events as they happen, to be set up.
+    #[cfg(feature = "pubsub")]
+    pub fn pubsub(&self) -> crate::pubsub::PubSubBuilder {
+        crate::pubsub::PubSubBuilder::new(&self.transport)
+    }
+
     /// Tasks.
     pub fn tasks(&self) -> Tasks<'_> {
         Tasks::new(&self.transport)

@@ -69,6 +69,9 @@ pub enum ErrorKind {
     JobFailed,
     /// There is no such record, or the user cannot see it (404).
     NotFound,
+    /// The place in a topic of events is unknown or older than the 72 hours that Salesforce keeps:
+    /// events may have been missed.
+    PositionLost,
     /// Too many requests (429), which comes from proxies: Salesforce itself has the two limits
     /// above.
     RateLimited,
@@ -293,6 +296,7 @@ impl ErrorKind {
             Self::Invalid => "invalid request",
             Self::JobFailed => "the job failed",
             Self::NotFound => "not found",
+            Self::PositionLost => "the position is lost",
             Self::RateLimited => "rate limited",
             Self::RowLocked => "record locked",
             Self::Server => "server error",

@@ -9,6 +9,8 @@ mod error;
 mod files;
 mod limits;
 mod opportunities;
+#[cfg(feature = "pubsub")]
+pub mod pubsub;
 mod query;
 mod raw;
 mod record_id;
