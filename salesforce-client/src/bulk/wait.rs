@@ -11,12 +11,14 @@ use crate::{
 
 const OPERATION: &str = "bulk.wait";
 
+type Progress<'a> = Box<dyn FnMut(&JobInfo) + Send + 'a>;
+
 /// Waits for a job's end by asking now and then. Dropped, it stops asking; the job goes on.
 #[must_use = "nothing is asked before send()"]
 pub struct Wait<'a> {
     transport: Arc<Transport>,
     path: [String; 3],
-    progress: Option<Box<dyn FnMut(&JobInfo) + Send + 'a>>,
+    progress: Option<Progress<'a>>,
     first: Duration,
     longest: Duration,
     timeout: Duration,

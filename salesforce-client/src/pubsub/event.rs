@@ -92,10 +92,8 @@ impl Event {
 
     /// The fields as a type of yours. Fields of events can all be absent, so make them `Option`s.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T> {
-        let reader = GenericDatumReader::builder(&self.schema.avro).build();
-        reader
-            .and_then(|reader| reader.read_deser(&mut &self.payload[..]))
-            .map_err(unreadable)
+        serde_json::from_value(Value::Object(self.fields()?))
+            .map_err(|cause| Error::new(ErrorKind::Decode, OPERATION).cause(cause))
     }
 
     /// The fields by name.

@@ -297,7 +297,9 @@ impl Subscription {
                 open.owed = usize::try_from(answer.pending_num_requested).unwrap_or(0);
             }
         }
-        if answer.events.is_empty() && !answer.latest_replay_id.is_empty() {
+        // With nothing pending, events may be withheld that lie before the latest id.
+        let is_quiet = answer.events.is_empty() && answer.pending_num_requested > 0;
+        if is_quiet && !answer.latest_replay_id.is_empty() {
             let latest = answer.latest_replay_id;
             self.position = Replay::After(ReplayId(latest.clone()));
             self.latest = Some(latest);

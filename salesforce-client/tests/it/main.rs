@@ -3,6 +3,8 @@
 
 mod bulk;
 mod calls;
+#[cfg(feature = "pubsub")]
+mod pubsub;
 mod support;
 mod tokens;
 mod uploads;
