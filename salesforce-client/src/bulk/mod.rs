@@ -47,6 +47,10 @@ mod source;
 mod told;
 mod upload;
 mod wait;
+#[cfg(feature = "bulk-v1")]
+mod zip_batch;
+#[cfg(feature = "bulk-v1")]
+mod zip_job;
 
 use std::{fmt, sync::Arc};
 
@@ -59,6 +63,11 @@ pub use self::{
     query::{BulkQuery, QueryJob, QueryResults},
     results::{FailedRecord, SuccessfulRecord},
     wait::Wait,
+};
+#[cfg(feature = "bulk-v1")]
+pub use self::{
+    zip_batch::{FileRef, ZipBatch},
+    zip_job::{BatchInfo, BatchRecord, BatchState, SentBatch, ZipJob},
 };
 use crate::{Soql, call::Call, error::Result, retry::Attempts, transport::Transport};
 
@@ -133,6 +142,20 @@ impl<'a> Bulk<'a> {
     /// Reads records.
     pub fn query(&self, soql: impl Into<Soql>) -> BulkQuery {
         BulkQuery::new(self.transport, soql.into())
+    }
+
+    /// Creates a job for records with files, such as `ContentVersion` or `Attachment`: the only
+    /// bulk way for them, with 10 MB to a batch. Larger files go by
+    /// [`Files::upload`](crate::Files::upload).
+    #[cfg(feature = "bulk-v1")]
+    pub async fn insert_zip(&self, object: &str) -> Result<ZipJob> {
+        ZipJob::create(self.transport, object).await
+    }
+
+    /// A job for records with files, by its id.
+    #[cfg(feature = "bulk-v1")]
+    pub fn zip_job(&self, id: &JobId) -> ZipJob {
+        ZipJob::new(self.transport, id.clone())
     }
 
     /// A job that writes, by its id.

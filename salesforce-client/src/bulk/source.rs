@@ -42,7 +42,6 @@ pub(super) struct Values<S> {
     format: Format,
     header: Vec<u8>,
     columns: Option<Vec<String>>,
-    began: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -97,36 +96,43 @@ impl<S> Values<S> {
             format,
             header: Vec::new(),
             columns,
-            began: false,
         }
     }
+}
 
-    /// The names come from the first row's type unless they were given.
-    fn begin<T: Serialize>(&mut self, first: &T) -> Result<()> {
+/// The names of the columns, and the row that they were taken from, each with its ending.
+pub(super) struct Header {
+    pub(super) names: Vec<u8>,
+    pub(super) row: Vec<u8>,
+}
+
+impl Header {
+    /// The names come from the row's type unless they are given.
+    pub(super) fn of<T: Serialize>(
+        format: Format,
+        row: &T,
+        columns: Option<&[String]>,
+    ) -> Result<Self> {
         let unwritable = |cause: csv::Error| {
             content(cause).detail("a row is not a struct of plain fields, and has no columns()")
         };
-        let mut alone = self.format.writer(false, Vec::new());
-        alone.serialize(first).map_err(unwritable)?;
-        let alone = alone
-            .into_inner()
-            .map_err(|broken| content(broken.into_error()))?;
-        let mut named = self.format.writer(self.columns.is_none(), Vec::new());
-        if let Some(columns) = &self.columns {
+        let broken =
+            |broken: csv::IntoInnerError<csv::Writer<Vec<u8>>>| content(broken.into_error());
+        let mut alone = format.writer(false, Vec::new());
+        alone.serialize(row).map_err(unwritable)?;
+        let alone = alone.into_inner().map_err(broken)?;
+        let mut named = format.writer(columns.is_none(), Vec::new());
+        if let Some(columns) = columns {
             named.write_record(columns).map_err(unwritable)?;
         }
-        named.serialize(first).map_err(unwritable)?;
-        let mut named = named
-            .into_inner()
-            .map_err(|broken| content(broken.into_error()))?;
-        named.truncate(named.len().saturating_sub(alone.len()));
-        if named.is_empty() {
+        named.serialize(row).map_err(unwritable)?;
+        let mut names = named.into_inner().map_err(broken)?;
+        names.truncate(names.len().saturating_sub(alone.len()));
+        if names.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, OPERATION)
                 .detail("the rows name no columns: use a struct, or columns()"));
         }
-        self.header = named;
-        self.began = true;
-        Ok(())
+        Ok(Self { names, row: alone })
     }
 }
 
@@ -141,8 +147,8 @@ where
             return Ok(false);
         };
         let value = value.map_err(content)?;
-        if !self.began {
-            self.begin(&value)?;
+        if self.header.is_empty() {
+            self.header = Header::of(self.format, &value, self.columns.as_deref())?.names;
         }
         self.writer.serialize(&value).map_err(content)?;
         self.writer.flush().map_err(content)?;

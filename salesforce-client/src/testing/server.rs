@@ -152,6 +152,8 @@ fn plan(shared: &Shared, head: &Parts, admitted: &Admitted) -> Plan {
             accept_chunked: shared.config.accept_chunked,
         },
         Admitted::Rest(call) if takes_csv(&call.path) => Plan::Csv,
+        #[cfg(feature = "bulk-v1")]
+        Admitted::Async(_) => Plan::Buffer,
         Admitted::Rest(_) | Admitted::OAuth(_) => Plan::Buffer,
     }
 }

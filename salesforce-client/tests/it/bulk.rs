@@ -689,6 +689,147 @@ async fn what_the_vendors_recordings_show_is_read() {
     );
 }
 
+#[cfg(feature = "bulk-v1")]
+mod zip {
+    use salesforce_client::bulk::{BatchState, FileRef, ZipBatch};
+
+    use super::*;
+
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Version {
+        path_on_client: Option<&'static str>,
+        first_publish_location_id: String,
+        version_data: FileRef,
+    }
+
+    #[tokio::test]
+    async fn files_arrive_and_each_row_has_its_own_outcome() {
+        let org = Org::start().await;
+        let account = org
+            .fake
+            .create("Account", json!({ "Name": "Acme" }))
+            .unwrap();
+        let mut batch = ZipBatch::new();
+        for (path, name) in [
+            ("1/a.pdf", Some("a.pdf")),
+            ("2/b", None),
+            ("3/ü", Some("c.txt")),
+        ] {
+            let version = Version {
+                path_on_client: name,
+                first_publish_location_id: account.clone(),
+                version_data: batch.file(path, path.as_bytes()).unwrap(),
+            };
+            batch.row(&version).unwrap();
+        }
+        let job = org
+            .client
+            .bulk()
+            .insert_zip("ContentVersion")
+            .await
+            .unwrap();
+        let sent = job.add_batch(batch).await.unwrap();
+        job.close().await.unwrap();
+        let sent = org.client.bulk().zip_job(job.id()).batch(sent.id());
+        let info = sent.wait().await.unwrap();
+        assert_eq!(info.state, BatchState::Completed);
+        assert_eq!(
+            (info.number_records_processed, info.number_records_failed),
+            (3, 1)
+        );
+        let outcomes = sent.results().await.unwrap();
+        let refused = outcomes[1].as_ref().unwrap_err();
+        assert_eq!(refused.code, "REQUIRED_FIELD_MISSING");
+        for (row, content) in [(0, "1/a.pdf"), (2, "3/ü")] {
+            let record = outcomes[row].as_ref().unwrap();
+            assert!(record.created);
+            assert_eq!(
+                org.fake.bytes(record.id.as_str()).unwrap(),
+                content.as_bytes()
+            );
+        }
+        for request in org.fake.requests() {
+            assert!(
+                request.path.starts_with("/services/async/58.0/job"),
+                "{}",
+                request.path
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_salesforce_cannot_use_fails_the_batch() {
+        #[derive(Serialize)]
+        struct Wrong {
+            #[serde(rename = "Colour")]
+            colour: &'static str,
+        }
+        let org = Org::start().await;
+        let job = org
+            .client
+            .bulk()
+            .insert_zip("ContentVersion")
+            .await
+            .unwrap();
+        let mut batch = ZipBatch::new();
+        batch.row(&Wrong { colour: "red" }).unwrap();
+        let sent = job.add_batch(batch).await.unwrap();
+        let error = sent.wait().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::JobFailed);
+        assert_eq!(error.api().unwrap().code().unwrap(), "InvalidBatch");
+    }
+
+    #[tokio::test]
+    async fn a_batch_whose_answer_is_lost_is_not_sent_twice() {
+        let org = Org::start().await;
+        let job = org
+            .client
+            .bulk()
+            .insert_zip("ContentVersion")
+            .await
+            .unwrap();
+        let batch = || {
+            let mut batch = ZipBatch::new();
+            let version_data = batch.file("a", b"a").unwrap();
+            let version = Version {
+                path_on_client: Some("a"),
+                first_publish_location_id: String::new(),
+                version_data,
+            };
+            batch.row(&version).unwrap();
+            batch
+        };
+        org.fault("POST", "*/batch", FaultEffect::LostAnswer);
+        org.fake.clear_requests();
+        let error = job.add_batch(batch()).await.unwrap_err();
+        assert!(error.may_have_happened());
+        assert_eq!(org.fake.requests().len(), 1);
+        // The end of a job is no such thing: it is looked up.
+        org.fault("POST", "*/job/*", FaultEffect::LostAnswer);
+        job.close().await.unwrap();
+        let error = job.add_batch(batch()).await.unwrap_err();
+        assert_eq!(error.api().unwrap().code().unwrap(), "InvalidJobState");
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ended_is_renewed_here_as_well() {
+        let fake = FakeSalesforce::builder()
+            .client("app", "secret")
+            .start()
+            .await
+            .unwrap();
+        let tokens = salesforce_client::ClientCredentials::new("app", "secret".to_owned());
+        let client = SalesforceClient::builder(tokens)
+            .login_url(fake.url())
+            .retry(quick());
+        let client = client.build().unwrap();
+        client.bulk().insert_zip("ContentVersion").await.unwrap();
+        fake.expire_sessions();
+        client.bulk().insert_zip("ContentVersion").await.unwrap();
+    }
+}
+
 /// Rows that are made as they are wanted, each a change of one of a few records.
 async fn many(count: u64, job_size: u64) {
     #[derive(Deserialize, Serialize)]

@@ -7,6 +7,8 @@ mod ingest;
 mod query;
 mod rows;
 mod table;
+#[cfg(feature = "bulk-v1")]
+pub(super) mod zip;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +25,8 @@ pub(super) struct Jobs {
     made: u64,
     ingest: BTreeMap<String, IngestJob>,
     query: BTreeMap<String, QueryJob>,
+    #[cfg(feature = "bulk-v1")]
+    zip: BTreeMap<String, zip::ZipJob>,
 }
 
 impl Jobs {
