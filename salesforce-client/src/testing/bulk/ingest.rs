@@ -221,6 +221,9 @@ impl IngestJob {
             if !reader.read_byte_record(&mut row).map_err(unreadable)? {
                 return Ok(true);
             }
+            if row.len() != work.header.len() {
+                return Err("InvalidBatch : a row has another number of columns".to_owned());
+            }
             let values = values(&work.header, &row);
             let known = match org.schema.object(self.object) {
                 Some(def) => known_id(org, def, &self.operation, &values),
