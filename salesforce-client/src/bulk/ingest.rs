@@ -127,7 +127,8 @@ impl IngestRequest {
     ///
     /// Rows of the current job are held in memory up to 1 MiB and in a temporary file beyond. If
     /// `rows` fails, those of the current job are not sent: the error is of kind
-    /// [`Content`](ErrorKind::Content), and the jobs that came out before stand.
+    /// [`Content`](ErrorKind::Content), and the jobs that came out before stand. A stream that is
+    /// dropped before its end can leave an open job, which has no effect.
     pub fn rows<S, T, E>(
         self,
         rows: S,

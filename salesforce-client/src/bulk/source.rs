@@ -100,40 +100,32 @@ impl<S> Values<S> {
     }
 }
 
-/// The names of the columns, and the row that they were taken from, each with its ending.
-pub(super) struct Header {
-    pub(super) names: Vec<u8>,
-    pub(super) row: Vec<u8>,
-}
-
-impl Header {
-    /// The names come from the row's type unless they are given.
-    pub(super) fn of<T: Serialize>(
-        format: Format,
-        row: &T,
-        columns: Option<&[String]>,
-    ) -> Result<Self> {
-        let unwritable = |cause: csv::Error| {
-            content(cause).detail("a row is not a struct of plain fields, and has no columns()")
-        };
-        let broken =
-            |broken: csv::IntoInnerError<csv::Writer<Vec<u8>>>| content(broken.into_error());
-        let mut alone = format.writer(false, Vec::new());
-        alone.serialize(row).map_err(unwritable)?;
-        let alone = alone.into_inner().map_err(broken)?;
-        let mut named = format.writer(columns.is_none(), Vec::new());
-        if let Some(columns) = columns {
-            named.write_record(columns).map_err(unwritable)?;
-        }
-        named.serialize(row).map_err(unwritable)?;
-        let mut names = named.into_inner().map_err(broken)?;
-        names.truncate(names.len().saturating_sub(alone.len()));
-        if names.is_empty() {
-            return Err(Error::new(ErrorKind::Invalid, OPERATION)
-                .detail("the rows name no columns: use a struct, or columns()"));
-        }
-        Ok(Self { names, row: alone })
+/// The names of the columns, and the row that they were taken from, each with its ending. The
+/// names come from the row's type unless they are given.
+pub(super) fn named<T: Serialize>(
+    format: Format,
+    row: &T,
+    columns: Option<&[String]>,
+) -> Result<(Vec<u8>, Vec<u8>)> {
+    let unwritable = |cause: csv::Error| {
+        content(cause).detail("a row is not a struct of plain fields, and has no columns()")
+    };
+    let broken = |broken: csv::IntoInnerError<csv::Writer<Vec<u8>>>| content(broken.into_error());
+    let mut alone = format.writer(false, Vec::new());
+    alone.serialize(row).map_err(unwritable)?;
+    let alone = alone.into_inner().map_err(broken)?;
+    let mut named = format.writer(columns.is_none(), Vec::new());
+    if let Some(columns) = columns {
+        named.write_record(columns).map_err(unwritable)?;
     }
+    named.serialize(row).map_err(unwritable)?;
+    let mut names = named.into_inner().map_err(broken)?;
+    names.truncate(names.len().saturating_sub(alone.len()));
+    if names.is_empty() {
+        return Err(Error::new(ErrorKind::Invalid, OPERATION)
+            .detail("the rows name no columns: use a struct, or columns()"));
+    }
+    Ok((names, alone))
 }
 
 impl<S, T, E> Source for Values<S>
@@ -148,7 +140,7 @@ where
         };
         let value = value.map_err(content)?;
         if self.header.is_empty() {
-            self.header = Header::of(self.format, &value, self.columns.as_deref())?.names;
+            (self.header, _) = named(self.format, &value, self.columns.as_deref())?;
         }
         self.writer.serialize(&value).map_err(content)?;
         self.writer.flush().map_err(content)?;
@@ -380,6 +372,16 @@ mod tests {
         assert_eq!(
             (header, rows),
             (b"Name,Count__c\n".to_vec(), vec![b"a,1\n".to_vec()])
+        );
+    }
+
+    #[test]
+    fn a_row_with_other_columns_than_the_first_is_refused() {
+        let rows = vec![vec!["a", "b"], vec!["c"]];
+        let columns = Some(vec!["A".to_owned(), "B".to_owned()]);
+        assert_eq!(
+            all(values(rows, columns)).unwrap_err().kind(),
+            ErrorKind::Content
         );
     }
 

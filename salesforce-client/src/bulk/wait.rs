@@ -53,7 +53,8 @@ impl<'a> Wait<'a> {
     /// How long to wait between two questions: `first` at the beginning, growing by half each time
     /// up to `longest`. 1 s and 30 s unless set; each question is an API call.
     pub fn poll_every(mut self, first: Duration, longest: Duration) -> Self {
-        (self.first, self.longest) = (first, longest.max(first));
+        self.first = first.max(Duration::from_millis(1));
+        self.longest = longest.max(self.first);
         self
     }
 

@@ -6,7 +6,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 use super::{
     ColumnDelimiter, LineEnding,
-    source::{Format, Header},
+    source::{Format, named},
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -50,6 +50,7 @@ pub struct ZipBatch {
     names: HashSet<String>,
     zipped: usize,
     unzipped: usize,
+    header: Vec<u8>,
     manifest: Vec<u8>,
     rows: usize,
 }
@@ -113,17 +114,20 @@ impl ZipBatch {
             delimiter: ColumnDelimiter::Comma,
             ending: LineEnding::Lf,
         };
-        let Header { names, row } = Header::of(format, row, None)?;
-        let line = if self.rows == 0 {
-            [names, row].concat()
-        } else {
-            row
+        let (names, row) = named(format, row, None)?;
+        if self.rows > 0 && names != self.header {
+            return Err(invalid("all rows of a batch have the same fields"));
+        }
+        let line = match self.rows {
+            0 => [&names[..], &row].concat(),
+            _ => row,
         };
         let unzipped = self.unzipped + self.manifest.len() + line.len();
         let is_full = self.rows >= MOST_ROWS || unzipped > LARGEST_UNZIPPED;
         if is_full || !self.has_room(line.len()) {
             return Err(full());
         }
+        self.header = names;
         self.manifest.extend(line);
         self.rows += 1;
         Ok(())

@@ -225,8 +225,10 @@ impl SentBatch {
     pub async fn wait(&self) -> Result<BatchInfo> {
         const PATIENCE: Duration = Duration::from_secs(60 * 60);
         const LONGEST: Duration = Duration::from_secs(30);
+        const SHORTEST: Duration = Duration::from_millis(1);
         let started = Instant::now();
-        let mut pause = self.job.transport.sender.retry.first_delay.min(LONGEST);
+        let first = self.job.transport.sender.retry.first_delay;
+        let mut pause = first.clamp(SHORTEST, LONGEST);
         loop {
             let info = self.info().await?;
             match info.state {

@@ -116,9 +116,11 @@ impl PubSubBuilder {
         self
     }
 
-    /// The event bus. The connection is made with the first call.
+    /// The event bus, within a Tokio runtime. The connection is made with the first call.
     pub fn build(self) -> Result<PubSub> {
         let bad = |detail| Error::new(ErrorKind::Config, "pubsub.build").detail(detail);
+        tokio::runtime::Handle::try_current()
+            .map_err(|cause| bad("there is no Tokio runtime").cause(cause))?;
         let url = http_url(&self.endpoint)
             .ok_or_else(|| bad("the endpoint must be an http or https URL without a query"))?;
         Ok(PubSub {

@@ -441,3 +441,23 @@ async fn an_event_that_is_no_change_has_no_header_and_a_broken_one_hurts_nobody_
     assert_eq!(events[1].change().unwrap(), None);
     assert_eq!(events[1].fields().unwrap()["Number__c"], 1);
 }
+
+#[test]
+fn an_endpoint_that_cannot_be_is_told_when_it_is_set_up() {
+    let config = |built: salesforce_client::Result<PubSub>| {
+        assert_eq!(built.unwrap_err().kind(), ErrorKind::Config);
+    };
+    config(client().pubsub().endpoint("http://127.0.0.1:1").build());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        config(client().pubsub().endpoint("ftp://example.com").build());
+        client()
+            .pubsub()
+            .endpoint("http://127.0.0.1:1")
+            .build()
+            .unwrap();
+    });
+}
