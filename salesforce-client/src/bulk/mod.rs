@@ -42,6 +42,7 @@ mod ingest_job;
 mod job;
 mod part;
 mod query;
+mod query_results;
 mod results;
 mod source;
 mod told;
@@ -60,7 +61,8 @@ pub use self::{
     ingest::IngestRequest,
     ingest_job::IngestJob,
     job::{ColumnDelimiter, JobId, JobInfo, JobState, LineEnding, Operation},
-    query::{BulkQuery, QueryJob, QueryResults},
+    query::{BulkQuery, QueryJob},
+    query_results::QueryResults,
     results::{FailedRecord, SuccessfulRecord},
     wait::Wait,
 };

@@ -38,6 +38,9 @@ pub(crate) enum End {
     Status(Code),
     /// Salesforce's own code.
     Coded(Code, &'static str),
+    /// A sign of life with the newest id of all, although events before it are withheld, and then
+    /// the end.
+    Misleading,
     /// Nothing more comes, not even a sign of life.
     Silence,
 }
@@ -185,6 +188,15 @@ impl Bus {
                     End::Clean => return Ok(()),
                     End::Status(code) => return Err(Status::new(code, "on purpose")),
                     End::Coded(code, text) => return Err(coded(code, text)),
+                    End::Misleading => {
+                        let newest = self.state().events.len().saturating_sub(1);
+                        let sign = Fetched {
+                            latest_replay_id: replay_id(newest),
+                            ..Fetched::default()
+                        };
+                        let _ = answers.send(Ok(sign)).await;
+                        return Ok(());
+                    }
                     End::Silence => {
                         while requests.message().await?.is_some() {}
                         return Ok(());

@@ -102,6 +102,7 @@ async fn no_event_is_lost_or_comes_twice_over_a_hundred_broken_connections() {
         End::Clean,
         End::Status(Code::Unavailable),
         End::Silence,
+        End::Misleading,
         End::Status(Code::Internal),
         End::Coded(
             Code::Unauthenticated,
