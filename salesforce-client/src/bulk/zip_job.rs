@@ -26,6 +26,23 @@ const INFO_LIMIT: usize = 1024 * 1024;
 /// [`Bulk::insert_zip`](super::Bulk::insert_zip), or by its id from
 /// [`Bulk::zip_job`](super::Bulk::zip_job). Cheap to clone.
 ///
+/// ```no_run
+/// # use salesforce_client::{SalesforceClient, bulk::ZipBatch};
+/// # async fn example(client: SalesforceClient, batch: ZipBatch) -> salesforce_client::Result<()> {
+/// let job = client.bulk().insert_zip("ContentVersion").await?;
+/// let sent = job.add_batch(batch).await?;
+/// job.close().await?;
+/// sent.wait().await?;
+/// for (row, outcome) in sent.results().await?.into_iter().enumerate() {
+///     match outcome {
+///         Ok(record) => println!("row {row} is {}", record.id),
+///         Err(error) => println!("row {row} failed: {}", error.code),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Vendor: Bulk API Developer Guide, "Load Binary Attachments".
 #[derive(Clone)]
 pub struct ZipJob {

@@ -69,6 +69,29 @@ impl PubSub {
     /// The fields are those of the topic's schema; platform events want `CreatedDate`
     /// (milliseconds since 1970) and `CreatedById` as well.
     ///
+    /// ```no_run
+    /// # use salesforce_client::pubsub::PubSub;
+    /// #[derive(serde::Serialize)]
+    /// struct Signed {
+    ///     #[serde(rename = "CreatedDate")]
+    ///     created_date: i64,
+    ///     #[serde(rename = "CreatedById")]
+    ///     created_by_id: String,
+    ///     #[serde(rename = "Document__c")]
+    ///     document: Option<String>,
+    /// }
+    ///
+    /// # async fn example(pubsub: PubSub, events: Vec<Signed>) -> salesforce_client::Result<()> {
+    /// for outcome in pubsub.publish("/event/Signed__e", &events).await? {
+    ///     match outcome {
+    ///         Ok(published) => println!("{} is on the bus", published.id),
+    ///         Err(error) => println!("refused: {}", error.code),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// Vendor: Pub/Sub API, "Publish RPC Method".
     pub async fn publish<T: Serialize>(
         &self,

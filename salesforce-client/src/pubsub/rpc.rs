@@ -228,10 +228,20 @@ pub(super) fn failed(operation: &'static str, status: Status) -> Error {
     let (kind, detail) = kind_of(&status, code.as_deref().unwrap_or_default());
     let code = code.unwrap_or_else(|| format!("{:?}", status.code()));
     let api = ApiError::new(&code, status.message(), Vec::new());
-    Error::new(kind, operation)
-        .told(api.into(), detail)
-        .sent()
-        .cause(status)
+    let error = Error::new(kind, operation).told(api.into(), detail);
+    let error = if never_left(&status) {
+        error
+    } else {
+        error.sent()
+    };
+    error.cause(status)
+}
+
+/// Whether there was no connection to send anything over.
+fn never_left(status: &Status) -> bool {
+    let first = std::error::Error::source(status);
+    let mut causes = std::iter::successors(first, |cause| cause.source());
+    causes.any(|cause| cause.is::<tonic::ConnectError>())
 }
 
 fn kind_of(status: &Status, code: &str) -> (ErrorKind, &'static str) {

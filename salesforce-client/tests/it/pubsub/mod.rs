@@ -261,6 +261,11 @@ async fn a_bus_that_is_away_is_waited_for_and_not_for_ever() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transport);
     assert!(error.attempts() > 1);
+    // Nothing has left, so even what must not be done twice is tried again.
+    let events: [Counted; 0] = [];
+    let error = pubsub.publish("/event/X__e", &events).await.unwrap_err();
+    assert!(!error.may_have_happened());
+    assert_eq!(error.attempts(), 5);
 }
 
 #[tokio::test]
