@@ -831,7 +831,7 @@ mod zip {
 }
 
 /// Rows that are made as they are wanted, each a change of one of a few records.
-async fn many(count: u64, job_size: u64) {
+async fn many(count: u64, job_size: u64, most_memory: u64) {
     #[derive(Deserialize, Serialize)]
     struct Change {
         #[serde(rename = "Id")]
@@ -870,7 +870,7 @@ async fn many(count: u64, job_size: u64) {
         let memory = resident();
         let settled = *settled.get_or_insert(memory);
         assert!(
-            memory < settled + 48 * 1024,
+            memory < settled.saturating_add(most_memory),
             "{settled} KiB became {memory} KiB"
         );
     }
@@ -887,12 +887,13 @@ fn resident() -> u64 {
 
 #[tokio::test]
 async fn twenty_thousand_rows_go_there_and_back() {
-    many(20_000, 200_000).await;
+    // Other tests run in this process, so its memory says nothing here.
+    many(20_000, 200_000, u64::MAX).await;
 }
 
 /// By name: `cargo test --test it a_million_rows -- --ignored`.
 #[tokio::test]
 #[ignore = "takes a minute"]
 async fn a_million_rows_go_there_and_back_in_flat_memory() {
-    many(1_000_000, 4_000_000).await;
+    many(1_000_000, 4_000_000, 48 * 1024).await;
 }
