@@ -194,7 +194,21 @@ impl ApiErrors {
     }
 }
 
+impl From<ApiError> for ApiErrors {
+    fn from(error: ApiError) -> Self {
+        Self(vec![error])
+    }
+}
+
 impl ApiError {
+    pub(crate) fn new(code: &str, message: &str, fields: Vec<String>) -> Self {
+        Self {
+            code: ErrorCode(Cow::Owned(code.to_owned())),
+            message: message.to_owned(),
+            fields,
+        }
+    }
+
     fn read(value: &Value) -> Option<Self> {
         let text = |names: &[&str]| {
             names

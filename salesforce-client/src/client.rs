@@ -66,6 +66,17 @@ impl SalesforceClient {
         Files::new(&self.transport)
     }
 
+    /// Many rows at once, as jobs.
+    pub fn bulk(&self) -> crate::bulk::Bulk<'_> {
+        crate::bulk::Bulk::new(&self.transport)
+    }
+
+    /// Events as they happen, to be set up.
+    #[cfg(feature = "pubsub")]
+    pub fn pubsub(&self) -> crate::pubsub::PubSubBuilder {
+        crate::pubsub::PubSubBuilder::new(&self.transport)
+    }
+
     /// Tasks.
     pub fn tasks(&self) -> Tasks<'_> {
         Tasks::new(&self.transport)

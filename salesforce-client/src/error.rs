@@ -64,8 +64,14 @@ pub enum ErrorKind {
     Forbidden,
     /// Salesforce calls the request wrong (other 4xx): repeating it will not help.
     Invalid,
+    /// A Bulk job ended as `Failed` or `Aborted`: the code in [`Error::api`] tells why. Some of its
+    /// rows can have been written.
+    JobFailed,
     /// There is no such record, or the user cannot see it (404).
     NotFound,
+    /// The place in a topic of events is unknown or older than the 72 hours that Salesforce keeps:
+    /// events may have been missed.
+    PositionLost,
     /// Too many requests (429), which comes from proxies: Salesforce itself has the two limits
     /// above.
     RateLimited,
@@ -123,6 +129,13 @@ impl Error {
         self.0.status = Some(status);
         self.0.api = Some(api);
         self.0.sent = true;
+        self
+    }
+
+    /// What Salesforce says of something in an answer that is no failure itself.
+    pub(crate) fn told(mut self, api: ApiErrors, detail: &'static str) -> Self {
+        self.0.api = Some(api);
+        self.0.detail = Some(detail);
         self
     }
 
@@ -255,7 +268,8 @@ impl fmt::Display for Error {
         match (inner.status, inner.api.as_ref().and_then(ApiErrors::code)) {
             (Some(status), Some(code)) => write!(f, ": {status} {code}")?,
             (Some(status), None) => write!(f, ": {status}")?,
-            (None, _) => write!(f, ": {}", inner.kind.words())?,
+            (None, Some(code)) => write!(f, ": {code}")?,
+            (None, None) => write!(f, ": {}", inner.kind.words())?,
         }
         if let Some(detail) = inner.detail {
             write!(f, ": {detail}")?;
@@ -281,7 +295,9 @@ impl ErrorKind {
             Self::Duplicate => "duplicate",
             Self::Forbidden => "forbidden",
             Self::Invalid => "invalid request",
+            Self::JobFailed => "the job failed",
             Self::NotFound => "not found",
+            Self::PositionLost => "the position is lost",
             Self::RateLimited => "rate limited",
             Self::RowLocked => "record locked",
             Self::Server => "server error",

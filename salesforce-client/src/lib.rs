@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod api_error;
+pub mod bulk;
 mod call;
 mod classify;
 mod client;
@@ -8,6 +9,8 @@ mod error;
 mod files;
 mod limits;
 mod opportunities;
+#[cfg(feature = "pubsub")]
+pub mod pubsub;
 mod query;
 mod raw;
 mod record_id;

@@ -1,10 +1,15 @@
+#[cfg(feature = "bulk-v1")]
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::Method;
-use http::header::{AUTHORIZATION, RETRY_AFTER};
+use http::header::{AUTHORIZATION, HeaderName, RETRY_AFTER};
 use http::request::Parts;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+#[cfg(feature = "bulk-v1")]
+use super::bulk;
 use super::fault::FaultEffect;
 use super::oauth::OAuthCall;
 use super::refusal::Refusal;
@@ -17,8 +22,13 @@ use super::{limits, oauth, rest};
 /// A request after its head was looked at: refused already, or to be performed
 /// when its body is here.
 pub(super) enum Admitted {
-    Settled { reply: Reply, tells_usage: bool },
+    Settled {
+        reply: Reply,
+        tells_usage: bool,
+    },
     Rest(Box<Call>),
+    #[cfg(feature = "bulk-v1")]
+    Async(Box<Call>),
     OAuth(OAuthCall),
 }
 
@@ -32,6 +42,13 @@ impl Admitted {
                 call.body = body;
                 call.now = Timestamp::now();
                 (rest::answer(&mut state, &shared.config, &mut call), true)
+            }
+            #[cfg(feature = "bulk-v1")]
+            Self::Async(mut call) => {
+                call.body = body;
+                call.now = Timestamp::now();
+                let reply = bulk::zip::answer(&mut state, &shared.config, &mut call);
+                (reply, false)
             }
             Self::OAuth(mut call) => {
                 if let Body::Buffered(form) = body {
@@ -62,10 +79,14 @@ pub(super) fn admit(
     let path = decoded_path(head.uri.path());
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let is_rest = matches!(path.as_slice(), ["services", "data", _, ..]);
-    let authorization = head
-        .headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let text = |name| head.headers.get(name)?.to_str().ok();
+    // Bulk 1.0 has a header of its own, without a scheme.
+    let session = text(HeaderName::from_static("x-sfdc-session"));
+    let session = session.map(|token| format!("Bearer {token}"));
+    let authorization = match path.as_slice() {
+        ["services", "async", ..] => session.as_deref(),
+        _ => text(AUTHORIZATION),
+    };
     if let Some(reply) = effect.and_then(|effect| refused(state, head, authorization, effect)) {
         let is_vendors = !matches!(
             effect,
@@ -112,6 +133,31 @@ pub(super) fn admit(
                 })
             });
             admitted.map_or_else(settled, |call| Admitted::Rest(Box::new(call)))
+        }
+        #[cfg(feature = "bulk-v1")]
+        ["services", "async", version, "job", rest @ ..] => {
+            let admitted = version_of(&format!("v{version}"), config).and_then(|version| {
+                let lifetime = config.session_lifetime;
+                let user = state.auth.authenticate(authorization, lifetime, now)?;
+                limits::count_call(state, config)?;
+                Ok(Call {
+                    method: head.method.clone(),
+                    version,
+                    path: rest.iter().map(|part| (*part).to_owned()).collect(),
+                    query: BTreeMap::new(),
+                    headers: head.headers.clone(),
+                    body: Body::Buffered(Bytes::new()),
+                    user,
+                    now,
+                })
+            });
+            match admitted {
+                Ok(call) => Admitted::Async(Box::new(call)),
+                Err(refusal) => Admitted::Settled {
+                    reply: bulk::zip::refused(refusal),
+                    tells_usage: false,
+                },
+            }
         }
         _ => settled(Refusal::not_found()),
     }

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::auth::Auth;
+use super::bulk::Jobs;
 use super::fault::Faults;
 use super::log::Log;
 use super::query::Cursors;
@@ -34,6 +35,7 @@ pub struct FakeSalesforceBuilder {
     keep_bytes: bool,
     accept_chunked: bool,
     custom_fields: Vec<(String, Field)>,
+    bulk_rows_per_poll: usize,
 }
 
 #[derive(Clone)]
@@ -70,6 +72,7 @@ impl Default for FakeSalesforceBuilder {
             keep_bytes: true,
             accept_chunked: false,
             custom_fields: Vec::new(),
+            bulk_rows_per_poll: usize::MAX,
         }
     }
 }
@@ -169,6 +172,13 @@ impl FakeSalesforceBuilder {
         self
     }
 
+    /// Sets how many rows of a Bulk job are done each time the job is asked after; all of them by
+    /// default.
+    pub fn bulk_rows_per_poll(mut self, rows: usize) -> Self {
+        self.bulk_rows_per_poll = rows.max(1);
+        self
+    }
+
     /// Starts the fake on the current Tokio runtime.
     pub async fn start(self) -> io::Result<FakeSalesforce> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await?;
@@ -238,11 +248,13 @@ impl FakeSalesforceBuilder {
             accept_chunked: self.accept_chunked,
             rotate_refresh_tokens: self.rotate_refresh_tokens,
             session_lifetime: self.session_lifetime,
+            bulk_rows_per_poll: self.bulk_rows_per_poll,
         };
         let state = State {
             org,
             auth,
             cursors: Cursors::default(),
+            bulk: Jobs::default(),
             faults: Faults::default(),
             log: Log::default(),
             calls: 0,

@@ -131,7 +131,7 @@ fn delete(org: &mut Org, id: &str, actor: &Actor) -> Result<Value, Refusal> {
     Ok(json!({ "id": id, "success": true, "errors": [] }))
 }
 
-fn upsert(
+pub(super) fn upsert(
     org: &mut Org,
     object: &str,
     field: &str,

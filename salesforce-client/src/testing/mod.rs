@@ -36,7 +36,8 @@
 //! | `GET`, `DELETE /_fake/requests` | what was sent; forgets it |
 //! | `GET /_fake/state` | `records` by object, `files`, `api_calls` |
 //!
-//! Not there: Bulk, UI API, SOSL, gzip, XML, sub-queries, aggregates other than
+//! Bulk jobs move on each time they are asked after. Not there: lists of Bulk jobs, Bulk 1.0 other
+//! than zips (feature `bulk-v1`), UI API, SOSL, gzip, XML, sub-queries, aggregates other than
 //! `COUNT()`, date literals such as `TODAY`, sharing rules, triggers.
 
 mod admission;
@@ -44,6 +45,7 @@ mod auth;
 mod base64_json;
 mod blob;
 mod builder;
+mod bulk;
 mod checks;
 mod collections;
 mod composite;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::state::{Call, Config, State};
-use super::{collections, composite, limits, query, sobjects};
+use super::{bulk, collections, composite, limits, query, sobjects};
 
 /// Answers a call of the REST API.
 pub(super) fn answer(state: &mut State, config: &Config, call: &mut Call) -> Reply {
@@ -23,6 +23,7 @@ fn route(state: &mut State, config: &Config, call: &mut Call) -> Result<Reply, R
         ["query" | "queryAll", locator] => query::answer(state, config, call, Some(locator), false),
         ["queryAll"] => query::answer(state, config, call, None, true),
         ["sobjects", rest @ ..] => sobjects::answer(state, config, call, rest),
+        ["jobs", rest @ ..] => bulk::answer(state, config, call, rest),
         ["composite"] => composite::answer(state, config, call),
         ["composite", "sobjects", rest @ ..] => collections::answer(state, call, rest),
         _ => Err(Refusal::not_found()),

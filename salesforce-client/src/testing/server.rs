@@ -151,8 +151,16 @@ fn plan(shared: &Shared, head: &Parts, admitted: &Admitted) -> Plan {
             keep: shared.config.keep_bytes,
             accept_chunked: shared.config.accept_chunked,
         },
+        Admitted::Rest(call) if takes_csv(&call.path) => Plan::Csv,
+        #[cfg(feature = "bulk-v1")]
+        Admitted::Async(_) => Plan::Buffer,
         Admitted::Rest(_) | Admitted::OAuth(_) => Plan::Buffer,
     }
+}
+
+fn takes_csv(path: &[String]) -> bool {
+    matches!(path, [jobs, ingest, _, batches]
+        if jobs == "jobs" && ingest == "ingest" && batches == "batches")
 }
 
 fn names_version(path: &[String]) -> bool {

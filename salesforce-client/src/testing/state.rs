@@ -6,6 +6,7 @@ use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
 use super::auth::Auth;
+use super::bulk::Jobs;
 use super::fault::Faults;
 use super::log::Log;
 use super::query::Cursors;
@@ -49,6 +50,7 @@ pub(super) struct Config {
     pub(super) accept_chunked: bool,
     pub(super) rotate_refresh_tokens: bool,
     pub(super) session_lifetime: Duration,
+    pub(super) bulk_rows_per_poll: usize,
 }
 
 impl Config {
@@ -65,6 +67,7 @@ pub(super) struct State {
     pub(super) org: Org,
     pub(super) auth: Auth,
     pub(super) cursors: Cursors,
+    pub(super) bulk: Jobs,
     pub(super) faults: Faults,
     pub(super) log: Log,
     pub(super) calls: u64,

@@ -31,6 +31,8 @@ pub(super) enum Plan {
     /// Read past it: the answer is settled.
     Discard,
     Buffer,
+    /// It is the data of a Bulk job, which may be longer.
+    Csv,
     /// It is a new file, in one of its two forms.
     Version {
         keep: bool,
@@ -46,6 +48,8 @@ pub(super) struct Received {
 }
 
 const BUFFERED_AT_MOST: u64 = 52_428_800;
+/// 150,000,000 bytes of base64.
+const CSV_AT_MOST: u64 = 112_500_000;
 const LOGGED_AT_MOST: usize = 64 << 10;
 
 /// Reads a body to its end. A body that breaks off before has no effect at all.
@@ -77,6 +81,7 @@ enum Reader {
     Settled(Refusal),
     Discard,
     Buffer(Vec<u8>),
+    Csv(Vec<u8>),
     Json(Box<VersionJson>),
     Form(Box<VersionForm>),
 }
@@ -92,10 +97,10 @@ impl Reader {
             accept_chunked,
         } = plan
         else {
-            return if plan == Plan::Buffer {
-                Self::Buffer(Vec::new())
-            } else {
-                Self::Discard
+            return match plan {
+                Plan::Csv => Self::Csv(Vec::new()),
+                Plan::Buffer => Self::Buffer(Vec::new()),
+                _ => Self::Discard,
             };
         };
         if header(CONTENT_LENGTH).is_none() && !accept_chunked {
@@ -121,9 +126,13 @@ impl Reader {
         if length > BUFFERED_AT_MOST && matches!(self, Self::Buffer(_) | Self::Json(_)) {
             *self = Self::Settled(Refusal::too_large());
         }
+        if length > CSV_AT_MOST && matches!(self, Self::Csv(_)) {
+            let text = "The data of a job is larger than 150 MB as base64";
+            *self = Self::Settled(Refusal::new(413, "REQUEST_ENTITY_TOO_LARGE", text));
+        }
         match self {
             Self::Settled(_) | Self::Discard => {}
-            Self::Buffer(buffer) => buffer.extend_from_slice(chunk),
+            Self::Buffer(buffer) | Self::Csv(buffer) => buffer.extend_from_slice(chunk),
             Self::Json(json) => json.feed(chunk),
             Self::Form(form) => form.feed(chunk),
         }
@@ -133,7 +142,7 @@ impl Reader {
         let staged = match self {
             Self::Settled(refusal) => Err(refusal),
             Self::Discard => return Body::Buffered(Bytes::new()),
-            Self::Buffer(buffer) => return Body::Buffered(Bytes::from(buffer)),
+            Self::Buffer(buffer) | Self::Csv(buffer) => return Body::Buffered(Bytes::from(buffer)),
             Self::Json(json) => json.finish(),
             Self::Form(form) => form.finish(),
         };

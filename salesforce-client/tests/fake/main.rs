@@ -2,6 +2,7 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod bulk;
 mod composite;
 mod control;
 mod external_ids;

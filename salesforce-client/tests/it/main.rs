@@ -1,7 +1,10 @@
 //! The client against a server that tells what it was sent.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod bulk;
 mod calls;
+#[cfg(feature = "pubsub")]
+mod pubsub;
 mod support;
 mod tokens;
 mod uploads;

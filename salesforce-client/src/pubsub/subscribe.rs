@@ -1,0 +1,393 @@
+use std::{
+    collections::{HashSet, VecDeque},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::stream;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::{
+    Event, PubSub, ReplayId,
+    proto::{ConsumerEvent, FetchRequest, FetchResponse, ReplayPreset},
+    rpc::{Feed, failed},
+};
+use crate::{
+    RetryPolicy,
+    error::{Error, ErrorKind, Result},
+};
+
+const OPERATION: &str = "pubsub.subscribe";
+/// Salesforce's limit of events on their way to one subscription.
+const MOST_AT_ONCE: u8 = 100;
+/// How many events are remembered to know a repeated one: far more than are ever on their way.
+const REMEMBERED: usize = 2_000;
+
+/// Where a subscription begins.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Replay {
+    /// With what happens from now on. Until the first answer, which can take 270 s, there is no
+    /// position: what happens while a connection is lost before that is missed.
+    #[default]
+    Latest,
+    /// With all that is kept: 72 hours.
+    Earliest,
+    /// After this event: the last one that was dealt with.
+    After(ReplayId),
+}
+
+/// What a subscription brings.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// An event. Keep its [`replay_id`](Event::replay_id) once it is dealt with.
+    Event(Box<Event>),
+    /// Nothing has happened for a while. Keep the id instead of the last event's, so that it does
+    /// not grow too old: ids are good for 72 hours.
+    Quiet {
+        /// Where to begin again.
+        latest: ReplayId,
+    },
+}
+
+impl Delivery {
+    /// Where to begin again after this.
+    pub fn replay_id(&self) -> &ReplayId {
+        match self {
+            Self::Event(event) => &event.replay_id,
+            Self::Quiet { latest } => latest,
+        }
+    }
+}
+
+/// A subscription to a topic. From [`PubSub::subscribe`].
+#[must_use = "nothing is sent before the stream is read"]
+pub struct Subscribe {
+    pubsub: PubSub,
+    topic: String,
+    replay: Replay,
+    if_lost: Option<Replay>,
+    at_once: u8,
+    silence: Duration,
+    patience: Duration,
+    retry: RetryPolicy,
+}
+
+impl fmt::Debug for Subscribe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscribe")
+            .field("topic", &self.topic)
+            .field("replay", &self.replay)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Subscribe {
+    pub(super) fn new(pubsub: PubSub, topic: String) -> Self {
+        Self {
+            retry: pubsub.rpc.transport.sender.retry.clone(),
+            pubsub,
+            topic,
+            replay: Replay::Latest,
+            if_lost: None,
+            at_once: MOST_AT_ONCE,
+            silence: Duration::from_secs(300),
+            patience: Duration::from_secs(15 * 60),
+        }
+    }
+
+    /// Where to begin; with what happens from now on unless set.
+    pub fn replay(mut self, replay: Replay) -> Self {
+        self.replay = replay;
+        self
+    }
+
+    /// Where to begin instead if the place is no longer known. Unless set that is a
+    /// [`PositionLost`](ErrorKind::PositionLost): events may have been missed, which only a look at
+    /// the records mends.
+    pub fn if_lost(mut self, replay: Replay) -> Self {
+        self.if_lost = Some(replay);
+        self
+    }
+
+    /// How many events may be on their way or waiting here, 1 to 100; 100 unless set. More are
+    /// asked for as they are taken from the stream.
+    pub fn at_once(mut self, events: u8) -> Self {
+        self.at_once = events.clamp(1, MOST_AT_ONCE);
+        self
+    }
+
+    /// How long Salesforce may be silent before the connection counts as dead: 300 s unless set.
+    /// It gives a sign every 270 s at least.
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
+        self
+    }
+
+    /// How long to go on connecting without any answer before the error comes out: 15 minutes
+    /// unless set. The waits between are those of the client's [`RetryPolicy`].
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The events, in order. Lost connections are made again where they broke, and what comes
+    /// twice thereby is left out, so within this stream each event comes once. After an error
+    /// nothing more comes.
+    ///
+    /// From one stream to the next events can come again: those dealt with whose id was not kept
+    /// yet.
+    ///
+    /// Vendor: Pub/Sub API, "Subscribe RPC Method", "Flow Control".
+    pub fn stream(self) -> impl Stream<Item = Result<Delivery>> + Send + use<> {
+        let subscription = Subscription {
+            position: self.replay.clone(),
+            request: self,
+            feed: None,
+            waiting: VecDeque::new(),
+            latest: None,
+            seen: Seen::default(),
+            failures: 0,
+            renewed: false,
+            replaced: false,
+            heard: Instant::now(),
+        };
+        stream::try_unfold(subscription, |mut subscription| async move {
+            let delivery = subscription.next().await?;
+            Ok(Some((delivery, subscription)))
+        })
+    }
+}
+
+struct Subscription {
+    request: Subscribe,
+    /// After everything that has come.
+    position: Replay,
+    feed: Option<Open>,
+    waiting: VecDeque<ConsumerEvent>,
+    latest: Option<Bytes>,
+    seen: Seen,
+    failures: u32,
+    renewed: bool,
+    /// Whether the place now is the one for a lost one.
+    replaced: bool,
+    heard: Instant,
+}
+
+struct Open {
+    feed: Feed,
+    /// Events asked for that have not come.
+    owed: usize,
+    /// Whether the next answer may not know of the last request yet.
+    asked: bool,
+}
+
+impl Subscription {
+    async fn next(&mut self) -> Result<Delivery> {
+        loop {
+            if let Some(event) = self.waiting.front() {
+                let event = event.event.as_ref();
+                let schema = event
+                    .map(|event| event.schema_id.clone())
+                    .unwrap_or_default();
+                let pubsub = &self.request.pubsub;
+                match pubsub.schemas.get(&pubsub.rpc, &schema).await {
+                    Ok(schema) => {
+                        let event = self
+                            .waiting
+                            .pop_front()
+                            .map(|event| Event::new(event, schema));
+                        self.ask();
+                        if let Some(event) = event {
+                            return Ok(Delivery::Event(Box::new(event)));
+                        }
+                    }
+                    Err(error) => self.recover(error).await?,
+                }
+                continue;
+            }
+            if let Some(latest) = self.latest.take() {
+                self.ask();
+                return Ok(Delivery::Quiet {
+                    latest: ReplayId(latest),
+                });
+            }
+            if let Err(error) = self.receive().await {
+                self.feed = None;
+                self.recover(error).await?;
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<()> {
+        let open = match &mut self.feed {
+            Some(open) => open,
+            None => {
+                let feed = self.open().await?;
+                self.feed.insert(feed)
+            }
+        };
+        let answer = timeout(self.request.silence, open.feed.answers.message())
+            .await
+            .map_err(|_| {
+                Error::new(ErrorKind::Timeout, OPERATION)
+                    .detail("there was no sign of life within the silence allowed")
+                    .sent()
+            })?;
+        let answer = match answer {
+            Ok(Some(answer)) => answer,
+            Ok(None) => {
+                return Err(Error::new(ErrorKind::Server, OPERATION)
+                    .detail("Salesforce ended the stream")
+                    .sent());
+            }
+            Err(status) => {
+                let error = failed(OPERATION, status);
+                if error.kind() == ErrorKind::Auth {
+                    let tokens = &self.request.pubsub.rpc.transport.tokens;
+                    tokens.reject(&open.feed.token);
+                }
+                return Err(error);
+            }
+        };
+        self.take(answer);
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<Open> {
+        let (preset, replay_id) = match &self.position {
+            Replay::Latest => (ReplayPreset::Latest, Bytes::new()),
+            Replay::Earliest => (ReplayPreset::Earliest, Bytes::new()),
+            Replay::After(id) => (ReplayPreset::Custom, id.0.clone()),
+        };
+        let first = FetchRequest {
+            topic_name: self.request.topic.clone(),
+            replay_preset: preset.into(),
+            replay_id,
+            num_requested: self.request.at_once.into(),
+        };
+        let rpc = &self.request.pubsub.rpc;
+        let feed = rpc
+            .subscribe(OPERATION, first, self.request.silence)
+            .await?;
+        Ok(Open {
+            feed,
+            owed: self.request.at_once.into(),
+            asked: false,
+        })
+    }
+
+    fn take(&mut self, answer: FetchResponse) {
+        (self.failures, self.renewed, self.replaced) = (0, false, false);
+        self.heard = Instant::now();
+        debug!(
+            operation = OPERATION,
+            rpc_id = answer.rpc_id,
+            events = answer.events.len(),
+            "answered"
+        );
+        if let Some(open) = &mut self.feed {
+            open.owed = open.owed.saturating_sub(answer.events.len());
+            if !std::mem::take(&mut open.asked) {
+                open.owed = usize::try_from(answer.pending_num_requested).unwrap_or(0);
+            }
+        }
+        // With nothing pending, events may be withheld that lie before the latest id.
+        let is_quiet = answer.events.is_empty() && answer.pending_num_requested > 0;
+        if is_quiet && !answer.latest_replay_id.is_empty() {
+            let latest = answer.latest_replay_id;
+            self.position = Replay::After(ReplayId(latest.clone()));
+            self.latest = Some(latest);
+        }
+        for event in answer.events {
+            self.position = Replay::After(ReplayId(event.replay_id.clone()));
+            if self.seen.is_new(&event) {
+                self.waiting.push_back(event);
+            }
+        }
+        self.ask();
+    }
+
+    /// Asks for more when half of what may be on its way has been taken: not with every event.
+    fn ask(&mut self) {
+        let Some(open) = &mut self.feed else {
+            return;
+        };
+        let at_once = usize::from(self.request.at_once);
+        let room = at_once.saturating_sub(open.owed + self.waiting.len());
+        if room == 0 || room < at_once / 2 {
+            return;
+        }
+        let more = FetchRequest {
+            num_requested: i32::try_from(room).unwrap_or(1),
+            ..FetchRequest::default()
+        };
+        // A stream that has ended says so where its answers are read.
+        if open.feed.asks.try_send(more).is_ok() {
+            open.owed += room;
+            open.asked = true;
+        }
+    }
+
+    /// Waits before the next connection, or gives up.
+    async fn recover(&mut self, error: Error) -> Result<()> {
+        match error.kind() {
+            ErrorKind::Auth if !self.renewed => {
+                self.renewed = true;
+                return Ok(());
+            }
+            ErrorKind::PositionLost => {
+                let instead = self.request.if_lost.clone().filter(|_| !self.replaced);
+                self.position = instead.ok_or(error)?;
+                self.replaced = true;
+                debug!(operation = OPERATION, position = ?self.position, "the position was lost");
+                return Ok(());
+            }
+            _ if !error.is_retryable() => return Err(error),
+            _ => {}
+        }
+        let retry = &self.request.retry;
+        let ceiling = retry
+            .first_delay
+            .saturating_mul(1 << self.failures.min(16))
+            .min(retry.max_delay);
+        let wait = ceiling.mul_f64(fastrand::f64());
+        self.failures += 1;
+        if self.heard.elapsed().saturating_add(wait) > self.request.patience {
+            return Err(error.after(self.failures, false));
+        }
+        debug!(operation = OPERATION, ?wait, %error, "connecting again");
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+}
+
+/// What has come, to know what comes again. A replay id alone may not be unique after an org has
+/// moved.
+#[derive(Default)]
+struct Seen {
+    known: HashSet<Arc<(Bytes, String)>>,
+    order: VecDeque<Arc<(Bytes, String)>>,
+}
+
+impl Seen {
+    fn is_new(&mut self, event: &ConsumerEvent) -> bool {
+        let id = event.event.as_ref().map(|event| event.id.clone());
+        let key = Arc::new((event.replay_id.clone(), id.unwrap_or_default()));
+        if !self.known.insert(Arc::clone(&key)) {
+            return false;
+        }
+        self.order.push_back(key);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}
