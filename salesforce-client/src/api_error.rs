@@ -20,6 +20,8 @@ pub struct ApiError {
     pub message: String,
     /// The fields that it is about.
     pub fields: Vec<String>,
+    /// The record of a tree that it is about, by the reference that it was sent with.
+    pub reference: Option<String>,
 }
 
 /// Salesforce's name for what is wrong: an open set of some four hundred, which grows.
@@ -67,6 +69,10 @@ codes! {
     DUPLICATE_EXTERNAL_ID
     /// A unique value, or a link of a file, is there already.
     DUPLICATE_VALUE
+    /// Another record of the same call failed, and all go back together.
+    ALL_OR_NONE_OPERATION_ROLLED_BACK
+    /// Another part of the same batch failed, and it was to stop then.
+    BATCH_PROCESSING_HALTED
     /// The record is in the recycle bin, or beyond.
     ENTITY_IS_DELETED
     /// An approval process holds the record.
@@ -99,6 +105,8 @@ codes! {
     NOT_FOUND
     /// The org is being maintained.
     ORG_IN_MAINTENANCE
+    /// Another part of the same call failed.
+    PROCESSING_HALTED
     /// The query ran into its time limit.
     QUERY_TIMEOUT
     /// A limit of calls: the daily or the concurrent one, told apart by the message.
@@ -146,7 +154,10 @@ impl ApiErrors {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         match serde_json::from_slice::<Value>(body) {
             Ok(Value::Array(items)) => Self(items.iter().filter_map(ApiError::read).collect()),
-            Ok(item) => Self(ApiError::read(&item).into_iter().collect()),
+            Ok(item) => match item.get("results").and_then(Value::as_array) {
+                Some(results) => Self(results.iter().flat_map(ApiError::read_result).collect()),
+                None => Self(ApiError::read(&item).into_iter().collect()),
+            },
             Err(_) => Self(xml(&String::from_utf8_lossy(body)).into_iter().collect()),
         }
     }
@@ -185,6 +196,20 @@ impl ApiErrors {
         self.0.iter().any(|error| error.code == *code)
     }
 
+    /// Reads what stands in `errors` of a record's result.
+    pub(crate) fn of_row(errors: &[Value]) -> Self {
+        Self(errors.iter().filter_map(ApiError::read).collect())
+    }
+
+    /// Whether this only follows from another failure in the same call.
+    pub(crate) fn is_consequence(&self) -> bool {
+        self.has_any(&[
+            ErrorCode::ALL_OR_NONE_OPERATION_ROLLED_BACK,
+            ErrorCode::BATCH_PROCESSING_HALTED,
+            ErrorCode::PROCESSING_HALTED,
+        ])
+    }
+
     pub(crate) fn has_any(&self, codes: &[ErrorCode]) -> bool {
         codes.iter().any(|code| self.has(code))
     }
@@ -211,7 +236,23 @@ impl ApiError {
                 .get("fields")
                 .and_then(|fields| Vec::<String>::deserialize(fields).ok())
                 .unwrap_or_default(),
+            reference: None,
         })
+    }
+
+    /// One result of a tree: a reference and what is wrong with its record.
+    fn read_result(result: &Value) -> Vec<Self> {
+        let reference = result.get("referenceId").and_then(Value::as_str);
+        let errors = result.get("errors").and_then(Value::as_array);
+        errors
+            .into_iter()
+            .flatten()
+            .filter_map(Self::read)
+            .map(|error| Self {
+                reference: reference.map(str::to_owned),
+                ..error
+            })
+            .collect()
     }
 }
 
@@ -230,6 +271,7 @@ fn xml(text: &str) -> Option<ApiError> {
         code: ErrorCode(Cow::Owned(code)),
         message: element(["message", "exceptionMessage"]).unwrap_or_default(),
         fields: Vec::new(),
+        reference: None,
     })
 }
 

@@ -6,8 +6,9 @@ use http::{HeaderValue, Method};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    ApiUsage, ApiVersion, Files, Opportunities, OrgVersion, Query, RawRequest, RetryPolicy,
-    SObject, SObjects, Soql, Tasks, TokenSource,
+    ApiUsage, ApiVersion, Batch, Composite, CompositeAnswers, DescribeGlobal, Files, Limits,
+    Opportunities, OrgVersion, Query, QueryCursor, RawRequest, RecordCount, RetryPolicy, SObject,
+    SObjects, Search, Soql, Tasks, TokenSource,
     call::Call,
     error::{Error, ErrorKind, Result},
     limits::LatestUsage,
@@ -61,6 +62,46 @@ impl SalesforceClient {
         Query::new(&self.transport, soql.into())
     }
 
+    /// The rest of a query from where a page of it ended, be it in this process or another. The
+    /// server forgets it after a while: `INVALID_QUERY_LOCATOR` then, and the query starts again.
+    pub fn resume<T: DeserializeOwned>(&self, cursor: QueryCursor) -> Query<T> {
+        Query::resume(&self.transport, cursor)
+    }
+
+    /// A search for words in many objects at once.
+    pub fn search(&self, words: impl Into<String>) -> Search {
+        Search::new(&self.transport, words.into())
+    }
+
+    /// All objects of the org that the user may see, in short.
+    pub async fn describe_global(&self) -> Result<DescribeGlobal> {
+        let call = self
+            .transport
+            .call("describe_global", Method::GET, &["sobjects"]);
+        self.transport.json(&call).await
+    }
+
+    /// The org's limits and what is left of them. The call itself counts; the usage of calls alone
+    /// comes with every answer: [`api_usage`](Self::api_usage).
+    pub async fn limits(&self) -> Result<Limits> {
+        let call = self.transport.call("limits", Method::GET, &["limits"]);
+        self.transport.json(&call).await
+    }
+
+    /// About how many records these objects have. Those without records are left out.
+    pub async fn record_counts(&self, objects: &[&str]) -> Result<Vec<RecordCount>> {
+        crate::org_limits::record_counts(&self.transport, objects).await
+    }
+
+    /// The newest version of the API that the org has and this crate can use.
+    pub async fn latest_version(&self) -> Result<ApiVersion> {
+        let versions = self.versions().await?;
+        let usable = versions.iter().filter_map(OrgVersion::usable);
+        usable.max().ok_or_else(|| {
+            Error::new(ErrorKind::Decode, "versions").detail("the org has no version to use")
+        })
+    }
+
     /// Files: their versions, their bytes, and the records that they are shown on.
     pub fn files(&self) -> Files<'_> {
         Files::new(&self.transport)
@@ -85,6 +126,27 @@ impl SalesforceClient {
     pub async fn versions(&self) -> Result<Vec<OrgVersion>> {
         let call = Call::new("versions", Method::GET, "/services/data", &[]);
         self.transport.json(&call).await
+    }
+
+    /// Up to 25 calls in one, of which later ones can use what earlier ones gave.
+    pub fn composite(&self) -> Composite {
+        Composite::new(&self.transport)
+    }
+
+    /// Up to 25 calls in one, none of which knows of the others. Each counts.
+    pub fn batch(&self) -> Batch {
+        Batch::new(&self.transport)
+    }
+
+    /// Several composites in one call: each succeeds as a whole or not at all, whatever becomes of
+    /// the others. Together they have up to 500 parts.
+    ///
+    /// Vendor: REST API Developer Guide, "Composite Graph".
+    pub async fn graphs(
+        &self,
+        graphs: impl IntoIterator<Item = Composite>,
+    ) -> Result<Vec<Result<CompositeAnswers>>> {
+        crate::composite::graphs(&self.transport, graphs.into_iter().collect()).await
     }
 
     /// Any call that this crate does not model, with the same token, retries and errors. `path`

@@ -126,6 +126,12 @@ impl Error {
         self
     }
 
+    /// Of one record among many: the call as a whole was answered, this record was refused.
+    pub(crate) fn of_row(mut self, api: ApiErrors) -> Self {
+        self.0.api = Some(api);
+        self
+    }
+
     /// The token endpoint says 400 where the grant is refused.
     pub(crate) fn refused_grant(mut self, advice: Option<&'static str>) -> Self {
         self.0.kind = ErrorKind::Auth;
@@ -254,7 +260,8 @@ impl fmt::Display for Error {
         match (inner.status, inner.api.as_ref().and_then(ApiErrors::code)) {
             (Some(status), Some(code)) => write!(f, ": {status} {code}")?,
             (Some(status), None) => write!(f, ": {status}")?,
-            (None, _) => write!(f, ": {}", inner.kind.words())?,
+            (None, Some(code)) => write!(f, ": {code}")?,
+            (None, None) => write!(f, ": {}", inner.kind.words())?,
         }
         if let Some(detail) = inner.detail {
             write!(f, ": {detail}")?;

@@ -4,14 +4,17 @@ mod api_error;
 mod call;
 mod classify;
 mod client;
+mod composite;
 mod error;
 mod files;
 mod limits;
 mod opportunities;
+mod org_limits;
 mod query;
 mod raw;
 mod record_id;
 mod retry;
+mod search;
 mod sobjects;
 mod soql;
 mod tasks;
@@ -23,6 +26,10 @@ mod version;
 
 pub use api_error::{ApiError, ApiErrors, ErrorCode};
 pub use client::{SalesforceClient, SalesforceClientBuilder};
+pub use composite::{
+    Batch, BatchAnswers, BatchPart, Composite, CompositeAnswers, PartAnswer, Reference, Target,
+    TreeRecord, TreeSaved,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use files::{
     ContentDocumentLink, ContentVersion, Download, Files, LinkRequest, Linked, LinkedDocument,
@@ -30,10 +37,16 @@ pub use files::{
 };
 pub use limits::ApiUsage;
 pub use opportunities::{Opportunities, OpportunityStage, Stage};
-pub use query::{Query, QueryPage};
+pub use org_limits::{Limit, Limits, RecordCount};
+pub use query::{Children, Query, QueryCursor, QueryPage, QueryPlan};
 pub use raw::{RawReply, RawRequest};
 pub use record_id::{RecordId, RecordIdError};
 pub use retry::RetryPolicy;
+pub use search::{Search, SearchScope};
+pub use sobjects::{
+    ChildRelationship, Collection, Describe, DescribeGlobal, FieldDescribe, ObjectDescribe,
+    ObjectSummary, PicklistValue, RecordTypeInfo, Related, Row, Saved,
+};
 pub use sobjects::{GetIfModified, GetRecord, Record, SObject, SObjects, Update, Upsert, Upserted};
 pub use soql::{Like, Literal, Soql, SoqlError, soql};
 pub use tasks::{NewTask, Tasks, truncate};

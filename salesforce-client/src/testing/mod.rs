@@ -36,12 +36,13 @@
 //! | `GET`, `DELETE /_fake/requests` | what was sent; forgets it |
 //! | `GET /_fake/state` | `records` by object, `files`, `api_calls` |
 //!
-//! Not there: Bulk, UI API, SOSL, gzip, XML, sub-queries, aggregates other than
+//! Not there: Bulk, SOSL as a text, gzip, XML, aggregates other than
 //! `COUNT()`, date literals such as `TODAY`, sharing rules, triggers.
 
 mod admission;
 mod auth;
 mod base64_json;
+mod batch;
 mod blob;
 mod builder;
 mod checks;
@@ -61,16 +62,19 @@ mod multipart;
 mod oauth;
 mod query;
 mod refusal;
+mod related;
 mod reply;
 mod rest;
 mod rules;
 mod schema;
+mod search;
 mod seed;
 mod server;
 mod sobjects;
 mod soql;
 mod state;
 mod store;
+mod tree;
 mod upload;
 mod values;
 mod view;

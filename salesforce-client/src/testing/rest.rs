@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::state::{Call, Config, State};
-use super::{collections, composite, limits, query, sobjects};
+use super::{batch, collections, composite, limits, query, search, sobjects, tree};
 
 /// Answers a call of the REST API.
 pub(super) fn answer(state: &mut State, config: &Config, call: &mut Call) -> Reply {
@@ -22,8 +22,12 @@ fn route(state: &mut State, config: &Config, call: &mut Call) -> Result<Reply, R
         ["query"] => query::answer(state, config, call, None, false),
         ["query" | "queryAll", locator] => query::answer(state, config, call, Some(locator), false),
         ["queryAll"] => query::answer(state, config, call, None, true),
+        ["parameterizedSearch"] => search::answer(state, call),
         ["sobjects", rest @ ..] => sobjects::answer(state, config, call, rest),
         ["composite"] => composite::answer(state, config, call),
+        ["composite", "batch"] => batch::answer(state, config, call),
+        ["composite", "graph"] => composite::graph(state, config, call),
+        ["composite", "tree", object] => tree::answer(state, call, object),
         ["composite", "sobjects", rest @ ..] => collections::answer(state, call, rest),
         _ => Err(Refusal::not_found()),
     }

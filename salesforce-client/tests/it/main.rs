@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod calls;
+mod composite;
+mod many;
+mod org;
 mod support;
 mod tokens;
 mod uploads;

@@ -130,6 +130,37 @@ impl Schema {
         self.objects.iter().find(|object| object.prefix == prefix)
     }
 
+    /// Child objects, the field that names the parent, and the relationship's name, if it has one.
+    pub(super) fn children(&self, def: &ObjectDef) -> Vec<(&ObjectDef, &str, Option<String>)> {
+        const AUDIT: [&str; 3] = ["CreatedById", "LastModifiedById", "OwnerId"];
+        let mut found = Vec::new();
+        for child in &self.objects {
+            let fields = child.fields.iter();
+            for field in fields.filter(|field| field.targets.contains(&def.name)) {
+                let is_audit = AUDIT.contains(&field.name.as_str());
+                let name = (!is_audit).then(|| plural(child.name));
+                found.push((child, field.name.as_str(), name));
+            }
+        }
+        // Its presence is how a program learns that files can be put on the object.
+        let links = self.object("ContentDocumentLink");
+        if let Some(links) = links.filter(|_| def.linkable) {
+            let name = Some("ContentDocumentLinks".to_owned());
+            found.push((links, "LinkedEntityId", name));
+        }
+        found
+    }
+
+    /// What stands behind a relationship such as `Contacts` of an account.
+    pub(super) fn child(&self, def: &ObjectDef, name: &str) -> Option<(&ObjectDef, &str)> {
+        let children = self.children(def).into_iter();
+        let is_it = |known: &str| known.eq_ignore_ascii_case(name);
+        children
+            .filter(|(_, _, known)| known.as_deref().is_some_and(is_it))
+            .map(|(child, field, _)| (child, field))
+            .next()
+    }
+
     pub(super) fn add_custom_field(
         &mut self,
         object: &str,
@@ -172,6 +203,13 @@ impl Schema {
         }
         self.modified = now;
         Ok(())
+    }
+}
+
+fn plural(name: &str) -> String {
+    match name.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{name}s"),
     }
 }
 

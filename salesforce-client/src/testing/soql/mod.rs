@@ -33,6 +33,16 @@ pub(super) fn select(org: &Org, query: &str, asker: Asker<'_>) -> Result<Selecti
     })
 }
 
+/// The object that a query is on, and whether it names its records by id.
+pub(super) fn target(org: &Org, query: &str) -> Result<(&'static str, bool), Refusal> {
+    let bound = understand(org, query).map_err(|problem| problem.refuse(query))?;
+    let filter = bound.filter.as_ref();
+    Ok((
+        bound.object,
+        filter.is_some_and(|it| it.is_bounded_by(&["Id"])),
+    ))
+}
+
 fn understand(org: &Org, query: &str) -> Result<Bound, Problem> {
     if query.chars().count() > LONGEST {
         let text = "SOQL statements cannot be longer than 100000 characters.";
