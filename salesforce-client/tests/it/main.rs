@@ -5,6 +5,7 @@ mod calls;
 mod composite;
 mod many;
 mod org;
+mod reading;
 mod support;
 mod tokens;
 mod uploads;
