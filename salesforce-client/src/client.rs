@@ -6,8 +6,8 @@ use http::{HeaderValue, Method};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    ApiUsage, ApiVersion, Batch, Composite, CompositeAnswers, DescribeGlobal, Files, Limits,
-    Opportunities, OrgVersion, Query, QueryCursor, RawRequest, RecordCount, RetryPolicy, SObject,
+    ApiUsage, ApiVersion, Batch, Composite, CompositeAnswers, DescribeGlobal, Files, Governor, Limits,
+    Opportunities, OrgVersion, Priority, Query, QueryCursor, RawRequest, RecordCount, RetryPolicy, SObject,
     SObjects, Search, Soql, Tasks, TokenSource,
     call::Call,
     error::{Error, ErrorKind, Result},
@@ -44,6 +44,7 @@ impl SalesforceClient {
             upload_answer: Duration::from_secs(600),
             // Below the shortest session timeout that an admin can set, 15 minutes.
             token_lifetime: Duration::from_secs(13 * 60),
+            governor: None,
         }
     }
 
@@ -117,6 +118,17 @@ impl SalesforceClient {
         Opportunities::new(&self.transport)
     }
 
+    /// The same client for calls of another urgency, which its [`Governor`] heeds.
+    pub fn with_priority(&self, priority: Priority) -> Self {
+        Self {
+            transport: Arc::new(self.transport.with_priority(priority)),
+        }
+    }
+
+    pub(crate) fn sender(&self) -> Arc<Sender> {
+        Arc::clone(&self.transport.sender)
+    }
+
     /// How much of the org's calls of 24 hours is used, as the latest answer told.
     pub fn api_usage(&self) -> Option<ApiUsage> {
         self.transport.sender.usage.get()
@@ -179,6 +191,7 @@ pub struct SalesforceClientBuilder {
     idle: Duration,
     upload_answer: Duration,
     token_lifetime: Duration,
+    governor: Option<Governor>,
 }
 
 impl SalesforceClientBuilder {
@@ -235,6 +248,13 @@ impl SalesforceClientBuilder {
         self
     }
 
+    /// Keeps the client's calls within bounds, together with those of all other clients that have
+    /// the same governor.
+    pub fn governor(mut self, governor: &Governor) -> Self {
+        self.governor = Some(governor.clone());
+        self
+    }
+
     /// An HTTP client of your own, for proxies, certificates or shared connections.
     pub fn http(mut self, http: reqwest::Client) -> Self {
         self.http = Some(http);
@@ -281,6 +301,7 @@ impl SalesforceClientBuilder {
             upload_answer: self.upload_answer,
             token_lifetime: self.token_lifetime,
             usage: LatestUsage::default(),
+            governor: self.governor,
         };
         Ok(SalesforceClient {
             transport: Arc::new(Transport::new(sender, self.tokens)),

@@ -274,6 +274,33 @@ impl fmt::Display for Error {
 }
 
 impl ErrorKind {
+    /// As metrics name it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::ConcurrentLimit => "concurrent_limit",
+            Self::Config => "config",
+            Self::Conflict => "conflict",
+            Self::Content => "content",
+            Self::DailyLimit => "daily_limit",
+            Self::Decode => "decode",
+            Self::Deleted => "deleted",
+            Self::Duplicate => "duplicate",
+            Self::Forbidden => "forbidden",
+            Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
+            Self::RateLimited => "rate_limited",
+            Self::RowLocked => "row_locked",
+            Self::Server => "server",
+            Self::StorageFull => "storage_full",
+            Self::Store => "store",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::Transport => "transport",
+        }
+    }
+
     fn words(self) -> &'static str {
         match self {
             Self::Auth => "not authorized",

@@ -7,7 +7,10 @@ mod client;
 mod composite;
 mod error;
 mod files;
+mod governor;
 mod limits;
+mod oauth;
+mod observe;
 mod opportunities;
 mod org_limits;
 mod query;
@@ -35,7 +38,16 @@ pub use files::{
     ContentDocumentLink, ContentVersion, Download, Files, LinkRequest, Linked, LinkedDocument,
     ShareType, Strategy, UploadRequest, Visibility,
 };
+pub use governor::{
+    Governor, GovernorBuilder, GovernorState, Priority, Quota, QuotaShare, QuotaShareError,
+};
 pub use limits::ApiUsage;
+#[cfg(feature = "login")]
+pub use oauth::LoopbackRedirect;
+pub use oauth::{
+    AuthorizationCode, Authorize, Introspected, Introspection, LoginError, OAuthApp,
+    OAuthAppBuilder, PendingLogin, SfdxAuthUrl, SfdxAuthUrlError,
+};
 pub use opportunities::{Opportunities, OpportunityStage, Stage};
 pub use org_limits::{Limit, Limits, RecordCount};
 pub use query::{Children, Query, QueryCursor, QueryPage, QueryPlan};
@@ -53,7 +65,7 @@ pub use tasks::{NewTask, Tasks, truncate};
 #[cfg(feature = "jwt")]
 pub use token::JwtBearer;
 pub use token::{
-    AccessToken, ClientCredentials, Grant, MemoryTokenStore, RefreshToken, StaticToken, Stored,
-    Swap, TokenEndpoint, TokenReply, TokenSource, TokenStore, TokenStoreError,
+    AccessToken, ClientCredentials, Grant, Lease, MemoryTokenStore, RefreshToken, StaticToken, Stored,
+    SubjectTokens, Swap, TokenEndpoint, TokenExchange, TokenReply, TokenSource, TokenStore, TokenStoreError,
 };
 pub use version::{ApiVersion, ApiVersionError, OrgVersion};

@@ -262,7 +262,10 @@ impl Upload {
         struct Saved {
             id: RecordId,
         }
-        let reply = self.exchange(token, content).await?;
+        let sender = &self.transport.sender;
+        let _slot = sender.admit(OPERATION, self.transport.priority).await?;
+        let exchanged = self.exchange(token, content).await;
+        let reply = sender.governed(exchanged).await?;
         let saved: Saved = reply.json().await?;
         Ok(saved.id)
     }

@@ -58,6 +58,7 @@ mod ids;
 mod jwt;
 mod limits;
 mod log;
+mod login;
 mod multipart;
 mod oauth;
 mod query;
@@ -77,6 +78,7 @@ mod store;
 mod tree;
 mod upload;
 mod values;
+mod token_store;
 mod view;
 
 use std::fmt;
@@ -92,6 +94,7 @@ pub use file_state::{FileState, LinkState, VersionState};
 pub use log::RecordedRequest;
 pub use refusal::{Refusal, RefusalError};
 pub use schema::{Field, FieldType};
+pub use token_store::token_store_contract;
 
 use state::Shared;
 use store::{Record, Values};
@@ -155,6 +158,12 @@ impl FakeSalesforce {
     /// A refresh token of the integration user, good for any registered app.
     pub fn issue_refresh_token(&self) -> String {
         far_side::issue_refresh_token(&self.shared)
+    }
+
+    /// Whether this access or refresh token would be taken now.
+    pub fn is_living(&self, token: &str) -> bool {
+        let lifetime = self.shared.config.session_lifetime;
+        self.shared.lock().auth.is_living(token, lifetime)
     }
 
     /// Ends all sessions; refresh tokens live on.

@@ -3,8 +3,12 @@
 
 mod calls;
 mod composite;
+mod governor;
 mod many;
+mod numbers;
+mod oauth;
 mod org;
+mod processes;
 mod reading;
 mod support;
 mod tokens;
