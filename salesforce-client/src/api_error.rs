@@ -65,6 +65,8 @@ codes! {
     CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY
     /// A duplicate rule says no.
     DUPLICATES_DETECTED
+    /// There is already something of that name in the org's setup.
+    DUPLICATE_DEVELOPER_NAME
     /// The key of an upsert matches several rows.
     DUPLICATE_EXTERNAL_ID
     /// A unique value, or a link of a file, is there already.
@@ -77,6 +79,8 @@ codes! {
     ENTITY_IS_DELETED
     /// An approval process holds the record.
     ENTITY_IS_LOCKED
+    /// There are more ids than Salesforce gives at once.
+    EXCEEDED_ID_LIMIT
     /// A validation rule of the org says no.
     FIELD_CUSTOM_VALIDATION_EXCEPTION
     /// A value does not fit the record's state.
@@ -95,6 +99,8 @@ codes! {
     INVALID_FIELD
     /// The next page of a query is gone: query again.
     INVALID_QUERY_LOCATOR
+    /// The time that was asked about is too long ago, or ends before it begins.
+    INVALID_REPLICATION_DATE
     /// The session has ended.
     INVALID_SESSION_ID
     /// The body is no JSON, or larger than 52,428,800 bytes.

@@ -6,9 +6,9 @@ use http::{HeaderValue, Method};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    ApiUsage, ApiVersion, Batch, Composite, CompositeAnswers, DescribeGlobal, Files, Governor, Limits,
-    Opportunities, OrgVersion, Priority, Query, QueryCursor, RawRequest, RecordCount, RetryPolicy, SObject,
-    SObjects, Search, Soql, Tasks, TokenSource,
+    ApiUsage, ApiVersion, Batch, Composite, CompositeAnswers, DescribeGlobal, Files, Governor,
+    Limits, Opportunities, OrgVersion, Priority, Query, QueryCursor, RawRequest, RecordCount,
+    RetryPolicy, SObject, SObjects, Search, Soql, Tasks, TokenSource, Tooling,
     call::Call,
     error::{Error, ErrorKind, Result},
     limits::LatestUsage,
@@ -111,6 +111,11 @@ impl SalesforceClient {
     /// Tasks.
     pub fn tasks(&self) -> Tasks<'_> {
         Tasks::new(&self.transport)
+    }
+
+    /// Fields of an integration's own, and the right to them.
+    pub fn tooling(&self) -> Tooling<'_> {
+        Tooling::new(&self.transport)
     }
 
     /// Opportunities and their stages.

@@ -13,6 +13,8 @@ mod oauth;
 mod observe;
 mod opportunities;
 mod org_limits;
+#[cfg(feature = "outbound")]
+mod outbound;
 mod query;
 mod raw;
 mod record_id;
@@ -24,6 +26,7 @@ mod tasks;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
+mod tooling;
 mod transport;
 mod version;
 
@@ -35,8 +38,8 @@ pub use composite::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use files::{
-    ContentDocumentLink, ContentVersion, Download, Files, LinkRequest, Linked, LinkedDocument,
-    ShareType, Strategy, UploadRequest, Visibility,
+    ContentDocumentLink, ContentVersion, Download, Files, IdempotencyKey, LinkRequest, Linked,
+    LinkedDocument, ShareType, Strategy, UploadRequest, Visibility,
 };
 pub use governor::{
     Governor, GovernorBuilder, GovernorState, Priority, Quota, QuotaShare, QuotaShareError,
@@ -50,14 +53,19 @@ pub use oauth::{
 };
 pub use opportunities::{Opportunities, OpportunityStage, Stage};
 pub use org_limits::{Limit, Limits, RecordCount};
+#[cfg(feature = "outbound")]
+pub use outbound::{
+    OUTBOUND_ACK, OutboundError, OutboundMessage, OutboundNotification, OutboundReader,
+};
 pub use query::{Children, Query, QueryCursor, QueryPage, QueryPlan};
 pub use raw::{RawReply, RawRequest};
 pub use record_id::{RecordId, RecordIdError};
 pub use retry::RetryPolicy;
 pub use search::{Search, SearchScope};
 pub use sobjects::{
-    ChildRelationship, Collection, Describe, DescribeGlobal, FieldDescribe, ObjectDescribe,
-    ObjectSummary, PicklistValue, RecordTypeInfo, Related, Row, Saved,
+    ChangeCursor, ChangePage, Changes, ChildRelationship, Collection, DeletedRecord,
+    DeletedRecords, Describe, DescribeGlobal, FieldDescribe, ObjectDescribe, ObjectSummary,
+    PicklistValue, RecordTypeInfo, Related, Row, Saved, UpdatedRecords,
 };
 pub use sobjects::{GetIfModified, GetRecord, Record, SObject, SObjects, Update, Upsert, Upserted};
 pub use soql::{Like, Literal, Soql, SoqlError, soql};
@@ -65,7 +73,9 @@ pub use tasks::{NewTask, Tasks, truncate};
 #[cfg(feature = "jwt")]
 pub use token::JwtBearer;
 pub use token::{
-    AccessToken, ClientCredentials, Grant, Lease, MemoryTokenStore, RefreshToken, StaticToken, Stored,
-    SubjectTokens, Swap, TokenEndpoint, TokenExchange, TokenReply, TokenSource, TokenStore, TokenStoreError,
+    AccessToken, ClientCredentials, Grant, Lease, MemoryTokenStore, RefreshToken, StaticToken,
+    Stored, SubjectTokens, Swap, TokenEndpoint, TokenExchange, TokenReply, TokenSource, TokenStore,
+    TokenStoreError,
 };
+pub use tooling::{NewTextField, Tooling};
 pub use version::{ApiVersion, ApiVersionError, OrgVersion};

@@ -86,7 +86,9 @@ impl Transport {
 
     /// Sends until there is an answer that is no failure, or no hope. The body is unread.
     pub(crate) async fn send(&self, call: &Call) -> Result<Reply> {
-        self.sender.send(call, Some((&self.tokens, self.priority))).await
+        self.sender
+            .send(call, Some((&self.tokens, self.priority)))
+            .await
     }
 
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {

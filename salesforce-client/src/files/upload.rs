@@ -3,7 +3,7 @@ use std::{fmt, future::Future, pin::pin, sync::Arc};
 use bytes::Bytes;
 use futures_core::Stream;
 use http::{
-    HeaderValue, Method,
+    HeaderName, HeaderValue, Method,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use serde::Deserialize;
@@ -14,10 +14,12 @@ use tracing::debug;
 use super::{
     body::{Body, Content, Progress, content},
     encoding::Encoding,
+    idempotent::{self, IdempotencyKey},
 };
 use crate::{
     Record, RecordId,
-    call::Call,
+    api_error::ApiErrors,
+    call::{Call, Repeat},
     classify::is_session_end,
     error::{Error, ErrorKind, Result},
     retry::Attempts,
@@ -27,7 +29,7 @@ use crate::{
     transport::{Reply, Transport, broken},
 };
 
-const OPERATION: &str = "files.upload";
+pub(super) const OPERATION: &str = "files.upload";
 /// Salesforce's limit for a JSON body.
 const LARGEST_JSON: u64 = 52_428_800;
 /// Salesforce's limit for a version: below 2 GiB.
@@ -47,6 +49,13 @@ pub enum Strategy {
     Base64,
     /// As multipart: up to 2 GiB.
     Multipart,
+    /// By the User Interface API with this key: however often it is sent, there is one file, so
+    /// the client repeats it by itself. Takes a title and a description only; the file is
+    /// [linked](super::Files::link) afterwards. From version 56.0 of the API on.
+    ///
+    /// Vendor: User Interface API Developer Guide, "Prevent Record Duplication with Idempotent
+    /// Record Writes".
+    Idempotent(IdempotencyKey),
 }
 
 /// An upload. From [`Files::upload`](super::Files::upload).
@@ -191,6 +200,9 @@ impl UploadRequest {
 
     fn prepare(self, size: u64) -> Result<Upload> {
         self.check()?;
+        if let Strategy::Idempotent(key) = self.strategy {
+            return self.prepare_idempotent(key, size);
+        }
         let json = Value::Object(self.fields).to_string();
         let encoding = choose(self.strategy, self.base64_up_to, &json, &self.name, size)?;
         let call = self
@@ -198,6 +210,35 @@ impl UploadRequest {
             .call(OPERATION, Method::POST, &["sobjects", "ContentVersion"])
             .header(CONTENT_TYPE, encoding.content_type())
             .header(CONTENT_LENGTH, HeaderValue::from(encoding.length(size)));
+        Ok(Upload {
+            transport: self.transport,
+            call,
+            encoding: Arc::new(encoding),
+            size,
+        })
+    }
+
+    fn prepare_idempotent(self, key: IdempotencyKey, size: u64) -> Result<Upload> {
+        if size > LARGEST_FILE {
+            return Err(Error::new(ErrorKind::TooLarge, OPERATION)
+                .detail("Salesforce takes files of less than 2 GiB"));
+        }
+        let (json, document) = idempotent::fields(&self.fields)?;
+        let encoding = Encoding::user_interface(&json.to_string(), &self.name);
+        let all = ["ui-api", "records", "content-documents"];
+        let segments: Vec<&str> = all
+            .into_iter()
+            .chain(document.as_deref())
+            .chain(["content-versions"])
+            .collect();
+        let key = HeaderValue::try_from(key.to_string()).expect("digits make a header");
+        let call = self
+            .transport
+            .call(OPERATION, Method::POST, &segments)
+            .header(CONTENT_TYPE, encoding.content_type())
+            .header(CONTENT_LENGTH, HeaderValue::from(encoding.length(size)))
+            .header(HeaderName::from_static("idempotency-key"), key)
+            .repeatable();
         Ok(Upload {
             transport: self.transport,
             call,
@@ -265,7 +306,17 @@ impl Upload {
         let sender = &self.transport.sender;
         let _slot = sender.admit(OPERATION, self.transport.priority).await?;
         let exchanged = self.exchange(token, content).await;
-        let reply = sender.governed(exchanged).await?;
+        let reply = sender.governed(exchanged).await.map_err(|error| {
+            let refuses = |api: &ApiErrors| api.says("Idempotency not supported");
+            match error.api().is_some_and(refuses) {
+                true => error.detail("this org has no idempotent uploads: use another strategy"),
+                false => error,
+            }
+        })?;
+        if self.call.repeat == Repeat::Safe {
+            let answer: Value = reply.json().await?;
+            return idempotent::version_in(&self.transport, &answer).await;
+        }
         let saved: Saved = reply.json().await?;
         Ok(saved.id)
     }

@@ -13,8 +13,8 @@ use tokio::{sync::Mutex as AsyncMutex, time::Instant};
 use tracing::warn;
 
 pub(crate) use self::gate::Slot;
-use self::{gate::Gate, quota::Verdict};
 pub use self::quota::{Quota, QuotaShare, QuotaShareError};
+use self::{gate::Gate, quota::Verdict};
 use crate::{
     ApiUsage,
     error::{Error, ErrorKind, Result},
@@ -187,11 +187,7 @@ impl Governor {
     }
 
     /// Waits for the call's turn.
-    pub(crate) async fn admit(
-        &self,
-        operation: &'static str,
-        priority: Priority,
-    ) -> Result<Slot> {
+    pub(crate) async fn admit(&self, operation: &'static str, priority: Priority) -> Result<Slot> {
         self.sync().await;
         // Nobody queues only to be refused.
         self.check(operation, priority, |quota, reserve, pause, now| {

@@ -149,7 +149,10 @@ mod tests {
         quota.tell(usage(99), at(0));
         assert_ne!(quota.admit(0.05, PAUSE, at(899)), Verdict::Go);
         assert_eq!(quota.admit(0.05, PAUSE, at(900)), Verdict::Go);
-        assert_eq!(quota.admit(0.05, PAUSE, at(901)), Verdict::Wait(PAUSE - Duration::from_secs(1)));
+        assert_eq!(
+            quota.admit(0.05, PAUSE, at(901)),
+            Verdict::Wait(PAUSE - Duration::from_secs(1))
+        );
         quota.tell(usage(10), at(902));
         assert_eq!(quota.admit(0.05, PAUSE, at(902)), Verdict::Go);
         assert_eq!(quota.admit(0.05, PAUSE, at(902)), Verdict::Go);

@@ -200,8 +200,9 @@ impl OAuthAppBuilder {
 /// What a login or an exchange gave, to be stored.
 fn granted(reply: &TokenReply) -> Result<Grant> {
     let refresh_token = reply.refresh_token.clone().ok_or_else(|| {
-        Error::new(ErrorKind::Auth, "token")
-            .detail("there is no refresh token: ask for the scope refresh_token, and let the app have it")
+        Error::new(ErrorKind::Auth, "token").detail(
+            "there is no refresh token: ask for the scope refresh_token, and let the app have it",
+        )
     })?;
     Ok(Grant {
         refresh_token,

@@ -61,8 +61,9 @@ impl Authorize {
                 .cause(cause)
         })?;
         if redirect.fragment().is_some() {
-            return Err(Error::new(ErrorKind::Config, "authorize")
-                .detail("a redirect URI has no fragment"));
+            return Err(
+                Error::new(ErrorKind::Config, "authorize").detail("a redirect URI has no fragment")
+            );
         }
         let verifier = random(VERIFIER_BYTES)?;
         let state = random(STATE_BYTES)?;
@@ -143,7 +144,9 @@ impl PendingLogin {
 
     /// Reads the callback: the URL that the browser came back to, or its query alone.
     pub fn callback(&self, url_or_query: &str) -> Result<AuthorizationCode, LoginError> {
-        let query = url_or_query.split_once('?').map_or(url_or_query, |(_, q)| q);
+        let query = url_or_query
+            .split_once('?')
+            .map_or(url_or_query, |(_, q)| q);
         let query = query.split('#').next().unwrap_or_default();
         let (mut code, mut state, mut error) = (None, None, None);
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {

@@ -39,7 +39,10 @@ impl LoopbackRedirect {
     /// `http://localhost:<port>/callback`.
     pub async fn bind(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-        let uri = format!("http://localhost:{}/callback", listener.local_addr()?.port());
+        let uri = format!(
+            "http://localhost:{}/callback",
+            listener.local_addr()?.port()
+        );
         Ok(Self { listener, uri })
     }
 
@@ -72,7 +75,10 @@ impl LoopbackRedirect {
             let (status, text) = match &outcome {
                 Ok(_) => ("200 OK", "Logged in. You can close this window."),
                 Err(LoginError::State) => ("404 Not Found", "Nothing here."),
-                Err(_) => ("200 OK", "The login was refused. You can close this window."),
+                Err(_) => (
+                    "200 OK",
+                    "The login was refused. You can close this window.",
+                ),
             };
             // Who has hung up needs no answer.
             let _ = timeout_at(turn, answer(&mut stream, status, text)).await;
@@ -94,7 +100,10 @@ async fn target(stream: &mut TcpStream) -> Option<String> {
     }
     let line = head.split(|byte| *byte == b'\r').next()?;
     let mut words = std::str::from_utf8(line).ok()?.split(' ');
-    let target = words.next().filter(|method| *method == "GET").and(words.next());
+    let target = words
+        .next()
+        .filter(|method| *method == "GET")
+        .and(words.next());
     target.map(str::to_owned)
 }
 

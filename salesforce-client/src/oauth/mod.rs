@@ -12,7 +12,7 @@ pub(crate) use self::app::endpoint_url;
 pub use self::loopback::LoopbackRedirect;
 pub use self::{
     app::{OAuthApp, OAuthAppBuilder},
-    authorize::{Authorize, AuthorizationCode, LoginError, PendingLogin},
+    authorize::{AuthorizationCode, Authorize, LoginError, PendingLogin},
     introspect::{Introspected, Introspection},
     sfdx::{SfdxAuthUrl, SfdxAuthUrlError},
 };

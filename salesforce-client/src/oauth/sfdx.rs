@@ -72,9 +72,7 @@ impl FromStr for SfdxAuthUrl {
             !part.is_empty() && part.chars().all(legal)
         };
         let has_secret = !client_secret.is_empty();
-        if !is_part(client_id)
-            || !is_part(refresh_token)
-            || (has_secret && !is_part(client_secret))
+        if !is_part(client_id) || !is_part(refresh_token) || (has_secret && !is_part(client_secret))
         {
             return Err(SfdxAuthUrlError::Characters);
         }
@@ -128,15 +126,30 @@ mod tests {
 
     #[test]
     fn both_forms_are_read_and_neither_shows_its_secrets() {
-        let whole = "force://3MVG9.key==:s3cret:5Aep861.tok_en==@acme--dev.sandbox.my.salesforce.com";
+        let whole =
+            "force://3MVG9.key==:s3cret:5Aep861.tok_en==@acme--dev.sandbox.my.salesforce.com";
         let url: SfdxAuthUrl = whole.parse().unwrap();
         assert_eq!(url.client_id(), "3MVG9.key==");
-        assert_eq!(url.client_secret.as_ref().unwrap().expose_secret(), "s3cret");
-        assert_eq!(url.grant().refresh_token.expose_secret(), "5Aep861.tok_en==");
+        assert_eq!(
+            url.client_secret.as_ref().unwrap().expose_secret(),
+            "s3cret"
+        );
+        assert_eq!(
+            url.grant().refresh_token.expose_secret(),
+            "5Aep861.tok_en=="
+        );
         let shown = format!("{url:?} {:?}", url.grant());
-        assert!(!shown.contains("s3cret") && !shown.contains("5Aep861"), "{shown}");
-        let short: SfdxAuthUrl = "force://5Aep@https://acme.my.salesforce.com/\n".parse().unwrap();
-        assert_eq!((short.client_id(), short.client_secret.is_none()), (CLI, true));
+        assert!(
+            !shown.contains("s3cret") && !shown.contains("5Aep861"),
+            "{shown}"
+        );
+        let short: SfdxAuthUrl = "force://5Aep@https://acme.my.salesforce.com/\n"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            (short.client_id(), short.client_secret.is_none()),
+            (CLI, true)
+        );
         assert_eq!(short.instance_url(), "https://acme.my.salesforce.com");
     }
 

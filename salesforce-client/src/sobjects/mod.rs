@@ -1,5 +1,6 @@
 //! Records of any object.
 
+mod changes;
 mod collections;
 mod describe;
 mod get;
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    changes::{ChangeCursor, ChangePage, Changes, DeletedRecord, DeletedRecords, UpdatedRecords},
     collections::{Collection, Row, Saved},
     describe::{
         ChildRelationship, Describe, DescribeGlobal, FieldDescribe, ObjectDescribe, ObjectSummary,

@@ -15,6 +15,7 @@ use super::refusal::Refusal;
 use super::schema::{Field, Schema};
 use super::state::{Config, Shared, State};
 use super::store::{Actor, Org, Record};
+use super::ui_api::Kept;
 use super::{FakeSalesforce, ids, seed, server};
 
 /// Settings of a [`FakeSalesforce`] that is to be started.
@@ -264,6 +265,9 @@ impl FakeSalesforceBuilder {
             faults: Faults::default(),
             log: Log::default(),
             calls: 0,
+            notifications: 0,
+            fields: 0,
+            kept: Kept::default(),
         };
         Ok(Shared::new(config, state))
     }

@@ -116,7 +116,10 @@ pub(super) fn exchange_token(
     let kind = part("subject_token_type").strip_prefix("urn:ietf:params:oauth:token-type:");
     let kinds = ["access_token", "id_token", "refresh_token", "jwt", "saml2"];
     if !kind.is_some_and(|kind| kinds.contains(&kind)) {
-        return Err(OAuthError("invalid_request", "unsupported subject_token_type"));
+        return Err(OAuthError(
+            "invalid_request",
+            "unsupported subject_token_type",
+        ));
     }
     let subject = part("subject_token");
     if !state.auth.subjects.iter().any(|known| known == subject) {

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::state::{Call, Config, State};
-use super::{batch, collections, composite, limits, query, search, sobjects, tree};
+use super::{
+    batch, collections, composite, limits, query, search, sobjects, tooling, tree, ui_api,
+};
 
 /// Answers a call of the REST API.
 pub(super) fn answer(state: &mut State, config: &Config, call: &mut Call) -> Reply {
@@ -24,6 +26,17 @@ fn route(state: &mut State, config: &Config, call: &mut Call) -> Result<Reply, R
         ["queryAll"] => query::answer(state, config, call, None, true),
         ["parameterizedSearch"] => search::answer(state, call),
         ["sobjects", rest @ ..] => sobjects::answer(state, config, call, rest),
+        ["tooling", "sobjects", "CustomField"] => tooling::create_field(state, call),
+        ["ui-api", "records", "content-documents", "content-versions"] => {
+            ui_api::upload(state, config, call, None)
+        }
+        [
+            "ui-api",
+            "records",
+            "content-documents",
+            id,
+            "content-versions",
+        ] => ui_api::upload(state, config, call, Some(id)),
         ["composite"] => composite::answer(state, config, call),
         ["composite", "batch"] => batch::answer(state, config, call),
         ["composite", "graph"] => composite::graph(state, config, call),

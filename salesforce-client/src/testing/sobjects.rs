@@ -12,7 +12,7 @@ use super::state::{Call, Config, State};
 use super::store::{Org, Record, Values};
 use super::upload::{Body, StagedVersion};
 use super::values::{coerce, time_of};
-use super::{describe, files, ids, related, view};
+use super::{describe, files, ids, related, replication, view};
 
 /// Everything under `sobjects`.
 pub(super) fn answer(
@@ -38,6 +38,8 @@ pub(super) fn answer(
             ))
         }
         [] => create(state, config, call, object),
+        ["updated"] => replication::updated(state, call, object),
+        ["deleted"] => replication::deleted(state, call, object),
         ["describe"] => described(state, call, object),
         ["Id"] => create(state, config, call, object),
         [id] => row(state, config, call, object, id),

@@ -57,7 +57,11 @@ async fn first_version(store: &impl TokenStore) -> u64 {
         return stored.version;
     }
     let swapped = store.compare_and_swap(0, Grant::new("first")).await;
-    assert_eq!(expected(swapped), Swap::Stored, "an empty store has version 0");
+    assert_eq!(
+        expected(swapped),
+        Swap::Stored,
+        "an empty store has version 0"
+    );
     let stored = load(store).await;
     assert_eq!(token(&stored), Some("first"), "what was stored is there");
     stored.map_or(0, |stored| stored.version)
@@ -69,7 +73,11 @@ async fn swaps_once<S: TokenStore>(handles: &[&S], version: u64) {
     assert_eq!(expected(swapped), Swap::Stored);
     for handle in handles {
         let swapped = handle.compare_and_swap(version, Grant::new("late")).await;
-        assert_eq!(expected(swapped), Swap::Conflict, "a version is replaced once");
+        assert_eq!(
+            expected(swapped),
+            Swap::Conflict,
+            "a version is replaced once"
+        );
         let stored = load(*handle).await;
         assert_eq!(token(&stored), Some("next"), "a conflict changes nothing");
         let grown = stored.is_some_and(|stored| stored.version > version);
@@ -122,7 +130,11 @@ async fn one_swap_wins<S: TokenStore>(store: &S, other: &S) {
 async fn leases_exclude_and_end<S: TokenStore>(store: &S, other: &S) {
     let first = expected(store.lease(HOLD).await);
     assert!(first.is_some(), "a right that nobody has can be had");
-    assert_eq!(expected(other.lease(HOLD).await), None, "one holder at a time");
+    assert_eq!(
+        expected(other.lease(HOLD).await),
+        None,
+        "one holder at a time"
+    );
     if let Some(first) = first {
         expected(store.release(first.clone()).await);
         let second = expected(other.lease(SHORT_HOLD).await);
@@ -137,7 +149,10 @@ async fn leases_exclude_and_end<S: TokenStore>(store: &S, other: &S) {
             tokio::time::sleep(SHORT_HOLD / 5).await;
             third = expected(store.lease(HOLD).await);
         }
-        assert!(third.is_some(), "the right of one who is gone ends by itself");
+        assert!(
+            third.is_some(),
+            "the right of one who is gone ends by itself"
+        );
         if let Some(second) = second {
             expected(other.release(second).await);
         }

@@ -81,7 +81,10 @@ impl TokenSource for TokenExchange {
             .await
             .map_err(|cause| Error::new(ErrorKind::Auth, "token").cause(cause))?;
         let mut form = vec![
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            (
+                "grant_type",
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+            ),
             ("subject_token", subject.expose_secret()),
             ("subject_token_type", &self.subject_type),
             ("client_id", &self.client_id),

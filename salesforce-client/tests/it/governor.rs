@@ -17,8 +17,15 @@ use crate::org::{account, builder_of};
 
 const LONG: Duration = Duration::from_secs(3600);
 
-async fn governed(builder: GovernorBuilder, limit: u64) -> (FakeSalesforce, SalesforceClient, Governor) {
-    let org = FakeSalesforce::builder().daily_limit(limit).start().await.unwrap();
+async fn governed(
+    builder: GovernorBuilder,
+    limit: u64,
+) -> (FakeSalesforce, SalesforceClient, Governor) {
+    let org = FakeSalesforce::builder()
+        .daily_limit(limit)
+        .start()
+        .await
+        .unwrap();
     let governor = builder.build();
     let client = builder_of(&org).governor(&governor).build().unwrap();
     (org, client, governor)
@@ -26,7 +33,10 @@ async fn governed(builder: GovernorBuilder, limit: u64) -> (FakeSalesforce, Sale
 
 #[tokio::test]
 async fn the_reserve_is_left_to_others_and_backfill_leaves_more() {
-    let builder = Governor::builder().reserve(0.1).backfill_reserve(0.5).pause(LONG);
+    let builder = Governor::builder()
+        .reserve(0.1)
+        .backfill_reserve(0.5)
+        .pause(LONG);
     let (org, client, governor) = governed(builder, 100).await;
     let backfill = client.with_priority(Priority::Backfill);
     for (client, made) in [(&backfill, 50), (&client, 90)] {
@@ -50,10 +60,16 @@ async fn when_all_calls_are_used_up_nobody_asks_again_before_the_pause_is_over()
     let (org, client, governor) = governed(builder, 1000).await;
     org.inject(Fault::on("*/limits", FaultEffect::DailyLimit));
     let error = client.limits().await.unwrap_err();
-    assert_eq!((error.kind(), error.retry_after()), (ErrorKind::DailyLimit, Some(LONG)));
+    assert_eq!(
+        (error.kind(), error.retry_after()),
+        (ErrorKind::DailyLimit, Some(LONG))
+    );
     let asked = org.requests().len();
     for client in [client.clone(), client.with_priority(Priority::Backfill)] {
-        assert_eq!(client.limits().await.unwrap_err().kind(), ErrorKind::DailyLimit);
+        assert_eq!(
+            client.limits().await.unwrap_err().kind(),
+            ErrorKind::DailyLimit
+        );
     }
     assert_eq!(org.requests().len(), asked);
     assert!(governor.state().quota.closed_until.is_some());
@@ -111,10 +127,16 @@ async fn a_caller_that_goes_away_takes_no_place_along() {
     }
     assert_eq!((governor.state().running, governor.state().waiting), (0, 0));
     let id = account(&org, "Acme");
-    let content = org.add_file_as_other_user(id.as_str(), "a.txt", b"abc").unwrap();
+    let content = org
+        .add_file_as_other_user(id.as_str(), "a.txt", b"abc")
+        .unwrap();
     let content = salesforce_client::RecordId::new(&content).unwrap();
     let download = client.files().download(&content).await.unwrap();
-    assert_eq!(governor.state().running, 1, "a download runs until it is read");
+    assert_eq!(
+        governor.state().running,
+        1,
+        "a download runs until it is read"
+    );
     drop(download);
     client.limits().await.unwrap();
 }
@@ -154,9 +176,15 @@ async fn what_one_process_learns_the_others_heed() {
     let (org, client, _) = governed(builder(), 1000).await;
     org.inject(Fault::on("*/limits", FaultEffect::DailyLimit));
     client.limits().await.unwrap_err();
-    let other = builder_of(&org).governor(&builder().build()).build().unwrap();
+    let other = builder_of(&org)
+        .governor(&builder().build())
+        .build()
+        .unwrap();
     let asked = org.requests().len();
-    assert_eq!(other.limits().await.unwrap_err().kind(), ErrorKind::DailyLimit);
+    assert_eq!(
+        other.limits().await.unwrap_err().kind(),
+        ErrorKind::DailyLimit
+    );
     assert_eq!(org.requests().len(), asked);
 }
 

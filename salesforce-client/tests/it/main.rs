@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod calls;
+mod changes;
 mod composite;
 mod governor;
 mod many;
@@ -10,6 +11,7 @@ mod oauth;
 mod org;
 mod processes;
 mod reading;
+mod setup;
 mod support;
 mod tokens;
 mod uploads;

@@ -52,7 +52,10 @@ impl Recorder for Kept {
 #[test]
 fn calls_are_counted_by_what_they_were_and_what_became_of_them() {
     let kept = Kept::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     metrics::with_local_recorder(&kept, || {
         runtime.block_on(async {
             let (org, client) = org::start().await;
@@ -65,5 +68,8 @@ fn calls_are_counted_by_what_they_were_and_what_became_of_them() {
     let count = |name: &str| kept.get(name).copied().unwrap_or(0);
     assert_eq!(count("salesforce_client_calls_total limits ok"), 1);
     assert_eq!(count("salesforce_client_retries_total limits"), 1);
-    assert_eq!(count("salesforce_client_calls_total sobjects.describe not_found"), 1);
+    assert_eq!(
+        count("salesforce_client_calls_total sobjects.describe not_found"),
+        1
+    );
 }

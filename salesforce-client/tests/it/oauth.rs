@@ -38,7 +38,10 @@ async fn org() -> FakeSalesforce {
 /// What the person's browser is sent to.
 async fn browse(login: &PendingLogin) -> Option<String> {
     let http = reqwest::Client::builder();
-    let http = http.redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let http = http
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
     let answer = http.get(login.url()).send().await.unwrap();
     let location = answer.headers().get(LOCATION)?;
     Some(location.to_str().unwrap().to_owned())
@@ -86,7 +89,10 @@ async fn a_code_is_worth_nothing_to_another_login() {
 async fn a_redirect_that_is_not_registered_leads_nowhere() {
     let org = org().await;
     let app = app_at(&org, "public", None);
-    let login = app.authorize("https://example.com/callback/").begin().unwrap();
+    let login = app
+        .authorize("https://example.com/callback/")
+        .begin()
+        .unwrap();
     assert_eq!(browse(&login).await, None);
     let login = app.authorize("no url").begin();
     assert_eq!(login.unwrap_err().kind(), ErrorKind::Config);
@@ -144,7 +150,11 @@ async fn introspection_tells_how_long_a_token_lives_and_the_client_renews_before
 
 #[tokio::test]
 async fn a_fresh_token_that_is_refused_again_is_an_error_and_no_loop() {
-    let org = FakeSalesforce::builder().client("app", "secret").start().await.unwrap();
+    let org = FakeSalesforce::builder()
+        .client("app", "secret")
+        .start()
+        .await
+        .unwrap();
     org.inject(Fault::on("*/limits", FaultEffect::ExpireSession).times(100));
     let source = ClientCredentials::new("app", "secret");
     let client = SalesforceClient::builder(source).login_url(org.url());
@@ -152,7 +162,10 @@ async fn a_fresh_token_that_is_refused_again_is_an_error_and_no_loop() {
     let error = client.limits().await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Auth, 2));
     let asked = org.requests();
-    let asked = asked.iter().filter(|it| it.path.ends_with("/token")).count();
+    let asked = asked
+        .iter()
+        .filter(|it| it.path.ends_with("/token"))
+        .count();
     assert_eq!(asked, 2);
 }
 
@@ -182,7 +195,11 @@ async fn a_token_of_another_provider_is_traded_in() {
     }
     let source = TokenExchange::new("app", None, Subject("x"));
     let error = SalesforceClient::new(source).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config, "it works on My Domain only");
+    assert_eq!(
+        error.kind(),
+        ErrorKind::Config,
+        "it works on My Domain only"
+    );
 }
 
 #[tokio::test]
@@ -255,7 +272,17 @@ mod loopback {
         assert_eq!(get("/callback?code=forged&state=x").await, 404);
         assert_eq!(get("/callback?error=access_denied").await, 404);
         let callback = browse(&login).await.unwrap();
-        assert_eq!(get(callback.strip_prefix("http://localhost").unwrap().split_once('/').map(|(_, rest)| format!("/{rest}")).unwrap().as_str()).await, 200);
+        assert_eq!(
+            get(callback
+                .strip_prefix("http://localhost")
+                .unwrap()
+                .split_once('/')
+                .map(|(_, rest)| format!("/{rest}"))
+                .unwrap()
+                .as_str())
+            .await,
+            200
+        );
         let code = waiting.await.unwrap().unwrap();
         app.exchange(&login, &code).await.unwrap();
     }
@@ -276,7 +303,11 @@ async fn the_texts_of_these_endpoints_are_not_told_on() {
     let app = app_at(&org, "app", Some("wrong"));
     let secret = "00D!planted";
     let body = json!({ "error": "invalid_client", "error_description": secret }).to_string();
-    let fault = FaultEffect::Status { status: 400, headers: Default::default(), body };
+    let fault = FaultEffect::Status {
+        status: 400,
+        headers: Default::default(),
+        body,
+    };
     org.inject(Fault::on("*/oauth2/*", fault).times(10));
     let token = SecretString::from("x");
     let errors = [

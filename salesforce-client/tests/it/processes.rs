@@ -45,7 +45,12 @@ impl FileStore {
     fn with<T>(&self, change: impl FnOnce(&mut Kept) -> T) -> Result<T, TokenStoreError> {
         let open = |path: &Path| -> std::io::Result<File> {
             let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).open(path)
+            options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)
         };
         let lock = open(&self.0.with_extension("lock"))?;
         lock.lock()?;
@@ -122,7 +127,8 @@ impl TokenStore for FileStore {
 }
 
 fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("salesforce-tokens-{name}-{}", std::process::id()));
+    let folder =
+        std::env::temp_dir().join(format!("salesforce-tokens-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     folder
 }
@@ -150,7 +156,9 @@ async fn victim() {
     loop {
         let line = match client.limits().await {
             Ok(_) => "called\n",
-            Err(error) if error.kind() == ErrorKind::Auth && error.operation() == "token" => "dead\n",
+            Err(error) if error.kind() == ErrorKind::Auth && error.operation() == "token" => {
+                "dead\n"
+            }
             // The other one has let the fresh session end, or was killed in the middle of a
             // refresh and is waited for.
             Err(error) if error.kind() == ErrorKind::Auth || error.is_retryable() => "waited\n",
@@ -201,7 +209,10 @@ impl Victim {
         let lines = BufReader::new(process.stdout.take().unwrap());
         let (tell, told) = mpsc::channel();
         std::thread::spawn(move || said(lines, &tell));
-        Self { process, lines: told }
+        Self {
+            process,
+            lines: told,
+        }
     }
 
     /// The next thing it says of a call.
@@ -256,7 +267,10 @@ async fn two_processes_share_a_rotating_grant_and_a_kill_stops_only_its_own() {
         for _ in 0..3 {
             while victims[1 - dies].next() != "called" {}
         }
-        assert!(!log_in_if_dead(&store, &org).await, "a grant died without a kill");
+        assert!(
+            !log_in_if_dead(&store, &org).await,
+            "a grant died without a kill"
+        );
     }
     for victim in victims {
         victim.kill();

@@ -108,6 +108,8 @@ impl ObjectDef {
 #[derive(Clone, Debug)]
 pub(super) struct Schema {
     pub(super) objects: Vec<ObjectDef>,
+    /// Fields that were created and that nobody may see yet, with the objects that hold them.
+    hidden: Vec<(String, Field)>,
     pub(super) modified: Timestamp,
 }
 
@@ -115,6 +117,7 @@ impl Schema {
     pub(super) fn standard(now: Timestamp) -> Self {
         Self {
             objects: standard::objects(),
+            hidden: Vec::new(),
             modified: now,
         }
     }
@@ -159,6 +162,50 @@ impl Schema {
             .filter(|(_, _, known)| known.as_deref().is_some_and(is_it))
             .map(|(child, field, _)| (child, field))
             .next()
+    }
+
+    /// Creates a field as the API does: nobody may see it.
+    pub(super) fn add_hidden_field(&mut self, object: &str, field: Field) -> Result<(), Refusal> {
+        let mut tried = self.clone();
+        tried.add_custom_field(object, field.clone(), self.modified)?;
+        let holders: &[&str] = match object.eq_ignore_ascii_case("Activity") {
+            true => &["Task", "Event"],
+            false => &[object],
+        };
+        for holder in holders {
+            if self.hides(holder, &field.name) {
+                let text = format!("There is already a field named {} on {object}.", field.name);
+                return Err(Refusal::data(
+                    "DUPLICATE_DEVELOPER_NAME",
+                    text,
+                    &["FullName"],
+                ));
+            }
+            self.hidden.push(((*holder).to_owned(), field.clone()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn hides(&self, holder: &str, name: &str) -> bool {
+        self.hidden.iter().any(|(object, field)| {
+            object.eq_ignore_ascii_case(holder) && field.name.eq_ignore_ascii_case(name)
+        })
+    }
+
+    /// Lets a field that was hidden be seen.
+    pub(super) fn show(&mut self, holder: &str, name: &str, now: Timestamp) {
+        let is_it = |(object, field): &(String, Field)| {
+            object.eq_ignore_ascii_case(holder) && field.name.eq_ignore_ascii_case(name)
+        };
+        let Some(place) = self.hidden.iter().position(is_it) else {
+            return;
+        };
+        let (object, field) = self.hidden.swap_remove(place);
+        let mut objects = self.objects.iter_mut();
+        if let Some(def) = objects.find(|def| def.name.eq_ignore_ascii_case(&object)) {
+            def.fields.push(FieldDef::custom(field));
+            self.modified = now;
+        }
     }
 
     pub(super) fn add_custom_field(
