@@ -304,7 +304,7 @@ impl Upload {
             id: RecordId,
         }
         let sender = &self.transport.sender;
-        let _slot = sender.admit(OPERATION, self.transport.priority).await?;
+        let slot = sender.admit(OPERATION, self.transport.priority).await?;
         let exchanged = self.exchange(token, content).await;
         let reply = sender.governed(exchanged).await.map_err(|error| {
             let refuses = |api: &ApiErrors| api.says("Idempotency not supported");
@@ -315,6 +315,8 @@ impl Upload {
         })?;
         if self.call.repeat == Repeat::Safe {
             let answer: Value = reply.json().await?;
+            // What may be asked next has a turn of its own.
+            drop(slot);
             return idempotent::version_in(&self.transport, &answer).await;
         }
         let saved: Saved = reply.json().await?;

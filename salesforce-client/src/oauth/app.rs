@@ -98,12 +98,15 @@ impl OAuthApp {
     }
 
     /// Ends a token; a refresh token ends with all access tokens that came of it. False when
-    /// Salesforce does not know it, as one that was ended before.
+    /// Salesforce does not know it, as one that was ended before, be it by a first try whose answer
+    /// was lost.
     ///
     /// Vendor: Salesforce Help, "Revoke OAuth Tokens".
     pub async fn revoke(&self, token: &SecretString) -> Result<bool> {
         const UNKNOWN: [&str; 3] = ["invalid_token", "invalid_grant", "unsupported_token_type"];
         let call = self.call("revoke", &[("token", token.expose_secret())]);
+        // A lost answer is asked for again: a token that may live on is the worse.
+        let call = call.repeatable();
         match self.sender.send(&call, None).await {
             Ok(_) => Ok(true),
             Err(error) => {

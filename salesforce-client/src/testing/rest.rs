@@ -61,7 +61,16 @@ fn override_method(call: &mut Call) -> Result<(), Refusal> {
 }
 
 fn resources(version: u32) -> Reply {
-    let names = ["composite", "limits", "query", "queryAll", "sobjects"];
+    let names = [
+        "composite",
+        "limits",
+        "parameterizedSearch",
+        "query",
+        "queryAll",
+        "sobjects",
+        "tooling",
+        "ui-api",
+    ];
     let mut body = json!({});
     for name in names {
         body[name] = Value::String(format!("/services/data/v{version}.0/{name}"));

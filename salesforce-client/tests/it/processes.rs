@@ -1,5 +1,8 @@
 //! Several processes, one rotating refresh token, and `kill -9` at any instant.
 
+// Tests are run by a newer toolchain than the oldest that the library supports.
+#![allow(clippy::incompatible_msrv)]
+
 use std::{
     fs::{File, OpenOptions},
     io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},

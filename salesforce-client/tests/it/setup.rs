@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use futures_util::stream;
 use salesforce_client::{
-    ErrorKind, IdempotencyKey, Linked, NewTextField, RecordId, SalesforceClient, ShareType,
-    Strategy,
+    ErrorKind, Governor, IdempotencyKey, Linked, NewTextField, RecordId, SalesforceClient,
+    ShareType, Strategy,
     testing::{FakeSalesforce, Fault, FaultEffect},
 };
 use serde_json::json;
@@ -44,6 +44,32 @@ async fn an_upload_with_a_key_happens_once_whatever_becomes_of_its_answers() {
         .await
         .unwrap();
     assert_ne!(first, other);
+}
+
+#[tokio::test]
+async fn an_answer_that_tells_the_file_alone_leads_to_its_version_also_when_one_call_runs_at_once()
+{
+    let (org, client) = org::start().await;
+    let version = upload(&client, IdempotencyKey::of(&["1"])).await.unwrap();
+    let document = client
+        .files()
+        .version(&version)
+        .await
+        .unwrap()
+        .content_document_id;
+    let body = json!({ "contentDocument": { "id": document } }).to_string();
+    let fault = FaultEffect::Status {
+        status: 201,
+        headers: Default::default(),
+        body,
+    };
+    org.inject(Fault::on("*/content-versions", fault));
+    let governor = Governor::builder().max_concurrent(1).build();
+    let client = org::builder_of(&org).governor(&governor).build().unwrap();
+    assert_eq!(
+        upload(&client, IdempotencyKey::of(&["1"])).await.unwrap(),
+        version
+    );
 }
 
 #[tokio::test]
