@@ -3,13 +3,13 @@ use std::{fmt, future::Future, pin::pin, sync::Arc};
 use bytes::Bytes;
 use futures_core::Stream;
 use http::{
-    HeaderName, HeaderValue, Method,
+    HeaderName, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
-use tracing::debug;
+use tracing::{Instrument, Span, debug};
 
 use super::{
     body::{Body, Content, Progress, content},
@@ -22,6 +22,7 @@ use crate::{
     call::{Call, Repeat},
     classify::is_session_end,
     error::{Error, ErrorKind, Result},
+    observe,
     retry::Attempts,
     sobjects::check_name,
     tasks::truncate,
@@ -154,8 +155,12 @@ impl UploadRequest {
         let upload = self.prepare(size)?;
         // The token comes first: without one the content stays untouched.
         let token = upload.transport.tokens.token().await?;
-        let sent = upload.attempt(&token, super::body::content(content)).await;
-        sent.map_err(|error| upload.renewable(&token, error).after(1, false))
+        let seen = Seen::begin(&upload.call);
+        let sent = upload.attempt(&token, super::body::content(content));
+        let sent = sent.instrument(seen.span.clone()).await;
+        let sent = sent.map_err(|error| upload.renewable(&token, error).after(1, false));
+        seen.end(&sent, 1);
+        sent
     }
 
     /// As [`send`](Self::send), with a content that can be had again: `open` is called for each
@@ -169,33 +174,12 @@ impl UploadRequest {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let upload = self.prepare(size)?;
-        let policy = &upload.transport.sender.retry;
-        let mut attempts = Attempts::new(policy);
-        let mut renewed = false;
-        loop {
-            let token = upload.transport.tokens.token().await?;
-            attempts.begin();
-            let began = Instant::now();
-            let sent = match open().await {
-                Ok(stream) => upload.attempt(&token, content(stream)).await,
-                Err(cause) => Err(Error::new(ErrorKind::Content, OPERATION).cause(cause)),
-            };
-            attempts.forget(began.elapsed());
-            let error = match sent {
-                Ok(id) => return Ok(id),
-                Err(error) => error,
-            };
-            if is_session_end(&error) && !renewed {
-                renewed = true;
-                upload.transport.tokens.reject(&token);
-                continue;
-            }
-            let Some(wait) = attempts.wait_after(&error, upload.call.repeat) else {
-                return Err(attempts.give_up(error));
-            };
-            debug!(operation = OPERATION, ?wait, %error, "trying again");
-            tokio::time::sleep(wait).await;
-        }
+        let seen = Seen::begin(&upload.call);
+        let mut attempts = Attempts::new(&upload.transport.sender.retry);
+        let sent = upload.until_sent(open, &mut attempts);
+        let sent = sent.instrument(seen.span.clone()).await;
+        seen.end(&sent, attempts.made());
+        sent
     }
 
     fn prepare(self, size: u64) -> Result<Upload> {
@@ -297,7 +281,61 @@ struct Upload {
     size: u64,
 }
 
+/// An upload as it is seen from outside.
+struct Seen {
+    span: Span,
+    started: Instant,
+}
+
+impl Seen {
+    fn begin(call: &Call) -> Self {
+        Self {
+            span: observe::span(call),
+            started: Instant::now(),
+        }
+    }
+
+    fn end(&self, sent: &Result<RecordId>, attempts: u32) {
+        let outcome = sent.as_ref().map(|_| StatusCode::CREATED.as_u16());
+        observe::finished(&self.span, OPERATION, outcome, attempts, self.started);
+    }
+}
+
 impl Upload {
+    async fn until_sent<O, F, S, E>(&self, open: O, attempts: &mut Attempts<'_>) -> Result<RecordId>
+    where
+        O: Fn() -> F + Send,
+        F: Future<Output = Result<S, E>> + Send,
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut renewed = false;
+        loop {
+            let token = self.transport.tokens.token().await?;
+            attempts.begin();
+            let began = Instant::now();
+            let sent = match open().await {
+                Ok(stream) => self.attempt(&token, content(stream)).await,
+                Err(cause) => Err(Error::new(ErrorKind::Content, OPERATION).cause(cause)),
+            };
+            attempts.forget(began.elapsed());
+            let error = match sent {
+                Ok(id) => return Ok(id),
+                Err(error) => error,
+            };
+            if is_session_end(&error) && !renewed {
+                renewed = true;
+                self.transport.tokens.reject(&token);
+                continue;
+            }
+            let Some(wait) = attempts.wait_after(&error, self.call.repeat) else {
+                return Err(attempts.give_up(error));
+            };
+            debug!(operation = OPERATION, ?wait, %error, "trying again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     async fn attempt(&self, token: &AccessToken, content: Content) -> Result<RecordId> {
         #[derive(Deserialize)]
         struct Saved {
