@@ -1,5 +1,6 @@
 //! Files: a ContentDocument with its ContentVersions, shown by ContentDocumentLinks.
 
+mod attempt;
 mod body;
 mod download;
 mod encoding;
