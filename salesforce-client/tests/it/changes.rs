@@ -40,7 +40,8 @@ async fn changes_come_window_by_window_and_go_on_from_a_kept_cursor() {
         .try_collect()
         .await
         .unwrap();
-    assert_eq!(pages.len(), 3);
+    // A minute that begins meanwhile has a window of its own.
+    assert!(pages.len() >= 3);
     let ids = |pages: &[ChangePage]| -> Vec<String> {
         let ids = pages.iter().flat_map(|page| &page.updated);
         ids.map(|id| id.as_str().to_owned()).collect()

@@ -82,16 +82,13 @@ async fn after_the_pause_one_call_tries_and_its_answer_opens_the_way() {
     org.inject(Fault::on("*/limits", FaultEffect::DailyLimit));
     client.limits().await.unwrap_err();
     let asked = org.requests().len();
-    let mut refused = 0;
     let calls = loop {
         let calls = join_all((0..10).map(|_| client.limits())).await;
         if calls.iter().any(Result::is_ok) {
             break calls;
         }
-        refused += 10;
         tokio::task::yield_now().await;
     };
-    assert!(refused > 0);
     // The one that tried; others may have seen its answer.
     assert!(calls.iter().filter(|it| it.is_ok()).count() <= org.requests().len() - asked);
     for outcome in join_all((0..10).map(|_| client.limits())).await {

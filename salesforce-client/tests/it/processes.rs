@@ -26,8 +26,8 @@ use crate::support::quick;
 
 const FILE: &str = "TOKEN_FILE";
 const ORG: &str = "TOKEN_ORG";
-const KILLS: usize = 12;
-const HOLD: Duration = Duration::from_millis(800);
+const KILLS: usize = 10;
+const HOLD: Duration = Duration::from_secs(2);
 
 /// A store in a file under the system's own lock, which ends with the process that has it.
 #[derive(Clone, Debug)]
