@@ -84,7 +84,7 @@ fn job(file: &SampleFile) -> Result<Leased, Failure> {
         body: serde_json::to_vec(&event)?.into(),
     };
     let now = Timestamp::now();
-    Ok(Leased::new(lease, now, 1, now, new))
+    Ok(Leased::new(lease, now, 1, now, now, new))
 }
 
 #[derive(Debug)]

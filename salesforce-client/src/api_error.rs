@@ -20,6 +20,8 @@ pub struct ApiError {
     pub message: String,
     /// The fields that it is about.
     pub fields: Vec<String>,
+    /// The record of a tree that it is about, by the reference that it was sent with.
+    pub reference: Option<String>,
 }
 
 /// Salesforce's name for what is wrong: an open set of some four hundred, which grows.
@@ -63,14 +65,22 @@ codes! {
     CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY
     /// A duplicate rule says no.
     DUPLICATES_DETECTED
+    /// There is already something of that name in the org's setup.
+    DUPLICATE_DEVELOPER_NAME
     /// The key of an upsert matches several rows.
     DUPLICATE_EXTERNAL_ID
     /// A unique value, or a link of a file, is there already.
     DUPLICATE_VALUE
+    /// Another record of the same call failed, and all go back together.
+    ALL_OR_NONE_OPERATION_ROLLED_BACK
+    /// Another part of the same batch failed, and it was to stop then.
+    BATCH_PROCESSING_HALTED
     /// The record is in the recycle bin, or beyond.
     ENTITY_IS_DELETED
     /// An approval process holds the record.
     ENTITY_IS_LOCKED
+    /// There are more ids than Salesforce gives at once.
+    EXCEEDED_ID_LIMIT
     /// A validation rule of the org says no.
     FIELD_CUSTOM_VALIDATION_EXCEPTION
     /// A value does not fit the record's state.
@@ -89,6 +99,8 @@ codes! {
     INVALID_FIELD
     /// The next page of a query is gone: query again.
     INVALID_QUERY_LOCATOR
+    /// The time that was asked about is too long ago, or ends before it begins.
+    INVALID_REPLICATION_DATE
     /// The session has ended.
     INVALID_SESSION_ID
     /// The body is no JSON, or larger than 52,428,800 bytes.
@@ -99,6 +111,8 @@ codes! {
     NOT_FOUND
     /// The org is being maintained.
     ORG_IN_MAINTENANCE
+    /// Another part of the same call failed.
+    PROCESSING_HALTED
     /// The query ran into its time limit.
     QUERY_TIMEOUT
     /// A limit of calls: the daily or the concurrent one, told apart by the message.
@@ -146,7 +160,10 @@ impl ApiErrors {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         match serde_json::from_slice::<Value>(body) {
             Ok(Value::Array(items)) => Self(items.iter().filter_map(ApiError::read).collect()),
-            Ok(item) => Self(ApiError::read(&item).into_iter().collect()),
+            Ok(item) => match item.get("results").and_then(Value::as_array) {
+                Some(results) => Self(results.iter().flat_map(ApiError::read_result).collect()),
+                None => Self(ApiError::read(&item).into_iter().collect()),
+            },
             Err(_) => Self(xml(&String::from_utf8_lossy(body)).into_iter().collect()),
         }
     }
@@ -185,6 +202,20 @@ impl ApiErrors {
         self.0.iter().any(|error| error.code == *code)
     }
 
+    /// Reads what stands in `errors` of a record's result.
+    pub(crate) fn of_row(errors: &[Value]) -> Self {
+        Self(errors.iter().filter_map(ApiError::read).collect())
+    }
+
+    /// Whether this only follows from another failure in the same call.
+    pub(crate) fn is_consequence(&self) -> bool {
+        self.has_any(&[
+            ErrorCode::ALL_OR_NONE_OPERATION_ROLLED_BACK,
+            ErrorCode::BATCH_PROCESSING_HALTED,
+            ErrorCode::PROCESSING_HALTED,
+        ])
+    }
+
     pub(crate) fn has_any(&self, codes: &[ErrorCode]) -> bool {
         codes.iter().any(|code| self.has(code))
     }
@@ -206,6 +237,7 @@ impl ApiError {
             code: ErrorCode(Cow::Owned(code.to_owned())),
             message: message.to_owned(),
             fields,
+            reference: None,
         }
     }
 
@@ -225,7 +257,23 @@ impl ApiError {
                 .get("fields")
                 .and_then(|fields| Vec::<String>::deserialize(fields).ok())
                 .unwrap_or_default(),
+            reference: None,
         })
+    }
+
+    /// One result of a tree: a reference and what is wrong with its record.
+    fn read_result(result: &Value) -> Vec<Self> {
+        let reference = result.get("referenceId").and_then(Value::as_str);
+        let errors = result.get("errors").and_then(Value::as_array);
+        errors
+            .into_iter()
+            .flatten()
+            .filter_map(Self::read)
+            .map(|error| Self {
+                reference: reference.map(str::to_owned),
+                ..error
+            })
+            .collect()
     }
 }
 
@@ -244,6 +292,7 @@ fn xml(text: &str) -> Option<ApiError> {
         code: ErrorCode(Cow::Owned(code)),
         message: element(["message", "exceptionMessage"]).unwrap_or_default(),
         fields: Vec::new(),
+        reference: None,
     })
 }
 

@@ -138,6 +138,22 @@ impl Call {
         self
     }
 
+    /// The path on the org's host with the query, as a call inside another names it.
+    pub(crate) fn path_and_query(&self) -> String {
+        let mut text = match &self.target {
+            Target::Org(path) => path.clone(),
+            Target::Given(url) => url.path().to_owned(),
+        };
+        if !self.query.is_empty() {
+            text.push('?');
+            let query = url::form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(&self.query)
+                .finish();
+            text.push_str(&query);
+        }
+        text
+    }
+
     pub(crate) fn url(&self, base: &Url) -> Result<Url> {
         let mut url = match &self.target {
             Target::Org(path) => {

@@ -6,8 +6,9 @@ use http::{HeaderValue, Method};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    ApiUsage, ApiVersion, Files, Opportunities, OrgVersion, Query, RawRequest, RetryPolicy,
-    SObject, SObjects, Soql, Tasks, TokenSource,
+    ApiUsage, ApiVersion, Batch, Composite, CompositeAnswers, DescribeGlobal, Files, Governor,
+    Limits, Opportunities, OrgVersion, Priority, Query, QueryCursor, RawRequest, RecordCount,
+    RetryPolicy, SObject, SObjects, Search, Soql, Tasks, TokenSource, Tooling,
     call::Call,
     error::{Error, ErrorKind, Result},
     limits::LatestUsage,
@@ -43,6 +44,7 @@ impl SalesforceClient {
             upload_answer: Duration::from_secs(600),
             // Below the shortest session timeout that an admin can set, 15 minutes.
             token_lifetime: Duration::from_secs(13 * 60),
+            governor: None,
         }
     }
 
@@ -59,6 +61,46 @@ impl SalesforceClient {
     /// A query whose rows are read as `T`.
     pub fn query<T: DeserializeOwned>(&self, soql: impl Into<Soql>) -> Query<T> {
         Query::new(&self.transport, soql.into())
+    }
+
+    /// The rest of a query from where a page of it ended, be it in this process or another. The
+    /// server forgets it after a while: `INVALID_QUERY_LOCATOR` then, and the query starts again.
+    pub fn resume<T: DeserializeOwned>(&self, cursor: QueryCursor) -> Query<T> {
+        Query::resume(&self.transport, cursor)
+    }
+
+    /// A search for words in many objects at once.
+    pub fn search(&self, words: impl Into<String>) -> Search {
+        Search::new(&self.transport, words.into())
+    }
+
+    /// All objects of the org that the user may see, in short.
+    pub async fn describe_global(&self) -> Result<DescribeGlobal> {
+        let call = self
+            .transport
+            .call("describe_global", Method::GET, &["sobjects"]);
+        self.transport.json(&call).await
+    }
+
+    /// The org's limits and what is left of them. The call itself counts; the usage of calls alone
+    /// comes with every answer: [`api_usage`](Self::api_usage).
+    pub async fn limits(&self) -> Result<Limits> {
+        let call = self.transport.call("limits", Method::GET, &["limits"]);
+        self.transport.json(&call).await
+    }
+
+    /// About how many records these objects have. Those without records are left out.
+    pub async fn record_counts(&self, objects: &[&str]) -> Result<Vec<RecordCount>> {
+        crate::org_limits::record_counts(&self.transport, objects).await
+    }
+
+    /// The newest version of the API that the org has and this crate can use.
+    pub async fn latest_version(&self) -> Result<ApiVersion> {
+        let versions = self.versions().await?;
+        let usable = versions.iter().filter_map(OrgVersion::usable);
+        usable.max().ok_or_else(|| {
+            Error::new(ErrorKind::Decode, "versions").detail("the org has no version to use")
+        })
     }
 
     /// Files: their versions, their bytes, and the records that they are shown on.
@@ -82,9 +124,25 @@ impl SalesforceClient {
         Tasks::new(&self.transport)
     }
 
+    /// Fields of an integration's own, and the right to them.
+    pub fn tooling(&self) -> Tooling<'_> {
+        Tooling::new(&self.transport)
+    }
+
     /// Opportunities and their stages.
     pub fn opportunities(&self) -> Opportunities<'_> {
         Opportunities::new(&self.transport)
+    }
+
+    /// The same client for calls of another urgency, which its [`Governor`] heeds.
+    pub fn with_priority(&self, priority: Priority) -> Self {
+        Self {
+            transport: Arc::new(self.transport.with_priority(priority)),
+        }
+    }
+
+    pub(crate) fn sender(&self) -> Arc<Sender> {
+        Arc::clone(&self.transport.sender)
     }
 
     /// How much of the org's calls of 24 hours is used, as the latest answer told.
@@ -96,6 +154,27 @@ impl SalesforceClient {
     pub async fn versions(&self) -> Result<Vec<OrgVersion>> {
         let call = Call::new("versions", Method::GET, "/services/data", &[]);
         self.transport.json(&call).await
+    }
+
+    /// Up to 25 calls in one, of which later ones can use what earlier ones gave.
+    pub fn composite(&self) -> Composite {
+        Composite::new(&self.transport)
+    }
+
+    /// Up to 25 calls in one, none of which knows of the others. Each counts.
+    pub fn batch(&self) -> Batch {
+        Batch::new(&self.transport)
+    }
+
+    /// Several composites in one call: each succeeds as a whole or not at all, whatever becomes of
+    /// the others. Together they have up to 500 parts.
+    ///
+    /// Vendor: REST API Developer Guide, "Composite Graph".
+    pub async fn graphs(
+        &self,
+        graphs: impl IntoIterator<Item = Composite>,
+    ) -> Result<Vec<Result<CompositeAnswers>>> {
+        crate::composite::graphs(&self.transport, graphs.into_iter().collect()).await
     }
 
     /// Any call that this crate does not model, with the same token, retries and errors. `path`
@@ -128,6 +207,7 @@ pub struct SalesforceClientBuilder {
     idle: Duration,
     upload_answer: Duration,
     token_lifetime: Duration,
+    governor: Option<Governor>,
 }
 
 impl SalesforceClientBuilder {
@@ -184,6 +264,13 @@ impl SalesforceClientBuilder {
         self
     }
 
+    /// Keeps the client's calls within bounds, together with those of all other clients that have
+    /// the same governor.
+    pub fn governor(mut self, governor: &Governor) -> Self {
+        self.governor = Some(governor.clone());
+        self
+    }
+
     /// An HTTP client of your own, for proxies, certificates or shared connections.
     pub fn http(mut self, http: reqwest::Client) -> Self {
         self.http = Some(http);
@@ -230,6 +317,7 @@ impl SalesforceClientBuilder {
             upload_answer: self.upload_answer,
             token_lifetime: self.token_lifetime,
             usage: LatestUsage::default(),
+            governor: self.governor,
         };
         Ok(SalesforceClient {
             transport: Arc::new(Transport::new(sender, self.tokens)),

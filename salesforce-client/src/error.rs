@@ -139,6 +139,12 @@ impl Error {
         self
     }
 
+    /// Of one record among many: the call as a whole was answered, this record was refused.
+    pub(crate) fn of_row(mut self, api: ApiErrors) -> Self {
+        self.0.api = Some(api);
+        self
+    }
+
     /// The token endpoint says 400 where the grant is refused.
     pub(crate) fn refused_grant(mut self, advice: Option<&'static str>) -> Self {
         self.0.kind = ErrorKind::Auth;
@@ -282,6 +288,35 @@ impl fmt::Display for Error {
 }
 
 impl ErrorKind {
+    /// As metrics name it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::ConcurrentLimit => "concurrent_limit",
+            Self::Config => "config",
+            Self::Conflict => "conflict",
+            Self::Content => "content",
+            Self::DailyLimit => "daily_limit",
+            Self::Decode => "decode",
+            Self::Deleted => "deleted",
+            Self::Duplicate => "duplicate",
+            Self::Forbidden => "forbidden",
+            Self::Invalid => "invalid",
+            Self::JobFailed => "job_failed",
+            Self::NotFound => "not_found",
+            Self::PositionLost => "position_lost",
+            Self::RateLimited => "rate_limited",
+            Self::RowLocked => "row_locked",
+            Self::Server => "server",
+            Self::StorageFull => "storage_full",
+            Self::Store => "store",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::Transport => "transport",
+        }
+    }
+
     fn words(self) -> &'static str {
         match self {
             Self::Auth => "not authorized",

@@ -99,6 +99,10 @@ impl<'a> Attempts<'a> {
         }
     }
 
+    pub(crate) fn made(&self) -> u32 {
+        self.made
+    }
+
     pub(crate) fn begin(&mut self) {
         self.made += 1;
     }

@@ -10,7 +10,7 @@ use http::{
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{Instrument, debug};
 use url::Url;
 
 use crate::{
@@ -19,7 +19,9 @@ use crate::{
     call::{Auth, Call},
     classify::{is_session_end, kind_of},
     error::{Error, ErrorKind, Result},
+    governor::{Governor, Priority, Slot},
     limits::LatestUsage,
+    observe,
     retry::{Attempts, retry_after},
     token::{AccessToken, TokenCache},
 };
@@ -48,20 +50,32 @@ pub(crate) struct Sender {
     pub(crate) upload_answer: Duration,
     pub(crate) token_lifetime: Duration,
     pub(crate) usage: LatestUsage,
+    pub(crate) governor: Option<Governor>,
 }
 
 /// A sender with tokens: what the resource handles hold.
 pub(crate) struct Transport {
     pub(crate) sender: Arc<Sender>,
-    pub(crate) tokens: TokenCache,
+    pub(crate) tokens: Arc<TokenCache>,
+    pub(crate) priority: Priority,
 }
 
 impl Transport {
     pub(crate) fn new(sender: Sender, source: Arc<dyn TokenSource>) -> Self {
         let sender = Arc::new(sender);
         Self {
-            tokens: TokenCache::new(source, Arc::clone(&sender)),
+            tokens: Arc::new(TokenCache::new(source, Arc::clone(&sender))),
             sender,
+            priority: Priority::default(),
+        }
+    }
+
+    /// The same for calls of another urgency.
+    pub(crate) fn with_priority(&self, priority: Priority) -> Self {
+        Self {
+            sender: Arc::clone(&self.sender),
+            tokens: Arc::clone(&self.tokens),
+            priority,
         }
     }
 
@@ -72,7 +86,9 @@ impl Transport {
 
     /// Sends until there is an answer that is no failure, or no hope. The body is unread.
     pub(crate) async fn send(&self, call: &Call) -> Result<Reply> {
-        self.sender.send(call, Some(&self.tokens)).await
+        self.sender
+            .send(call, Some((&self.tokens, self.priority)))
+            .await
     }
 
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
@@ -85,26 +101,54 @@ impl Transport {
 }
 
 impl Sender {
-    pub(crate) async fn send(&self, call: &Call, tokens: Option<&TokenCache>) -> Result<Reply> {
+    pub(crate) async fn send(
+        &self,
+        call: &Call,
+        caller: Option<(&TokenCache, Priority)>,
+    ) -> Result<Reply> {
+        let span = observe::span(call);
+        let started = tokio::time::Instant::now();
         let mut attempts = Attempts::new(&self.retry);
+        let sent = self.until_answered(call, caller, &mut attempts);
+        let sent = sent.instrument(span.clone()).await;
+        let outcome = sent.as_ref().map(|reply| reply.status().as_u16());
+        observe::finished(&span, call.operation, outcome, attempts.made(), started);
+        sent
+    }
+
+    async fn until_answered(
+        &self,
+        call: &Call,
+        caller: Option<(&TokenCache, Priority)>,
+        attempts: &mut Attempts<'_>,
+    ) -> Result<Reply> {
         let mut renewed = false;
         loop {
-            let token = match tokens.filter(|_| call.auth != Auth::None) {
-                Some(tokens) => {
+            let token = match caller.filter(|_| call.auth != Auth::None) {
+                Some((tokens, priority)) => {
                     let token = tokens.token().await;
-                    Some((tokens, token.map_err(|error| attempts.give_up(error))?))
+                    let token = token.map_err(|error| attempts.give_up(error))?;
+                    Some((tokens, token, priority))
+                }
+                None => None,
+            };
+            let slot = match &token {
+                Some((_, _, priority)) => {
+                    let admitted = self.admit(call.operation, *priority).await;
+                    admitted.map_err(|error| attempts.give_up(error))?
                 }
                 None => None,
             };
             attempts.begin();
-            let error = match self
-                .attempt(call, token.as_ref().map(|(_, token)| token))
-                .await
-            {
-                Ok(reply) => return Ok(reply),
+            let attempt = self
+                .attempt(call, token.as_ref().map(|(_, token, _)| token))
+                .await;
+            let error = match self.governed(attempt).await {
+                Ok(reply) => return Ok(reply.holding(slot)),
                 Err(error) => error,
             };
-            if let Some((tokens, token)) = &token
+            drop(slot);
+            if let Some((tokens, token, _)) = &token
                 && !renewed
                 && is_session_end(&error)
             {
@@ -117,6 +161,29 @@ impl Sender {
             };
             debug!(operation = call.operation, ?wait, %error, "trying again");
             tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Waits for a call's turn, where there is a governor.
+    pub(crate) async fn admit(
+        &self,
+        operation: &'static str,
+        priority: Priority,
+    ) -> Result<Option<Slot>> {
+        match &self.governor {
+            Some(governor) => governor.admit(operation, priority).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Lets the governor, where there is one, know what became of a call.
+    pub(crate) async fn governed<T>(&self, outcome: Result<T>) -> Result<T> {
+        let Some(governor) = &self.governor else {
+            return outcome;
+        };
+        match governor.judge(outcome.as_ref().map(|_| ())).await {
+            Some(wait) => outcome.map_err(|error| error.wait(Some(wait))),
+            None => outcome,
         }
     }
 
@@ -174,9 +241,14 @@ impl Sender {
             response,
             operation,
             idle: self.idle,
+            slot: None,
         };
         if let Some(usage) = reply.header("sforce-limit-info").and_then(ApiUsage::read) {
             self.usage.set(usage);
+            observe::usage(usage);
+            if let Some(governor) = &self.governor {
+                governor.observe(usage);
+            }
         }
         debug!(operation, status = reply.status().as_u16(), "answered");
         match reply.status() {
@@ -191,9 +263,16 @@ pub(crate) struct Reply {
     response: reqwest::Response,
     operation: &'static str,
     idle: Duration,
+    /// Kept until the body is read: a long download runs for as long.
+    slot: Option<Slot>,
 }
 
 impl Reply {
+    fn holding(mut self, slot: Option<Slot>) -> Self {
+        self.slot = slot;
+        self
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.response.status()
     }

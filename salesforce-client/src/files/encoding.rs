@@ -35,6 +35,15 @@ impl Encoding {
     /// JSON for another binary part. The part's file name stays plain ASCII; the true name is in
     /// the JSON.
     pub(super) fn multipart(json: &str, name: &str) -> Self {
+        Self::form(["entity_content", "VersionData"], json, name)
+    }
+
+    /// As the User Interface API names the parts.
+    pub(super) fn user_interface(json: &str, name: &str) -> Self {
+        Self::form(["json", "fileData"], json, name)
+    }
+
+    fn form([json_part, file_part]: [&str; 2], json: &str, name: &str) -> Self {
         let boundary: String = std::iter::repeat_with(fastrand::alphanumeric)
             .take(40)
             .collect();
@@ -48,11 +57,11 @@ impl Encoding {
             .unwrap_or("bin");
         let head = format!(
             "--{boundary}\r\n\
-             Content-Disposition: form-data; name=\"entity_content\"\r\n\
+             Content-Disposition: form-data; name=\"{json_part}\"\r\n\
              Content-Type: application/json\r\n\r\n\
              {json}\r\n\
              --{boundary}\r\n\
-             Content-Disposition: form-data; name=\"VersionData\"; filename=\"file.{extension}\"\r\n\
+             Content-Disposition: form-data; name=\"{file_part}\"; filename=\"file.{extension}\"\r\n\
              Content-Type: application/octet-stream\r\n\r\n"
         );
         Self {

@@ -1,9 +1,12 @@
 //! Files: a ContentDocument with its ContentVersions, shown by ContentDocumentLinks.
 
+mod attempt;
 mod body;
 mod download;
 mod encoding;
+mod idempotent;
 mod link;
+mod link_all;
 mod upload;
 
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use serde::{Deserialize, Deserializer, de};
 
 pub use self::{
     download::Download,
+    idempotent::IdempotencyKey,
     link::{LinkRequest, Linked, ShareType, Visibility},
     upload::{Strategy, UploadRequest},
 };

@@ -1,33 +1,29 @@
-use std::{fmt, future::Future, pin::pin, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use http::{
-    HeaderValue, Method,
+    HeaderName, HeaderValue, Method,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
-use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
-use tracing::debug;
+use tracing::Instrument;
 
 use super::{
-    body::{Body, Content, Progress, content},
+    attempt::{Seen, Upload},
     encoding::Encoding,
+    idempotent::{self, IdempotencyKey},
 };
 use crate::{
     Record, RecordId,
-    call::Call,
-    classify::is_session_end,
     error::{Error, ErrorKind, Result},
     retry::Attempts,
     sobjects::check_name,
     tasks::truncate,
-    token::AccessToken,
-    transport::{Reply, Transport, broken},
+    transport::Transport,
 };
 
-const OPERATION: &str = "files.upload";
+pub(super) const OPERATION: &str = "files.upload";
 /// Salesforce's limit for a JSON body.
 const LARGEST_JSON: u64 = 52_428_800;
 /// Salesforce's limit for a version: below 2 GiB.
@@ -47,6 +43,13 @@ pub enum Strategy {
     Base64,
     /// As multipart: up to 2 GiB.
     Multipart,
+    /// By the User Interface API with this key: however often it is sent, there is one file, so
+    /// the client repeats it by itself. Takes a title and a description only; the file is
+    /// [linked](super::Files::link) afterwards. From version 56.0 of the API on.
+    ///
+    /// Vendor: User Interface API Developer Guide, "Prevent Record Duplication with Idempotent
+    /// Record Writes".
+    Idempotent(IdempotencyKey),
 }
 
 /// An upload. From [`Files::upload`](super::Files::upload).
@@ -145,8 +148,12 @@ impl UploadRequest {
         let upload = self.prepare(size)?;
         // The token comes first: without one the content stays untouched.
         let token = upload.transport.tokens.token().await?;
-        let sent = upload.attempt(&token, super::body::content(content)).await;
-        sent.map_err(|error| upload.renewable(&token, error).after(1, false))
+        let seen = Seen::begin(&upload.call);
+        let sent = upload.attempt(&token, super::body::content(content));
+        let sent = sent.instrument(seen.span.clone()).await;
+        let sent = sent.map_err(|error| upload.renewable(&token, error).after(1, false));
+        seen.end(&sent, 1);
+        sent
     }
 
     /// As [`send`](Self::send), with a content that can be had again: `open` is called for each
@@ -160,37 +167,19 @@ impl UploadRequest {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let upload = self.prepare(size)?;
-        let policy = &upload.transport.sender.retry;
-        let mut attempts = Attempts::new(policy);
-        let mut renewed = false;
-        loop {
-            let token = upload.transport.tokens.token().await?;
-            attempts.begin();
-            let began = Instant::now();
-            let sent = match open().await {
-                Ok(stream) => upload.attempt(&token, content(stream)).await,
-                Err(cause) => Err(Error::new(ErrorKind::Content, OPERATION).cause(cause)),
-            };
-            attempts.forget(began.elapsed());
-            let error = match sent {
-                Ok(id) => return Ok(id),
-                Err(error) => error,
-            };
-            if is_session_end(&error) && !renewed {
-                renewed = true;
-                upload.transport.tokens.reject(&token);
-                continue;
-            }
-            let Some(wait) = attempts.wait_after(&error, upload.call.repeat) else {
-                return Err(attempts.give_up(error));
-            };
-            debug!(operation = OPERATION, ?wait, %error, "trying again");
-            tokio::time::sleep(wait).await;
-        }
+        let seen = Seen::begin(&upload.call);
+        let mut attempts = Attempts::new(&upload.transport.sender.retry);
+        let sent = upload.until_sent(open, &mut attempts);
+        let sent = sent.instrument(seen.span.clone()).await;
+        seen.end(&sent, attempts.made());
+        sent
     }
 
     fn prepare(self, size: u64) -> Result<Upload> {
         self.check()?;
+        if let Strategy::Idempotent(key) = self.strategy {
+            return self.prepare_idempotent(key, size);
+        }
         let json = Value::Object(self.fields).to_string();
         let encoding = choose(self.strategy, self.base64_up_to, &json, &self.name, size)?;
         let call = self
@@ -198,6 +187,35 @@ impl UploadRequest {
             .call(OPERATION, Method::POST, &["sobjects", "ContentVersion"])
             .header(CONTENT_TYPE, encoding.content_type())
             .header(CONTENT_LENGTH, HeaderValue::from(encoding.length(size)));
+        Ok(Upload {
+            transport: self.transport,
+            call,
+            encoding: Arc::new(encoding),
+            size,
+        })
+    }
+
+    fn prepare_idempotent(self, key: IdempotencyKey, size: u64) -> Result<Upload> {
+        if size > LARGEST_FILE {
+            return Err(Error::new(ErrorKind::TooLarge, OPERATION)
+                .detail("Salesforce takes files of less than 2 GiB"));
+        }
+        let (json, document) = idempotent::fields(&self.fields)?;
+        let encoding = Encoding::user_interface(&json.to_string(), &self.name);
+        let all = ["ui-api", "records", "content-documents"];
+        let segments: Vec<&str> = all
+            .into_iter()
+            .chain(document.as_deref())
+            .chain(["content-versions"])
+            .collect();
+        let key = HeaderValue::try_from(key.to_string()).expect("digits make a header");
+        let call = self
+            .transport
+            .call(OPERATION, Method::POST, &segments)
+            .header(CONTENT_TYPE, encoding.content_type())
+            .header(CONTENT_LENGTH, HeaderValue::from(encoding.length(size)))
+            .header(HeaderName::from_static("idempotency-key"), key)
+            .repeatable();
         Ok(Upload {
             transport: self.transport,
             call,
@@ -246,83 +264,4 @@ fn choose(
         return too_large("Salesforce takes files of less than 2 GiB");
     }
     Ok(Encoding::multipart(json, name))
-}
-
-/// An upload that is ready to be sent, as often as there is a content for it.
-struct Upload {
-    transport: Arc<Transport>,
-    call: Call,
-    encoding: Arc<Encoding>,
-    size: u64,
-}
-
-impl Upload {
-    async fn attempt(&self, token: &AccessToken, content: Content) -> Result<RecordId> {
-        #[derive(Deserialize)]
-        struct Saved {
-            id: RecordId,
-        }
-        let reply = self.exchange(token, content).await?;
-        let saved: Saved = reply.json().await?;
-        Ok(saved.id)
-    }
-
-    async fn exchange(&self, token: &AccessToken, content: Content) -> Result<Reply> {
-        let sender = &self.transport.sender;
-        let progress = Progress::new();
-        let _abandoned = AbandonOnDrop(Arc::clone(&progress));
-        let body = Body::new(
-            Arc::clone(&self.encoding),
-            content,
-            self.size,
-            Arc::clone(&progress),
-        );
-        let mut request = sender.request(&self.call, Some(token))?;
-        *request.body_mut() = Some(reqwest::Body::wrap_stream(body));
-        let mut answer = pin!(sender.http.execute(request));
-        let answer = loop {
-            // The body can become whole meanwhile, which changes how long to wait.
-            let look = Instant::now() + sender.idle.min(sender.upload_answer);
-            if let Ok(answer) = timeout_at(look, &mut answer).await {
-                break answer.map_err(|cause| broken(OPERATION, cause));
-            }
-            if progress.patience(sender.idle, sender.upload_answer) <= Instant::now() {
-                break Err(Error::new(ErrorKind::Timeout, OPERATION).sent());
-            }
-        };
-        if let Some(cause) = progress.take_failure() {
-            return Err(Error::new(ErrorKind::Content, OPERATION).cause(cause));
-        }
-        let judged = match answer {
-            Ok(response) => sender.judge(OPERATION, response).await,
-            Err(error) => Err(error),
-        };
-        // What never was a whole request had no effect, whatever became of it.
-        judged.map_err(|error| {
-            if progress.is_whole() {
-                error
-            } else {
-                error.incomplete()
-            }
-        })
-    }
-
-    /// Lets the next call have another token where this one is over.
-    fn renewable(&self, token: &AccessToken, error: Error) -> Error {
-        if !is_session_end(&error) {
-            return error;
-        }
-        self.transport.tokens.reject(token);
-        error
-            .session_ended()
-            .detail("the session had ended: send the content again")
-    }
-}
-
-struct AbandonOnDrop(Arc<Progress>);
-
-impl Drop for AbandonOnDrop {
-    fn drop(&mut self) {
-        self.0.abandon();
-    }
 }

@@ -8,9 +8,13 @@ use serde::{
 };
 use tokio::task::JoinHandle;
 
-use super::OPERATION;
+use super::{
+    OPERATION,
+    cursor::{QueryCursor, nowhere},
+};
 use crate::{
-    call::{Call, Target},
+    call::Call,
+    composite::SubAnswer,
     error::{Error, ErrorKind, Result},
     transport::Transport,
 };
@@ -43,6 +47,12 @@ impl QueryPage {
         }
         let page: Page<T> = serde_json::from_slice(&self.body).map_err(unreadable)?;
         Ok(page.records)
+    }
+
+    /// From where the query goes on after this page, to be kept; `None` when this was the last.
+    pub fn cursor(&self) -> Option<QueryCursor> {
+        let next = self.head.next.clone()?;
+        (self.head.done != Some(true)).then_some(QueryCursor(next))
     }
 
     /// How many rows the whole query has.
@@ -118,7 +128,12 @@ impl Drop for Coming {
 }
 
 pub(super) async fn fetch(transport: &Transport, call: &Call) -> Result<QueryPage> {
-    let body = transport.send(call).await?.bytes(PAGE_LIMIT).await?;
+    let mut body = transport.send(call).await?.bytes(PAGE_LIMIT).await?;
+    if call.method == Method::POST {
+        // The query went inside another call, and its page came back inside the answer.
+        let inner = SubAnswer::of(OPERATION, &body)?.body.get().as_bytes();
+        body = body.slice_ref(inner);
+    }
     let head = Head::read(&body).map_err(unreadable)?;
     Ok(QueryPage { body, head })
 }
@@ -130,16 +145,8 @@ impl QueryPage {
         if self.head.done == Some(true) {
             return Ok(None);
         }
-        let nowhere = || {
-            Error::new(ErrorKind::Decode, OPERATION)
-                .detail("there are more rows and no way to them")
-        };
-        let next = self.head.next.as_deref().ok_or_else(nowhere)?;
-        if !next.starts_with("/services/data/") || next.contains(['?', '#', '\\']) {
-            return Err(nowhere());
-        }
-        let target = Target::Org(next.to_owned());
-        Ok(Some(Call::to(OPERATION, Method::GET, target)))
+        let next = self.head.next.clone().ok_or_else(nowhere)?;
+        QueryCursor(next).call().map(Some)
     }
 }
 

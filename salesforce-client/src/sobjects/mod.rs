@@ -1,6 +1,10 @@
 //! Records of any object.
 
+mod changes;
+mod collections;
+mod describe;
 mod get;
+mod related;
 mod write;
 
 use std::{fmt, marker::PhantomData, sync::Arc};
@@ -10,7 +14,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    changes::{ChangeCursor, ChangePage, Changes, DeletedRecord, DeletedRecords, UpdatedRecords},
+    collections::{Collection, Row, Saved},
+    describe::{
+        ChildRelationship, Describe, DescribeGlobal, FieldDescribe, ObjectDescribe, ObjectSummary,
+        PicklistValue, RecordTypeInfo,
+    },
     get::{GetIfModified, GetRecord},
+    related::Related,
     write::{Update, Upsert, Upserted},
 };
 use crate::{
@@ -70,7 +81,7 @@ impl<T> fmt::Debug for SObjects<'_, T> {
 }
 
 #[derive(Deserialize)]
-struct Saved {
+struct SavedReply {
     id: RecordId,
     #[serde(default)]
     created: bool,
@@ -91,7 +102,7 @@ impl<'a, T> SObjects<'a, T> {
         let call = self
             .call("sobjects.create", Method::POST, &[])?
             .json(record)?;
-        let saved: Saved = self.transport.json(&call).await?;
+        let saved: SavedReply = self.transport.json(&call).await?;
         Ok(saved.id)
     }
 
@@ -146,6 +157,16 @@ impl<'a, T> SObjects<'a, T> {
             }
             result => result,
         }
+    }
+
+    pub(crate) fn transport(&self) -> &'a Arc<Transport> {
+        self.transport
+    }
+
+    pub(crate) fn tree_call(&self, operation: &'static str, method: Method) -> Result<Call> {
+        check_name(operation, self.name)?;
+        let segments = ["composite", "tree", self.name];
+        Ok(self.transport.call(operation, method, &segments))
     }
 
     fn call(&self, operation: &'static str, method: Method, rest: &[&str]) -> Result<Call> {

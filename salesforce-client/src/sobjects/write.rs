@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use http::{StatusCode, header::IF_UNMODIFIED_SINCE};
 use jiff::Timestamp;
 
-use super::{Saved, http_date};
+use super::{SavedReply, http_date};
 use crate::{RecordId, call::Call, error::Result, transport::Transport};
 
 /// Sets fields of a record. From [`SObjects::update`](super::SObjects::update); it can be awaited
@@ -112,7 +112,7 @@ impl<'a> Upsert<'a> {
                 created: false,
             });
         }
-        let saved: Saved = reply.json().await?;
+        let saved: SavedReply = reply.json().await?;
         Ok(Upserted {
             id: Some(saved.id),
             created: saved.created || status == StatusCode::CREATED,

@@ -12,6 +12,12 @@ pub(super) struct Auth {
     pub(super) approvals: Vec<Approval>,
     pub(super) sessions: HashMap<String, Session>,
     pub(super) grants: HashMap<String, Grant>,
+    /// Codes of logins that came back and were not yet exchanged.
+    pub(super) codes: HashMap<String, Code>,
+    /// Where the apps' logins may come back to.
+    pub(super) redirect_uris: Vec<(String, String)>,
+    /// Tokens of another identity provider that can be traded in.
+    pub(super) subjects: Vec<String>,
     issued: u64,
 }
 
@@ -35,6 +41,14 @@ pub(super) struct Grant {
     pub(super) user: String,
     /// Absent for a token that was issued by the handle: any app may use it.
     pub(super) client: Option<String>,
+}
+
+pub(super) struct Code {
+    pub(super) client: String,
+    pub(super) redirect_uri: String,
+    pub(super) challenge: Option<String>,
+    pub(super) scopes: String,
+    pub(super) issued: Timestamp,
 }
 
 const SESSIONS_AT_MOST: usize = 10_000;
@@ -99,6 +113,13 @@ impl Auth {
         token
     }
 
+    /// Keeps a login until its code is exchanged.
+    pub(super) fn remember(&mut self, login: Code) -> String {
+        let code = format!("aPrx{}==", self.secret());
+        self.codes.insert(code.clone(), login);
+        code
+    }
+
     /// The user of a living session, whose life this prolongs.
     pub(super) fn authenticate(
         &mut self,
@@ -114,6 +135,13 @@ impl Auth {
         }
         session.used = now;
         Ok(session.user.clone())
+    }
+
+    pub(super) fn is_living(&self, token: &str, lifetime: Duration) -> bool {
+        let idle = |session: &Session| Timestamp::now().duration_since(session.used);
+        let session = self.sessions.get(token);
+        self.grants.contains_key(token)
+            || session.is_some_and(|session| idle(session).unsigned_abs() <= lifetime)
     }
 
     pub(super) fn expire(&mut self, authorization: Option<&str>) {

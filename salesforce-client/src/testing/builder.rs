@@ -16,6 +16,7 @@ use super::refusal::Refusal;
 use super::schema::{Field, Schema};
 use super::state::{Config, Shared, State};
 use super::store::{Actor, Org, Record};
+use super::ui_api::Kept;
 use super::{FakeSalesforce, ids, seed, server};
 
 /// Settings of a [`FakeSalesforce`] that is to be started.
@@ -27,6 +28,8 @@ pub struct FakeSalesforceBuilder {
     org_id: String,
     clients: Vec<(String, String)>,
     jwt_users: Vec<JwtUser>,
+    redirect_uris: Vec<(String, String)>,
+    subjects: Vec<String>,
     rotate_refresh_tokens: bool,
     session_lifetime: Duration,
     versions: Vec<u32>,
@@ -62,6 +65,8 @@ impl Default for FakeSalesforceBuilder {
             org_id: ids::make("00D", 1),
             clients: Vec::new(),
             jwt_users: Vec::new(),
+            redirect_uris: Vec::new(),
+            subjects: Vec::new(),
             rotate_refresh_tokens: false,
             // The vendor's default: two hours without use.
             session_lifetime: Duration::from_secs(2 * 60 * 60),
@@ -116,6 +121,18 @@ impl FakeSalesforceBuilder {
             username: username.into(),
             public_key: public_key_der.into(),
         });
+        self
+    }
+
+    /// Registers where logins of an app may come back to.
+    pub fn redirect_uri(mut self, client_id: impl Into<String>, uri: impl Into<String>) -> Self {
+        self.redirect_uris.push((client_id.into(), uri.into()));
+        self
+    }
+
+    /// Lets this token of another identity provider be traded in (token exchange).
+    pub fn subject_token(mut self, token: impl Into<String>) -> Self {
+        self.subjects.push(token.into());
         self
     }
 
@@ -231,6 +248,8 @@ impl FakeSalesforceBuilder {
         for (id, secret) in self.clients {
             auth.add_client(id, secret);
         }
+        auth.redirect_uris = self.redirect_uris;
+        auth.subjects = self.subjects;
         let integration_user = match integration_user {
             Some(user) => user,
             None => seed::add_user(&mut org, "integration@example.com", "Integration", &actor)?,
@@ -258,6 +277,9 @@ impl FakeSalesforceBuilder {
             faults: Faults::default(),
             log: Log::default(),
             calls: 0,
+            notifications: 0,
+            fields: 0,
+            kept: Kept::default(),
         };
         Ok(Shared::new(config, state))
     }

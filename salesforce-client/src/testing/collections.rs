@@ -2,13 +2,14 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::checks::matching;
+use super::checks::{matching, no_such_column};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::schema::ObjectDef;
 use super::state::{Call, State};
 use super::store::{Actor, Org, Values};
 use super::values::coerce;
+use super::{files, view};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,6 +20,7 @@ struct Collection {
 }
 
 const RECORDS_AT_MOST: usize = 200;
+const READ_AT_MOST: usize = 800;
 
 /// `composite/sobjects`: up to 200 records at once, each with its own result.
 pub(super) fn answer(state: &mut State, call: &mut Call, path: &[&str]) -> Result<Reply, Refusal> {
@@ -58,6 +60,15 @@ pub(super) fn answer(state: &mut State, call: &mut Call, path: &[&str]) -> Resul
                 update(org, record, &actor)
             }))
         }
+        (Method::GET, [object]) => {
+            let list = |name: &str| {
+                let text = call.query.get(name).map(String::as_str).unwrap_or_default();
+                let items = text.split(',').filter(|item| !item.is_empty());
+                items.map(str::to_owned).collect::<Vec<_>>()
+            };
+            let (ids, fields) = (list("ids"), list("fields"));
+            read(org, call, object, &ids, &fields)
+        }
         (Method::PATCH, [object, field]) => {
             let sent: Collection = call.json()?;
             check_size(sent.records.len())?;
@@ -66,7 +77,7 @@ pub(super) fn answer(state: &mut State, call: &mut Call, path: &[&str]) -> Resul
                 upsert(org, object, field, record, &actor)
             }))
         }
-        _ => Err(Refusal::not_allowed(&call.method, "POST,PATCH,DELETE")),
+        _ => Err(Refusal::not_allowed(&call.method, "GET,POST,PATCH,DELETE")),
     }
 }
 
@@ -99,6 +110,43 @@ fn each<T>(
             .unwrap_or_else(|refusal| json!({ "success": false, "errors": refusal.save_result() }))
     });
     Reply::json(200, &shown.collect())
+}
+
+/// A record that is not there, or that the user cannot reach, reads `null`.
+fn read(
+    org: &Org,
+    call: &Call,
+    object: &str,
+    ids: &[String],
+    fields: &[String],
+) -> Result<Reply, Refusal> {
+    let def = org.object(object)?;
+    if ids.len() > READ_AT_MOST {
+        let text = "record limit reached. cannot retrieve more than 800 records in this call";
+        return Err(Refusal::bad("EXCEEDED_MAX_SIZE_REQUEST", text));
+    }
+    if ids.is_empty() || fields.is_empty() {
+        let text = "The parameters ids and fields are required";
+        return Err(Refusal::bad("MISSING_ARGUMENT", text));
+    }
+    let named = fields.iter().map(|name| {
+        let field = def.field(name);
+        field
+            .map(|field| field.name.as_str())
+            .ok_or_else(|| no_such_column(name, def))
+    });
+    let named = named.collect::<Result<Vec<_>, _>>()?;
+    let found = ids.iter().map(|id| match org.find(def, id) {
+        Ok(record) => {
+            let is_file = matches!(def.name, "ContentVersion" | "ContentDocument");
+            if is_file && !files::is_reachable(org, record, &call.user) {
+                return Value::Null;
+            }
+            view::record(def, record, named.iter().copied(), call.version)
+        }
+        Err(_) => Value::Null,
+    });
+    Ok(Reply::json(200, &found.collect()))
 }
 
 fn update(org: &mut Org, record: &Values, actor: &Actor) -> Result<Value, Refusal> {

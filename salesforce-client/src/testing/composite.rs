@@ -33,7 +33,21 @@ struct Part {
     http_headers: BTreeMap<String, String>,
 }
 
+#[derive(Deserialize)]
+struct Graphs {
+    graphs: Vec<Graph>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Graph {
+    graph_id: String,
+    #[serde(flatten)]
+    composite: Composite,
+}
+
 const PARTS_AT_MOST: usize = 25;
+const NODES_AT_MOST: usize = 500;
 
 /// `composite`: up to 25 calls in one, later ones with `@{ref.id}` of earlier ones.
 pub(super) fn answer(
@@ -45,7 +59,46 @@ pub(super) fn answer(
         return Err(Refusal::not_allowed(&call.method, "POST"));
     }
     let composite: Composite = call.json()?;
-    check(&composite)?;
+    check(&composite, PARTS_AT_MOST)?;
+    let (answers, _) = run(state, config, call, &composite);
+    Ok(Reply::json(200, &json!({ "compositeResponse": answers })))
+}
+
+/// `composite/graph`: several composites, each of which succeeds as a whole or not at all.
+pub(super) fn graph(state: &mut State, config: &Config, call: &mut Call) -> Result<Reply, Refusal> {
+    if call.method != Method::POST {
+        return Err(Refusal::not_allowed(&call.method, "POST"));
+    }
+    let sent: Graphs = call.json()?;
+    let mut nodes = 0;
+    for (place, graph) in sent.graphs.iter().enumerate() {
+        nodes += graph.composite.composite_request.len();
+        let is_twice = |other: &Graph| other.graph_id == graph.graph_id;
+        if graph.graph_id.is_empty() || sent.graphs[..place].iter().any(is_twice) {
+            let text = "The graphId is missing or not unique";
+            return Err(Refusal::bad("INVALID_FIELD", text));
+        }
+        check(&graph.composite, NODES_AT_MOST)?;
+    }
+    if nodes > NODES_AT_MOST {
+        let text = "The graphs can contain at most 500 nodes together";
+        return Err(Refusal::bad("LIMIT_EXCEEDED", text));
+    }
+    let mut answers = Vec::with_capacity(sent.graphs.len());
+    for mut graph in sent.graphs {
+        graph.composite.all_or_none = true;
+        let (parts, has_failed) = run(state, config, call, &graph.composite);
+        answers.push(json!({
+            "graphId": graph.graph_id,
+            "graphResponse": { "compositeResponse": parts },
+            "isSuccessful": !has_failed,
+        }));
+    }
+    Ok(Reply::json(200, &json!({ "graphs": answers })))
+}
+
+/// Performs the parts; gives their answers and whether one failed.
+fn run(state: &mut State, config: &Config, call: &Call, composite: &Composite) -> (Value, bool) {
     let before = composite.all_or_none.then(|| state.org.clone());
     let mut bodies = BTreeMap::new();
     let mut results: Vec<Outcome> = Vec::new();
@@ -63,11 +116,11 @@ pub(super) fn answer(
     let has_failed = results.iter().any(|outcome| !outcome.is_success());
     if let (Some(before), true) = (before, has_failed) {
         state.org = before;
-        halt(&composite, &mut results);
+        halt(composite, &mut results);
     }
     let parts = composite.composite_request.iter().zip(results);
-    let answers: Value = parts.map(|(part, outcome)| outcome.shown(part)).collect();
-    Ok(Reply::json(200, &json!({ "compositeResponse": answers })))
+    let answers = parts.map(|(part, outcome)| outcome.shown(part)).collect();
+    (answers, has_failed)
 }
 
 struct Outcome {
@@ -103,10 +156,10 @@ impl Outcome {
     }
 }
 
-fn check(composite: &Composite) -> Result<(), Refusal> {
+fn check(composite: &Composite, most: usize) -> Result<(), Refusal> {
     let parts = &composite.composite_request;
-    if parts.len() > PARTS_AT_MOST {
-        let text = "The composite request can contain at most 25 subrequests";
+    if parts.len() > most {
+        let text = format!("The composite request can contain at most {most} subrequests");
         return Err(Refusal::bad("LIMIT_EXCEEDED", text));
     }
     for (place, part) in parts.iter().enumerate() {
@@ -162,10 +215,31 @@ fn sub_call(
     bodies: &BTreeMap<String, Value>,
 ) -> Result<Call, Refusal> {
     let url = resolve(&part.url, bodies)?;
-    let (path, query) = url.split_once('?').unwrap_or((&url, ""));
+    let mut body = part.body.clone();
+    resolve_all(&mut body, bodies)?;
+    let rest = url.strip_prefix("/services/data/");
+    let mut sub = inner(config, call, &part.method, rest.unwrap_or_default(), body)?;
+    for (name, value) in &part.http_headers {
+        let name = HeaderName::try_from(name.as_str());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value.as_str())) {
+            sub.headers.insert(name, value);
+        }
+    }
+    Ok(sub)
+}
+
+/// A call inside another; `url` begins with the version.
+pub(super) fn inner(
+    config: &Config,
+    call: &Call,
+    method: &str,
+    url: &str,
+    body: Value,
+) -> Result<Call, Refusal> {
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let path = decoded_path(path);
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    let ["services", "data", version, rest @ ..] = path.as_slice() else {
+    let [version, rest @ ..] = path.as_slice() else {
         return Err(Refusal::not_found());
     };
     let version = version
@@ -182,17 +256,9 @@ fn sub_call(
     }
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for (name, value) in &part.http_headers {
-        let name = HeaderName::try_from(name.as_str());
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value.as_str())) {
-            headers.insert(name, value);
-        }
-    }
-    let method = part.method.parse();
+    let method = method.parse();
     let method =
         method.map_err(|_| Refusal::not_allowed(&Method::POST, "GET,POST,PATCH,DELETE"))?;
-    let mut body = part.body.clone();
-    resolve_all(&mut body, bodies)?;
     let body = if body.is_null() {
         Bytes::new()
     } else {

@@ -75,32 +75,10 @@ fn children(schema: &Schema, def: &ObjectDef) -> Value {
             "restrictedDelete": false,
         })
     };
-    let mut found = Vec::new();
-    for child in &schema.objects {
-        for field in child
-            .fields
-            .iter()
-            .filter(|field| field.targets.contains(&def.name))
-        {
-            let audit = ["CreatedById", "LastModifiedById", "OwnerId"];
-            let is_audit = audit.contains(&field.name.as_str());
-            let name = (!is_audit).then(|| plural(child.name));
-            found.push(relation(child.name, &field.name, name));
-        }
-    }
-    // Its presence is how a program learns that files can be put on the object.
-    if def.linkable {
-        let name = Some("ContentDocumentLinks".to_owned());
-        found.push(relation("ContentDocumentLink", "LinkedEntityId", name));
-    }
-    Value::Array(found)
-}
-
-fn plural(name: &str) -> String {
-    match name.strip_suffix('y') {
-        Some(stem) => format!("{stem}ies"),
-        None => format!("{name}s"),
-    }
+    let children = schema.children(def).into_iter();
+    children
+        .map(|(child, field, name)| relation(child.name, field, name))
+        .collect()
 }
 
 fn field(def: &FieldDef) -> Value {

@@ -37,12 +37,13 @@
 //! | `GET /_fake/state` | `records` by object, `files`, `api_calls` |
 //!
 //! Bulk jobs move on each time they are asked after. Not there: lists of Bulk jobs, Bulk 1.0 other
-//! than zips (feature `bulk-v1`), UI API, SOSL, gzip, XML, sub-queries, aggregates other than
+//! than zips (feature `bulk-v1`), SOSL as a text, gzip, XML, aggregates other than
 //! `COUNT()`, date literals such as `TODAY`, sharing rules, triggers.
 
 mod admission;
 mod auth;
 mod base64_json;
+mod batch;
 mod blob;
 mod builder;
 mod bulk;
@@ -59,20 +60,29 @@ mod ids;
 mod jwt;
 mod limits;
 mod log;
+mod login;
 mod multipart;
 mod oauth;
+mod outbound;
 mod query;
 mod refusal;
+mod related;
+mod replication;
 mod reply;
 mod rest;
 mod rules;
 mod schema;
+mod search;
 mod seed;
 mod server;
 mod sobjects;
 mod soql;
 mod state;
 mod store;
+mod token_store;
+mod tooling;
+mod tree;
+mod ui_api;
 mod upload;
 mod values;
 mod view;
@@ -88,8 +98,10 @@ pub use builder::FakeSalesforceBuilder;
 pub use fault::{Fault, FaultEffect};
 pub use file_state::{FileState, LinkState, VersionState};
 pub use log::RecordedRequest;
+pub use outbound::Delivered;
 pub use refusal::{Refusal, RefusalError};
 pub use schema::{Field, FieldType};
+pub use token_store::token_store_contract;
 
 use state::Shared;
 use store::{Record, Values};
@@ -153,6 +165,12 @@ impl FakeSalesforce {
     /// A refresh token of the integration user, good for any registered app.
     pub fn issue_refresh_token(&self) -> String {
         far_side::issue_refresh_token(&self.shared)
+    }
+
+    /// Whether this access or refresh token would be taken now.
+    pub fn is_living(&self, token: &str) -> bool {
+        let lifetime = self.shared.config.session_lifetime;
+        self.shared.lock().auth.is_living(token, lifetime)
     }
 
     /// Ends all sessions; refresh tokens live on.

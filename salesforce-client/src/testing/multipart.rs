@@ -15,6 +15,8 @@ pub(super) struct VersionForm {
     fields: Option<Map<String, Value>>,
     blob: Option<Blob>,
     keep: bool,
+    is_user_interface: bool,
+    filename: Option<String>,
     /// The first thing wrong; what comes after it is read past.
     refusal: Option<Refusal>,
 }
@@ -47,8 +49,16 @@ impl VersionForm {
             fields: None,
             blob: None,
             keep,
+            is_user_interface: false,
+            filename: None,
             refusal: None,
         })
+    }
+
+    /// As the User Interface API has it: with fixed names of the parts.
+    pub(super) fn user_interface(mut self) -> Self {
+        self.is_user_interface = true;
+        self
     }
 
     pub(super) fn feed(&mut self, chunk: &[u8]) {
@@ -78,7 +88,7 @@ impl VersionForm {
                 "Multipart message is not ended by its boundary",
             ));
         }
-        let fields = self
+        let mut fields = self
             .fields
             .ok_or_else(|| Refusal::multipart(NO_JSON_PART))?;
         if fields
@@ -86,6 +96,14 @@ impl VersionForm {
             .any(|name| name.eq_ignore_ascii_case("VersionData"))
         {
             return Err(Refusal::multipart("VersionData is given in two parts"));
+        }
+        if self.is_user_interface {
+            // The name of the part is all that tells the type.
+            let name = self.filename.map(Value::String).unwrap_or_default();
+            if fields.insert("PathOnClient".to_owned(), name).is_some() {
+                let text = "Unrecognized field \"PathOnClient\"";
+                return Err(Refusal::bad("JSON_PARSER_ERROR", text));
+            }
         }
         Ok(StagedVersion {
             fields,
@@ -142,7 +160,7 @@ impl VersionForm {
         Ok(true)
     }
 
-    fn part(&self, head: &str) -> Result<Place, Refusal> {
+    fn part(&mut self, head: &str) -> Result<Place, Refusal> {
         let header = |wanted: &str| {
             let mut lines = head.split("\r\n").filter_map(|line| line.split_once(':'));
             lines
@@ -163,17 +181,24 @@ impl VersionForm {
         let is_json = content_type
             .to_ascii_lowercase()
             .starts_with("application/json");
+        let binary = if self.is_user_interface {
+            "fileData"
+        } else {
+            "VersionData"
+        };
+        let is_named = !self.is_user_interface || name == "json";
         match (filename, is_json) {
-            (None, true) if self.fields.is_none() => Ok(Place::Json(Vec::new())),
-            (None, false) if name == "VersionData" => {
+            (None, true) if self.fields.is_none() && is_named => Ok(Place::Json(Vec::new())),
+            (None, false) if name == binary => {
                 Err(Refusal::multipart("The binary part must have a filename"))
             }
-            (Some(_), _) if name == "VersionData" && self.blob.is_none() => {
+            (Some(filename), _) if name == binary && self.blob.is_none() => {
+                self.filename = Some(filename);
                 Ok(Place::Binary(Sink::new(self.keep)))
             }
-            _ => Err(Refusal::multipart(
-                "Multipart message must have one JSON part and one binary part named VersionData",
-            )),
+            _ => Err(Refusal::multipart(&format!(
+                "Multipart message must have one JSON part and one binary part named {binary}",
+            ))),
         }
     }
 

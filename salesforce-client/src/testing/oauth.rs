@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::auth::Auth;
 use super::jwt::Assertion;
+use super::login;
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::state::{Config, State};
@@ -30,6 +31,7 @@ pub(super) fn answer(state: &mut State, config: &Config, call: &OAuthCall) -> Re
         "token" => token(state, config, call),
         "revoke" => revoke(state, call),
         "introspect" => introspect(state, config, call),
+        "authorize" => return login::authorize(state, call),
         "userinfo" => return user_info(state, config, call),
         _ => return Reply::from(Refusal::not_found()),
     };
@@ -40,7 +42,7 @@ pub(super) fn answer(state: &mut State, config: &Config, call: &OAuthCall) -> Re
 }
 
 /// Code and description of the error body of these endpoints.
-struct OAuthError(&'static str, &'static str);
+pub(super) struct OAuthError(pub(super) &'static str, pub(super) &'static str);
 
 const EXPIRED: OAuthError = OAuthError("invalid_grant", "expired access/refresh token");
 
@@ -48,6 +50,10 @@ fn token(state: &mut State, config: &Config, call: &OAuthCall) -> Result<Reply, 
     match call.form.get("grant_type").map(String::as_str) {
         Some("urn:ietf:params:oauth:grant-type:jwt-bearer") => jwt_bearer(state, config, call),
         Some("refresh_token") => refresh(state, config, call),
+        Some("authorization_code") => login::exchange_code(state, config, call),
+        Some("urn:ietf:params:oauth:grant-type:token-exchange") => {
+            login::exchange_token(state, config, call)
+        }
         Some("client_credentials") => client_credentials(state, config, call),
         _ => Err(OAuthError(
             "unsupported_grant_type",
@@ -154,7 +160,7 @@ fn client_credentials(
 }
 
 /// Id and secret of the app, from the form or from Basic authentication.
-fn authenticate_client(
+pub(super) fn authenticate_client(
     auth: &Auth,
     call: &OAuthCall,
     needs_secret: bool,
@@ -173,7 +179,7 @@ fn authenticate_client(
     Ok((id, secret))
 }
 
-fn token_answer(config: &Config, user: &str, access_token: &str) -> Value {
+pub(super) fn token_answer(config: &Config, user: &str, access_token: &str) -> Value {
     json!({
         "access_token": access_token,
         "instance_url": config.instance_url,
@@ -183,7 +189,7 @@ fn token_answer(config: &Config, user: &str, access_token: &str) -> Value {
     })
 }
 
-fn sign(body: &mut Value, secret: &str, now: Timestamp) {
+pub(super) fn sign(body: &mut Value, secret: &str, now: Timestamp) {
     let issued_at = now.as_millisecond().to_string();
     if let Some(id) = body["id"].as_str()
         && let Some(signature) = hmac_sha256(secret, &format!("{id}{issued_at}"))

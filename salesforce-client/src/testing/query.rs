@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::ids;
 use super::refusal::Refusal;
@@ -40,6 +40,9 @@ pub(super) fn answer(
     if let Some(locator) = locator {
         return next_page(state, config, call, locator);
     }
+    if let Some(query) = call.query.get("explain") {
+        return explain(state, query);
+    }
     let Some(query) = call.query.get("q") else {
         return Err(Refusal::bad("MALFORMED_QUERY", "SOQL statement is missing"));
     };
@@ -53,13 +56,61 @@ pub(super) fn answer(
         let body = json!({ "totalSize": selection.rows.len(), "done": true, "records": [] });
         return Ok(Reply::json(200, &body));
     }
-    let rows = selection.rows;
+    let mut rows = selection.rows;
     let batch = batch_size(config, call).unwrap_or(LARGEST_BATCH);
-    if rows.len() <= batch {
-        let body = json!({ "totalSize": rows.len(), "done": true, "records": rows });
-        return Ok(Reply::json(200, &body));
+    for row in &mut rows {
+        page_children(&mut state.cursors, call, row, batch);
     }
-    let cursors = &mut state.cursors;
+    Ok(first_page(&mut state.cursors, call, rows, batch))
+}
+
+/// The head of any rows, with a cursor for the rest.
+pub(super) fn first_page(
+    cursors: &mut Cursors,
+    call: &Call,
+    rows: Vec<Value>,
+    batch: usize,
+) -> Reply {
+    Reply::json(200, &opened(cursors, call, rows, batch))
+}
+
+/// Rows of a sub-query that do not fit the page have a cursor of their own.
+fn page_children(cursors: &mut Cursors, call: &Call, row: &mut Value, batch: usize) {
+    for value in row.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if value.get("totalSize").is_none() {
+            continue;
+        }
+        if let Some(Value::Array(rows)) = value.get_mut("records").map(Value::take) {
+            *value = opened(cursors, call, rows, batch);
+        }
+    }
+}
+
+/// How the query would be gone about.
+fn explain(state: &State, query: &str) -> Result<Reply, Refusal> {
+    let (object, by_id) = soql::target(&state.org, query)?;
+    let all = state.org.living(object).count();
+    let kind = if by_id { "Index" } else { "TableScan" };
+    let fields: &[&str] = if by_id { &["Id"] } else { &[] };
+    let plan = json!({
+        "cardinality": if by_id { 1 } else { all },
+        "fields": fields,
+        "leadingOperationType": kind,
+        "notes": [],
+        "relativeCost": if by_id { 0.01 } else { 1.5 },
+        "sobjectCardinality": all,
+        "sobjectType": object,
+    });
+    Ok(Reply::json(
+        200,
+        &json!({ "plans": [plan], "sourceQuery": query }),
+    ))
+}
+
+fn opened(cursors: &mut Cursors, call: &Call, rows: Vec<Value>, batch: usize) -> Value {
+    if rows.len() <= batch {
+        return json!({ "totalSize": rows.len(), "done": true, "records": rows });
+    }
     cursors.made += 1;
     let id = ids::make("01g", cursors.made);
     let cursor = Cursor {
@@ -76,13 +127,13 @@ pub(super) fn answer(
         cursors.open.remove(oldest);
     }
     cursors.open.push_back(cursor);
-    Ok(reply)
+    reply
 }
 
 const SMALLEST_BATCH: usize = 200;
-const LARGEST_BATCH: usize = 2000;
+pub(super) const LARGEST_BATCH: usize = 2000;
 
-fn batch_size(config: &Config, call: &Call) -> Option<usize> {
+pub(super) fn batch_size(config: &Config, call: &Call) -> Option<usize> {
     let options = call.header("sforce-query-options").unwrap_or_default();
     let asked = options.split([',', ';']).find_map(|option| {
         let (name, value) = option.split_once('=')?;
@@ -105,15 +156,11 @@ fn next_page(state: &State, config: &Config, call: &Call, locator: &str) -> Resu
     let cursor = state.cursors.open.iter().find(|cursor| cursor.id == id);
     let cursor = cursor.filter(|cursor| cursor.user == call.user && offset < cursor.rows.len());
     let cursor = cursor.ok_or_else(invalid)?;
-    Ok(page(
-        cursor,
-        call,
-        offset,
-        batch_size(config, call).unwrap_or(cursor.batch),
-    ))
+    let batch = batch_size(config, call).unwrap_or(cursor.batch);
+    Ok(Reply::json(200, &page(cursor, call, offset, batch)))
 }
 
-fn page(cursor: &Cursor, call: &Call, offset: usize, batch: usize) -> Reply {
+fn page(cursor: &Cursor, call: &Call, offset: usize, batch: usize) -> Value {
     let end = (offset + batch).min(cursor.rows.len());
     let mut body = json!({
         "totalSize": cursor.rows.len(),
@@ -127,5 +174,5 @@ fn page(cursor: &Cursor, call: &Call, offset: usize, batch: usize) -> Reply {
             cursor.id
         ));
     }
-    Reply::json(200, &body)
+    body
 }

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::state::{Call, Config, State};
-use super::{bulk, collections, composite, limits, query, sobjects};
+use super::{
+    batch, bulk, collections, composite, limits, query, search, sobjects, tooling, tree, ui_api,
+};
 
 /// Answers a call of the REST API.
 pub(super) fn answer(state: &mut State, config: &Config, call: &mut Call) -> Reply {
@@ -22,9 +24,24 @@ fn route(state: &mut State, config: &Config, call: &mut Call) -> Result<Reply, R
         ["query"] => query::answer(state, config, call, None, false),
         ["query" | "queryAll", locator] => query::answer(state, config, call, Some(locator), false),
         ["queryAll"] => query::answer(state, config, call, None, true),
+        ["parameterizedSearch"] => search::answer(state, call),
         ["sobjects", rest @ ..] => sobjects::answer(state, config, call, rest),
         ["jobs", rest @ ..] => bulk::answer(state, config, call, rest),
+        ["tooling", "sobjects", "CustomField"] => tooling::create_field(state, call),
+        ["ui-api", "records", "content-documents", "content-versions"] => {
+            ui_api::upload(state, config, call, None)
+        }
+        [
+            "ui-api",
+            "records",
+            "content-documents",
+            id,
+            "content-versions",
+        ] => ui_api::upload(state, config, call, Some(id)),
         ["composite"] => composite::answer(state, config, call),
+        ["composite", "batch"] => batch::answer(state, config, call),
+        ["composite", "graph"] => composite::graph(state, config, call),
+        ["composite", "tree", object] => tree::answer(state, call, object),
         ["composite", "sobjects", rest @ ..] => collections::answer(state, call, rest),
         _ => Err(Refusal::not_found()),
     }
@@ -45,7 +62,16 @@ fn override_method(call: &mut Call) -> Result<(), Refusal> {
 }
 
 fn resources(version: u32) -> Reply {
-    let names = ["composite", "limits", "query", "queryAll", "sobjects"];
+    let names = [
+        "composite",
+        "limits",
+        "parameterizedSearch",
+        "query",
+        "queryAll",
+        "sobjects",
+        "tooling",
+        "ui-api",
+    ];
     let mut body = json!({});
     for name in names {
         body[name] = Value::String(format!("/services/data/v{version}.0/{name}"));

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::checks::required;
 use super::refusal::Refusal;
 use super::store::{Actor, Org, Values};
+use super::tooling;
 use super::values::stamp;
 
 /// Sets what the server works out from the other values of a record.
@@ -16,6 +17,9 @@ pub(super) fn derive(
     match object {
         "Contact" | "Lead" | "User" => full_name(values),
         "Opportunity" => stage(org, values, before),
+        "PermissionSet" | "FieldPermissions" | "PermissionSetAssignment" if before.is_none() => {
+            tooling::check(org, object, values)?;
+        }
         "Task" => {
             check_who_and_what(values)?;
             task_status(org, values, before, actor);
@@ -52,6 +56,9 @@ pub(super) fn after_create(
     id: &str,
     actor: &Actor,
 ) -> Result<(), Refusal> {
+    if matches!(object, "FieldPermissions" | "PermissionSetAssignment") {
+        tooling::show_granted(org, actor);
+    }
     let contact = org
         .get_living(id)
         .and_then(|record| record.text("ContactId"));

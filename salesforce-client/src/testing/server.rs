@@ -150,6 +150,7 @@ fn plan(shared: &Shared, head: &Parts, admitted: &Admitted) -> Plan {
         Admitted::Rest(call) if writes && names_version(&call.path) => Plan::Version {
             keep: shared.config.keep_bytes,
             accept_chunked: shared.config.accept_chunked,
+            is_user_interface: call.path[0] == "ui-api",
         },
         Admitted::Rest(call) if takes_csv(&call.path) => Plan::Csv,
         #[cfg(feature = "bulk-v1")]
@@ -166,4 +167,5 @@ fn takes_csv(path: &[String]) -> bool {
 fn names_version(path: &[String]) -> bool {
     matches!(path, [sobjects, object, ..]
         if sobjects == "sobjects" && object.eq_ignore_ascii_case("ContentVersion"))
+        || matches!(path, [first, .., last] if first == "ui-api" && last == "content-versions")
 }

@@ -12,7 +12,7 @@ use super::state::{Call, Config, State};
 use super::store::{Org, Record, Values};
 use super::upload::{Body, StagedVersion};
 use super::values::{coerce, time_of};
-use super::{describe, files, ids, view};
+use super::{describe, files, ids, related, replication, view};
 
 /// Everything under `sobjects`.
 pub(super) fn answer(
@@ -38,12 +38,17 @@ pub(super) fn answer(
             ))
         }
         [] => create(state, config, call, object),
+        ["updated"] => replication::updated(state, call, object),
+        ["deleted"] => replication::deleted(state, call, object),
         ["describe"] => described(state, call, object),
         ["Id"] => create(state, config, call, object),
         [id] => row(state, config, call, object, id),
         [id, "VersionData"] if object == "ContentVersion" && ids::normalise(id).is_some() => {
             only(&call.method, Method::GET)?;
             version_data(&state.org, call, id)
+        }
+        [id, relationship] if ids::normalise(id).is_some() => {
+            related::answer(state, config, call, object, id, relationship)
         }
         [field, value] => keyed_row(state, config, call, object, field, value),
         _ => Err(Refusal::not_found()),
@@ -312,7 +317,7 @@ fn http_date(time: Timestamp) -> String {
         .unwrap_or_default()
 }
 
-fn only(method: &Method, allowed: Method) -> Result<(), Refusal> {
+pub(super) fn only(method: &Method, allowed: Method) -> Result<(), Refusal> {
     if *method == allowed {
         return Ok(());
     }

@@ -12,6 +12,7 @@ use super::log::Log;
 use super::query::Cursors;
 use super::refusal::Refusal;
 use super::store::{Actor, Org};
+use super::ui_api::Kept;
 use super::upload::Body;
 
 /// What the handle and the server have in common.
@@ -71,6 +72,12 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) log: Log,
     pub(super) calls: u64,
+    /// Custom fields that were created.
+    pub(super) fields: u64,
+    /// Notifications of outbound messages that were made.
+    pub(super) notifications: u64,
+    /// Answers that are given again to the same key.
+    pub(super) kept: Kept,
 }
 
 /// An authenticated call of the REST API.

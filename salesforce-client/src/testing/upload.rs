@@ -37,6 +37,7 @@ pub(super) enum Plan {
     Version {
         keep: bool,
         accept_chunked: bool,
+        is_user_interface: bool,
     },
 }
 
@@ -95,6 +96,7 @@ impl Reader {
         let Plan::Version {
             keep,
             accept_chunked,
+            is_user_interface,
         } = plan
         else {
             return match plan {
@@ -109,13 +111,14 @@ impl Reader {
         }
         let content_type = header(CONTENT_TYPE).unwrap_or_default();
         let lower = content_type.to_ascii_lowercase();
-        if lower.starts_with("application/json") {
+        if lower.starts_with("application/json") && !is_user_interface {
             return Self::Json(Box::new(VersionJson::new(keep)));
         }
         if !lower.starts_with("multipart/form-data") {
             return Self::Settled(Refusal::media_type());
         }
         match VersionForm::new(content_type, keep) {
+            Ok(form) if is_user_interface => Self::Form(Box::new(form.user_interface())),
             Ok(form) => Self::Form(Box::new(form)),
             Err(refusal) => Self::Settled(refusal),
         }

@@ -38,14 +38,19 @@ impl TokenSource for ClientCredentials {
     }
 
     fn check(&self, login_url: &str) -> Result<()> {
-        let host = login_url
-            .rsplit_once("://")
-            .map_or(login_url, |(_, host)| host);
-        if matches!(host, "login.salesforce.com" | "test.salesforce.com") {
-            return Err(Error::new(ErrorKind::Config, "build").detail(
-                "the client credentials flow works on the org's My Domain only: set login_url",
-            ));
-        }
-        Ok(())
+        check_my_domain(
+            login_url,
+            "the client credentials flow works on the org's My Domain only: set login_url",
+        )
     }
+}
+
+pub(super) fn check_my_domain(login_url: &str, advice: &'static str) -> Result<()> {
+    let host = login_url
+        .rsplit_once("://")
+        .map_or(login_url, |(_, host)| host);
+    if matches!(host, "login.salesforce.com" | "test.salesforce.com") {
+        return Err(Error::new(ErrorKind::Config, "build").detail(advice));
+    }
+    Ok(())
 }

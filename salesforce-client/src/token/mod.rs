@@ -2,6 +2,7 @@
 
 mod cache;
 mod client_credentials;
+mod exchange;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod refresh;
@@ -20,12 +21,14 @@ pub(crate) use self::cache::TokenCache;
 pub use self::jwt::JwtBearer;
 pub use self::{
     client_credentials::ClientCredentials,
+    exchange::{SubjectTokens, TokenExchange},
     refresh::RefreshToken,
-    store::{Grant, MemoryTokenStore, Stored, Swap, TokenStore, TokenStoreError},
+    store::{Grant, Lease, MemoryTokenStore, Stored, Swap, TokenStore, TokenStoreError},
 };
 use crate::{
     call::{Call, Target},
     error::{Error, ErrorKind, Result},
+    oauth::endpoint_url,
     transport::Sender,
 };
 
@@ -77,6 +80,13 @@ impl AccessToken {
             lifetime,
             bearer,
         })
+    }
+
+    /// The same token, to be used for this long from now.
+    #[must_use]
+    pub fn living_for(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
+        self
     }
 
     /// The token itself.
@@ -149,6 +159,12 @@ impl Debug for TokenEndpoint<'_> {
     }
 }
 
+impl<'a> TokenEndpoint<'a> {
+    pub(crate) fn new(sender: &'a Sender) -> Self {
+        Self { sender }
+    }
+}
+
 impl TokenEndpoint<'_> {
     /// The login host, such as `https://login.salesforce.com`.
     pub fn login_url(&self) -> &str {
@@ -161,16 +177,20 @@ impl TokenEndpoint<'_> {
     /// A lost answer is asked for again: when the first request was served and refresh tokens
     /// rotate, the next one is lost whether it is asked for again or not.
     pub async fn post(&self, form: &[(&str, &str)]) -> Result<TokenReply> {
-        let login = &self.sender.login;
-        let path = format!(
-            "{}/services/oauth2/token",
-            login.path().trim_end_matches('/')
-        );
-        let mut url = login.clone();
-        url.set_path(&path);
-        let call = Call::to("token", Method::POST, Target::Given(url))
-            .form(form)
-            .repeatable();
+        self.sent(self.call(form).repeatable()).await
+    }
+
+    /// As [`post`](Self::post), but a lost answer is not asked for again.
+    pub(crate) async fn post_once(&self, form: &[(&str, &str)]) -> Result<TokenReply> {
+        self.sent(self.call(form)).await
+    }
+
+    fn call(&self, form: &[(&str, &str)]) -> Call {
+        let url = endpoint_url(&self.sender.login, "token");
+        Call::to("token", Method::POST, Target::Given(url)).form(form)
+    }
+
+    async fn sent(&self, call: Call) -> Result<TokenReply> {
         let mut reply = match self.sender.send(&call, None).await {
             Ok(reply) => reply,
             Err(error) => return Err(told(error)),
@@ -181,7 +201,7 @@ impl TokenEndpoint<'_> {
             Error::new(ErrorKind::Decode, "token")
                 .detail("the token endpoint's answer has no token in it")
         })?;
-        reply.needs_https = login.scheme() == "https";
+        reply.needs_https = self.sender.login.scheme() == "https";
         Ok(reply)
     }
 
@@ -211,6 +231,10 @@ fn advice(code: &str, description: &str) -> Option<&'static str> {
         "invalid_grant" if says("expired access/refresh token") => {
             "the refresh token is dead: log in again"
         }
+        "invalid_grant" if says("expired authorization code") => {
+            "the code was used before or came too late: log in again"
+        }
+        "redirect_uri_mismatch" => "the app has not registered this redirect URI",
         "invalid_grant" if says("hasn't approved") => {
             "the user has not approved the app: approve it once, or pre-authorize it"
         }

@@ -3,15 +3,27 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Mutex;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout},
+};
+use tracing::warn;
 
-use super::{AccessToken, Grant, Stored, Swap, TokenEndpoint, TokenSource, TokenStore};
+use super::{
+    AccessToken, Grant, Lease, Stored, Swap, TokenEndpoint, TokenReply, TokenSource, TokenStore,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An access token that another holder of the grant left in the store is taken over only while it
 /// has more than this to be used, which is more than the minute before its end in which it would
 /// be renewed anyway.
 const WORTH_ADOPTING: Duration = Duration::from_secs(90);
+
+/// How long one holder of the grant keeps the others from refreshing: so long do they wait when it
+/// dies meanwhile.
+const HOLD: Duration = Duration::from_secs(60);
+/// How often the others look whether it has come to an end.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The refresh token flow. Where the app rotates refresh tokens, the next one is in the
 /// [`TokenStore`] before anything relies on it; where it does not, the old one stays.
@@ -23,6 +35,14 @@ pub struct RefreshToken {
     /// A grant that Salesforce gave and the store would not take. It is stored before anything
     /// else happens: it is the only copy.
     unsaved: Mutex<Option<Unsaved>>,
+    hold: Duration,
+}
+
+/// Whose turn it is.
+enum Turn {
+    Ours(Lease, Stored),
+    /// Another holder of the grant was first, and its token is as good.
+    Theirs(AccessToken),
 }
 
 #[derive(Clone, Debug)]
@@ -43,7 +63,17 @@ impl RefreshToken {
             client_secret,
             store: Arc::new(store),
             unsaved: Mutex::new(None),
+            hold: HOLD,
         }
+    }
+
+    /// How long this holder of the grant may keep the others from refreshing, if the store knows
+    /// [leases](TokenStore::lease): a minute unless set. A refresh that takes longer is given up,
+    /// and when this process dies meanwhile the others wait for so long.
+    #[must_use]
+    pub fn hold(mut self, hold: Duration) -> Self {
+        self.hold = hold;
+        self
     }
 
     async fn load(&self) -> Result<Stored> {
@@ -80,7 +110,71 @@ impl TokenSource for RefreshToken {
     ) -> Result<AccessToken> {
         let mut unsaved = self.unsaved.lock().await;
         self.save(&mut unsaved).await?;
-        let mut stored = self.load().await?;
+        let stored = self.load().await?;
+        if let Some(token) = living(&stored.grant, refused, endpoint.lifetime()) {
+            return Ok(token);
+        }
+        let (lease, stored) = match self.turn(endpoint, refused).await? {
+            Turn::Ours(lease, stored) => (lease, stored),
+            Turn::Theirs(token) => return Ok(token),
+        };
+        let fetched = self.refresh(endpoint, refused, stored, &mut unsaved).await;
+        self.give_back(lease).await;
+        fetched
+    }
+}
+
+impl RefreshToken {
+    /// Waits for the right to refresh.
+    async fn turn(
+        &self,
+        endpoint: &TokenEndpoint<'_>,
+        refused: Option<&AccessToken>,
+    ) -> Result<Turn> {
+        let until = Instant::now() + self.hold * 2;
+        loop {
+            let leased = self.store.lease(self.hold).await;
+            let lease = leased.map_err(|cause| store_failed().cause(cause))?;
+            // Loaded after the lease was had: what stood there before may be spent by now.
+            let stored = match (self.load().await, &lease) {
+                (Ok(stored), _) => stored,
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(lease)) => {
+                    self.give_back(lease.clone()).await;
+                    return Err(error);
+                }
+            };
+            if let Some(token) = living(&stored.grant, refused, endpoint.lifetime()) {
+                if let Some(lease) = lease {
+                    self.give_back(lease).await;
+                }
+                return Ok(Turn::Theirs(token));
+            }
+            if let Some(lease) = lease {
+                return Ok(Turn::Ours(lease, stored));
+            }
+            if Instant::now() >= until {
+                return Err(store_failed()
+                    .detail("others keep the right to refresh, and none of them has refreshed"));
+            }
+            sleep(LOOK.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        }
+    }
+
+    /// The others get it in any case, when its time is over.
+    async fn give_back(&self, lease: Lease) {
+        if let Err(cause) = self.store.release(lease).await {
+            warn!(%cause, "the right to refresh could not be given back");
+        }
+    }
+
+    async fn refresh(
+        &self,
+        endpoint: &TokenEndpoint<'_>,
+        refused: Option<&AccessToken>,
+        mut stored: Stored,
+        unsaved: &mut Option<Unsaved>,
+    ) -> Result<AccessToken> {
         let dead = "the refresh token is dead: log in again";
         // Twice: when the stored token turns out to be spent, somebody else may have stored the
         // next one meanwhile.
@@ -88,15 +182,7 @@ impl TokenSource for RefreshToken {
             if let Some(token) = living(&stored.grant, refused, endpoint.lifetime()) {
                 return Ok(token);
             }
-            let mut form = vec![
-                ("grant_type", "refresh_token"),
-                ("refresh_token", stored.grant.refresh_token.expose_secret()),
-                ("client_id", &self.client_id),
-            ];
-            if let Some(secret) = &self.client_secret {
-                form.push(("client_secret", secret.expose_secret()));
-            }
-            match endpoint.post(&form).await {
+            match self.ask(endpoint, &stored.grant).await {
                 Ok(reply) => {
                     // Stored before anything else is looked at: nothing may lose it.
                     let grant = Grant {
@@ -112,7 +198,7 @@ impl TokenSource for RefreshToken {
                         grant,
                         replaces: stored.version,
                     });
-                    self.save(&mut unsaved).await?;
+                    self.save(unsaved).await?;
                     return reply.access(endpoint.lifetime());
                 }
                 Err(error) if is_spent(&error) && !last => {
@@ -126,6 +212,23 @@ impl TokenSource for RefreshToken {
             }
         }
         Err(Error::new(ErrorKind::Auth, "token").detail(dead))
+    }
+
+    async fn ask(&self, endpoint: &TokenEndpoint<'_>, grant: &Grant) -> Result<TokenReply> {
+        let mut form = vec![
+            ("grant_type", "refresh_token"),
+            ("refresh_token", grant.refresh_token.expose_secret()),
+            ("client_id", &self.client_id),
+        ];
+        if let Some(secret) = &self.client_secret {
+            form.push(("client_secret", secret.expose_secret()));
+        }
+        // Given up while there is still time to store what came: after that it is another
+        // holder's turn.
+        let patience = self.hold.mul_f64(0.75);
+        timeout(patience, endpoint.post(&form))
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "token").sent()))
     }
 }
 

@@ -1,8 +1,13 @@
-use std::{fmt::Debug, sync::Mutex};
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 /// Keeps a grant whose refresh token may be used once, as where rotation is on.
 ///
@@ -16,6 +21,40 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
 
     /// Stores `grant` durably if the stored version is still `expected`.
     async fn compare_and_swap(&self, expected: u64, grant: Grant) -> Result<Swap, TokenStoreError>;
+
+    /// Takes the right to refresh, for `hold` at most: while one holder has it, no other gets it.
+    /// `None` when another has it. Where rotation is on, two holders that refresh at once would
+    /// spend one refresh token twice, and Salesforce can end the whole grant for that.
+    ///
+    /// A store that only one process uses needs no such thing: unless overridden, everybody gets
+    /// the right at once.
+    async fn lease(&self, hold: Duration) -> Result<Option<Lease>, TokenStoreError> {
+        let _ = hold;
+        Ok(Some(Lease::new("")))
+    }
+
+    /// Gives the right back. One whose time was over, or that somebody else has by now, is none:
+    /// nothing happens then.
+    async fn release(&self, lease: Lease) -> Result<(), TokenStoreError> {
+        let _ = lease;
+        Ok(())
+    }
+}
+
+/// The right to refresh, from [`TokenStore::lease`]. What is in it is the store's own.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Lease(String);
+
+impl Lease {
+    /// A right that the store knows by this text.
+    pub fn new(holder: impl Into<String>) -> Self {
+        Self(holder.into())
+    }
+
+    /// The store's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The cause that a [`TokenStore`] gives for its failure.
@@ -65,32 +104,41 @@ pub enum Swap {
 }
 
 /// A store that forgets everything when the process ends: for tests, and for grants that another
-/// program keeps.
+/// program keeps. In an [`Arc`] several clients can share it.
 #[derive(Debug)]
-pub struct MemoryTokenStore(Mutex<Option<Stored>>);
+pub struct MemoryTokenStore(Mutex<Memory>);
+
+#[derive(Debug)]
+struct Memory {
+    stored: Option<Stored>,
+    leased: Option<(u64, Instant)>,
+    leases: u64,
+}
 
 impl MemoryTokenStore {
     /// A store that holds this grant.
     pub fn new(grant: Grant) -> Self {
-        Self(Mutex::new(Some(Stored { grant, version: 1 })))
+        Self(Mutex::new(Memory {
+            stored: Some(Stored { grant, version: 1 }),
+            leased: None,
+            leases: 0,
+        }))
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl TokenStore for MemoryTokenStore {
     async fn load(&self) -> Result<Option<Stored>, TokenStoreError> {
-        Ok(self
-            .0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .clone())
+        Ok(self.memory().stored.clone())
     }
 
     async fn compare_and_swap(&self, expected: u64, grant: Grant) -> Result<Swap, TokenStoreError> {
-        let mut stored = self
-            .0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut memory = self.memory();
+        let stored = &mut memory.stored;
         if stored.as_ref().map_or(0, |stored| stored.version) != expected {
             return Ok(Swap::Conflict);
         }
@@ -99,5 +147,42 @@ impl TokenStore for MemoryTokenStore {
             version: expected + 1,
         });
         Ok(Swap::Stored)
+    }
+
+    async fn lease(&self, hold: Duration) -> Result<Option<Lease>, TokenStoreError> {
+        let mut memory = self.memory();
+        let now = Instant::now();
+        if memory.leased.is_some_and(|(_, until)| now < until) {
+            return Ok(None);
+        }
+        memory.leases += 1;
+        memory.leased = Some((memory.leases, now + hold));
+        Ok(Some(Lease::new(memory.leases.to_string())))
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), TokenStoreError> {
+        let mut memory = self.memory();
+        let is_it = |(number, _): &(u64, Instant)| number.to_string() == lease.as_str();
+        memory.leased = memory.leased.filter(|held| !is_it(held));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
+    async fn load(&self) -> Result<Option<Stored>, TokenStoreError> {
+        (**self).load().await
+    }
+
+    async fn compare_and_swap(&self, expected: u64, grant: Grant) -> Result<Swap, TokenStoreError> {
+        (**self).compare_and_swap(expected, grant).await
+    }
+
+    async fn lease(&self, hold: Duration) -> Result<Option<Lease>, TokenStoreError> {
+        (**self).lease(hold).await
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), TokenStoreError> {
+        (**self).release(lease).await
     }
 }

@@ -10,6 +10,7 @@ mod faults;
 mod large_files;
 mod limits;
 mod links;
+mod many;
 mod oauth;
 mod objects;
 mod paging;

@@ -399,13 +399,37 @@ async fn a_client_names_itself_and_uses_the_version_that_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_query_that_no_uri_holds_is_not_sent() {
+async fn what_no_uri_holds_is_not_sent_unless_it_is_a_query_which_goes_inside_another_call() {
     let (server, client) = answering(200, json!({})).await;
-    let ids = vec![account(); 900];
-    let query = soql("SELECT Id FROM Account WHERE Id IN :ids").bind("ids", ids);
-    let rows = client.query::<Record>(query).all(10).await;
-    assert_eq!(rows.unwrap_err().kind(), ErrorKind::TooLarge);
+    let request = client
+        .request(Method::GET, "/search")
+        .query("q", "x".repeat(16_384));
+    let error = request.send().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert!(server.received_requests().await.unwrap().is_empty());
+
+    let page = json!({ "totalSize": 1, "done": true, "records": [{ "Name": "a" }] });
+    let part = json!({ "body": page, "httpStatusCode": 200, "referenceId": "inner" });
+    let (server, client) = answering(200, json!({ "compositeResponse": [part] })).await;
+    let ids = vec![account(); 900];
+    let query = soql("SELECT Name FROM Account WHERE Id IN :ids").bind("ids", ids);
+    let rows = client
+        .query::<Record>(query.clone())
+        .batch_size(500)
+        .all(10)
+        .await;
+    assert_eq!(rows.unwrap()[0]["Name"], "a");
+    let sent = server.received_requests().await.unwrap();
+    assert_eq!(sent[0].url.path(), format!("{DATA}/composite"));
+    let body: Value = sent[0].body_json().unwrap();
+    let part = &body["compositeRequest"][0];
+    assert_eq!(part["method"], "GET");
+    assert_eq!(part["httpHeaders"]["sforce-query-options"], "batchSize=500");
+    let url = server.uri() + part["url"].as_str().unwrap();
+    let url = reqwest::Url::parse(&url).unwrap();
+    assert_eq!(url.path(), format!("{DATA}/query"));
+    let asked = url.query_pairs().next().unwrap().1.into_owned();
+    assert_eq!(asked, query.text().unwrap());
 }
 
 async fn paged(server: &MockServer, pages: usize) {

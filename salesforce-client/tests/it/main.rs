@@ -3,8 +3,18 @@
 
 mod bulk;
 mod calls;
+mod changes;
+mod composite;
+mod governor;
+mod many;
+mod numbers;
+mod oauth;
+mod org;
+mod processes;
 #[cfg(feature = "pubsub")]
 mod pubsub;
+mod reading;
+mod setup;
 mod support;
 mod tokens;
 mod uploads;

@@ -108,6 +108,8 @@ impl ObjectDef {
 #[derive(Clone, Debug)]
 pub(super) struct Schema {
     pub(super) objects: Vec<ObjectDef>,
+    /// Fields that were created and that nobody may see yet, with the objects that hold them.
+    hidden: Vec<(String, Field)>,
     pub(super) modified: Timestamp,
 }
 
@@ -115,6 +117,7 @@ impl Schema {
     pub(super) fn standard(now: Timestamp) -> Self {
         Self {
             objects: standard::objects(),
+            hidden: Vec::new(),
             modified: now,
         }
     }
@@ -128,6 +131,81 @@ impl Schema {
     pub(super) fn by_id(&self, id: &str) -> Option<&ObjectDef> {
         let prefix = id.get(..3)?;
         self.objects.iter().find(|object| object.prefix == prefix)
+    }
+
+    /// Child objects, the field that names the parent, and the relationship's name, if it has one.
+    pub(super) fn children(&self, def: &ObjectDef) -> Vec<(&ObjectDef, &str, Option<String>)> {
+        const AUDIT: [&str; 3] = ["CreatedById", "LastModifiedById", "OwnerId"];
+        let mut found = Vec::new();
+        for child in &self.objects {
+            let fields = child.fields.iter();
+            for field in fields.filter(|field| field.targets.contains(&def.name)) {
+                let is_audit = AUDIT.contains(&field.name.as_str());
+                let name = (!is_audit).then(|| plural(child.name));
+                found.push((child, field.name.as_str(), name));
+            }
+        }
+        // Its presence is how a program learns that files can be put on the object.
+        let links = self.object("ContentDocumentLink");
+        if let Some(links) = links.filter(|_| def.linkable) {
+            let name = Some("ContentDocumentLinks".to_owned());
+            found.push((links, "LinkedEntityId", name));
+        }
+        found
+    }
+
+    /// What stands behind a relationship such as `Contacts` of an account.
+    pub(super) fn child(&self, def: &ObjectDef, name: &str) -> Option<(&ObjectDef, &str)> {
+        let children = self.children(def).into_iter();
+        let is_it = |known: &str| known.eq_ignore_ascii_case(name);
+        children
+            .filter(|(_, _, known)| known.as_deref().is_some_and(is_it))
+            .map(|(child, field, _)| (child, field))
+            .next()
+    }
+
+    /// Creates a field as the API does: nobody may see it.
+    pub(super) fn add_hidden_field(&mut self, object: &str, field: Field) -> Result<(), Refusal> {
+        let mut tried = self.clone();
+        tried.add_custom_field(object, field.clone(), self.modified)?;
+        let holders: &[&str] = match object.eq_ignore_ascii_case("Activity") {
+            true => &["Task", "Event"],
+            false => &[object],
+        };
+        for holder in holders {
+            if self.hides(holder, &field.name) {
+                let text = format!("There is already a field named {} on {object}.", field.name);
+                return Err(Refusal::data(
+                    "DUPLICATE_DEVELOPER_NAME",
+                    text,
+                    &["FullName"],
+                ));
+            }
+            self.hidden.push(((*holder).to_owned(), field.clone()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn hides(&self, holder: &str, name: &str) -> bool {
+        self.hidden.iter().any(|(object, field)| {
+            object.eq_ignore_ascii_case(holder) && field.name.eq_ignore_ascii_case(name)
+        })
+    }
+
+    /// Lets a field that was hidden be seen.
+    pub(super) fn show(&mut self, holder: &str, name: &str, now: Timestamp) {
+        let is_it = |(object, field): &(String, Field)| {
+            object.eq_ignore_ascii_case(holder) && field.name.eq_ignore_ascii_case(name)
+        };
+        let Some(place) = self.hidden.iter().position(is_it) else {
+            return;
+        };
+        let (object, field) = self.hidden.swap_remove(place);
+        let mut objects = self.objects.iter_mut();
+        if let Some(def) = objects.find(|def| def.name.eq_ignore_ascii_case(&object)) {
+            def.fields.push(FieldDef::custom(field));
+            self.modified = now;
+        }
     }
 
     pub(super) fn add_custom_field(
@@ -172,6 +250,13 @@ impl Schema {
         }
         self.modified = now;
         Ok(())
+    }
+}
+
+fn plural(name: &str) -> String {
+    match name.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{name}s"),
     }
 }
 

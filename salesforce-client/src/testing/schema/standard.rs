@@ -20,7 +20,35 @@ pub(super) fn objects() -> Vec<ObjectDef> {
         event(),
         lead(),
         case(),
+        permission_set(),
+        field_permissions(),
+        permission_set_assignment(),
     ]
+}
+
+fn permission_set() -> ObjectDef {
+    ObjectDef::new("PermissionSet", "0PS").without_owner(vec![
+        text("Name", 80).required(),
+        text("Label", 80).required(),
+        text("Description", 255),
+    ])
+}
+
+fn field_permissions() -> ObjectDef {
+    ObjectDef::new("FieldPermissions", "01k").without_owner(vec![
+        reference("ParentId", &["PermissionSet"], "Parent").required(),
+        text("SobjectType", 40).required(),
+        text("Field", 255).required(),
+        boolean("PermissionsRead"),
+        boolean("PermissionsEdit"),
+    ])
+}
+
+fn permission_set_assignment() -> ObjectDef {
+    ObjectDef::new("PermissionSetAssignment", "0Pa").without_owner(vec![
+        reference("PermissionSetId", &["PermissionSet"], "PermissionSet").required(),
+        reference("AssigneeId", &["User"], "Assignee").required(),
+    ])
 }
 
 const LEAD_SOURCES: &[&str] = &[

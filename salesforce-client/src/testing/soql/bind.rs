@@ -13,10 +13,18 @@ pub(super) struct Bound {
     pub(super) is_count: bool,
     pub(super) object: &'static str,
     pub(super) columns: Vec<Column>,
+    pub(super) children: Vec<Child>,
     pub(super) filter: Option<Filter>,
     pub(super) order: Vec<(Column, Order)>,
     pub(super) limit: Option<usize>,
     pub(super) offset: usize,
+}
+
+/// A sub-query: the children that name the row's record in a field.
+pub(super) struct Child {
+    pub(super) relationship: String,
+    pub(super) field: String,
+    pub(super) bound: Bound,
 }
 
 /// A field, reached through references.
@@ -62,6 +70,28 @@ pub(super) fn bind(schema: &Schema, statement: Statement) -> Result<Bound, Probl
         let text = format!("sObject type '{name}' is not supported. {ADVICE}");
         return Err(Problem::new("INVALID_TYPE", text).at(statement.object.at));
     };
+    bind_to(schema, def, statement)
+}
+
+fn bind_child(schema: &Schema, def: &ObjectDef, statement: Statement) -> Result<Child, Problem> {
+    let relationship = statement.object.names.join(".");
+    let Some((child, field)) = schema.child(def, &relationship) else {
+        let text = format!(
+            "Didn't understand relationship '{relationship}' in FROM part of query call. {ADVICE}"
+        );
+        return Err(Problem::new("INVALID_TYPE", text).at(statement.object.at));
+    };
+    Ok(Child {
+        relationship,
+        field: field.to_owned(),
+        bound: bind_to(schema, child, statement)?,
+    })
+}
+
+fn bind_to(schema: &Schema, def: &ObjectDef, mut statement: Statement) -> Result<Bound, Problem> {
+    let children = std::mem::take(&mut statement.children).into_iter();
+    let children = children.map(|child| bind_child(schema, def, child));
+    let children = children.collect::<Result<Vec<_>, _>>()?;
     let scope = Scope {
         schema,
         def,
@@ -92,6 +122,7 @@ pub(super) fn bind(schema: &Schema, statement: Statement) -> Result<Bound, Probl
         is_count: statement.paths.is_none(),
         object: def.name,
         columns,
+        children,
         filter,
         order,
         limit: statement.limit,

@@ -3,7 +3,7 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value, json};
 
 use super::Asker;
-use super::bind::{Bound, Column, Filter, Step};
+use super::bind::{Bound, Child, Column, Filter, Step};
 use super::lexer::Piece;
 use super::parser::{Operator, Order};
 use crate::testing::files;
@@ -13,6 +13,15 @@ use crate::testing::view::{attributes, shown};
 
 /// The rows of the answer, in order.
 pub(super) fn rows(org: &Org, bound: &Bound, asker: Asker<'_>) -> Vec<Value> {
+    rows_of(org, bound, asker, |_| true)
+}
+
+fn rows_of(
+    org: &Org,
+    bound: &Bound,
+    asker: Asker<'_>,
+    belongs: impl Fn(&Record) -> bool,
+) -> Vec<Value> {
     let is_shown = visibility(org, bound, asker);
     let passes = |record: &&Record| {
         bound
@@ -23,7 +32,7 @@ pub(super) fn rows(org: &Org, bound: &Bound, asker: Asker<'_>) -> Vec<Value> {
     let mut found: Vec<&Record> = org
         .table(bound.object)
         .filter(|record| asker.with_deleted || !record.deleted)
-        .filter(|record| is_shown(record))
+        .filter(|record| belongs(record) && is_shown(record))
         .filter(passes)
         .collect();
     found.sort_by(|one, other| {
@@ -35,8 +44,25 @@ pub(super) fn rows(org: &Org, bound: &Bound, asker: Asker<'_>) -> Vec<Value> {
     let limit = bound.limit.unwrap_or(usize::MAX);
     let found = found.into_iter().skip(bound.offset).take(limit);
     found
-        .map(|record| project(org, record, &bound.columns, asker.version))
+        .map(|record| {
+            let mut row = project(org, record, &bound.columns, asker.version);
+            for child in &bound.children {
+                row[&child.relationship] = children(org, child, record, asker);
+            }
+            row
+        })
         .collect()
+}
+
+/// No children are `null`, as the vendor has it.
+fn children(org: &Org, child: &Child, parent: &Record, asker: Asker<'_>) -> Value {
+    let rows = rows_of(org, &child.bound, asker, |record| {
+        record.text(&child.field) == Some(parent.id.as_str())
+    });
+    if rows.is_empty() {
+        return Value::Null;
+    }
+    json!({ "totalSize": rows.len(), "done": true, "records": rows })
 }
 
 /// Queries on files without an id filter show what the user owns, and nothing

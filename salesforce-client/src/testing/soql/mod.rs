@@ -33,6 +33,16 @@ pub(super) fn select(org: &Org, query: &str, asker: Asker<'_>) -> Result<Selecti
     })
 }
 
+/// The object that a query is on, and whether it names its records by id.
+pub(super) fn target(org: &Org, query: &str) -> Result<(&'static str, bool), Refusal> {
+    let bound = understand(org, query).map_err(|problem| problem.refuse(query))?;
+    let filter = bound.filter.as_ref();
+    Ok((
+        bound.object,
+        filter.is_some_and(|it| it.is_bounded_by(&["Id"])),
+    ))
+}
+
 fn understand(org: &Org, query: &str) -> Result<Bound, Problem> {
     if query.chars().count() > LONGEST {
         let text = "SOQL statements cannot be longer than 100000 characters.";
@@ -91,5 +101,97 @@ impl Problem {
             self.message
         );
         Refusal::bad(self.code, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::parser::{Expr, Literal, Statement};
+    use super::*;
+    use crate::{Like, soql};
+
+    /// A query without what its values are: all that a bound value must never change.
+    fn structure(statement: &Statement) -> String {
+        fn shown(expr: &Expr) -> String {
+            let each = |parts: &[Expr]| parts.iter().map(shown).collect::<Vec<_>>().join(" ");
+            match expr {
+                Expr::All(parts) => format!("all({})", each(parts)),
+                Expr::Any(parts) => format!("any({})", each(parts)),
+                Expr::Not(part) => format!("not({})", shown(part)),
+                Expr::Compare(path, operator, _) => format!("{:?} {operator:?}", path.names),
+                Expr::Among(path, values) => format!("{:?} in {}", path.names, values.len()),
+            }
+        }
+        let filter = statement.filter.as_ref().map(shown);
+        let paths = statement.paths.as_ref().map(|paths| paths.len());
+        let order = statement.order.len();
+        format!(
+            "{paths:?} {:?} {filter:?} {order} {:?}",
+            statement.object.names, statement.limit
+        )
+    }
+
+    fn parsed(query: &str) -> Statement {
+        let tokens = lexer::tokens(query).unwrap_or_else(|problem| panic_at(query, &problem));
+        parser::parse(tokens, query.len()).unwrap_or_else(|problem| panic_at(query, &problem))
+    }
+
+    fn panic_at<T>(query: &str, problem: &Problem) -> T {
+        unreachable!("{query}: {problem:?}")
+    }
+
+    /// The text that the query compares its first field with.
+    fn compared(statement: Statement) -> String {
+        let Some(Expr::All(parts)) = statement.filter else {
+            unreachable!("the filter is another")
+        };
+        let Some(Expr::Compare(_, _, Literal::Text(pieces))) = parts.into_iter().next() else {
+            unreachable!("the condition is another")
+        };
+        let letters = pieces.into_iter().map(|piece| match piece {
+            lexer::Piece::Plain(letter) | lexer::Piece::Escaped(letter) => letter,
+        });
+        letters.collect()
+    }
+
+    const QUERY: &str = "SELECT Id, Name FROM Account WHERE Name = :a AND (Phone = :b OR Site IN :c) ORDER BY Name LIMIT 5";
+
+    proptest! {
+        #[test]
+        fn no_bound_text_changes_a_query(
+            a in any::<String>(),
+            b in any::<String>(),
+            c in proptest::collection::vec(any::<String>(), 2),
+        ) {
+            let harmless = soql(QUERY).bind("a", "a").bind("b", "b").bind("c", vec!["c", "d"]);
+            let query = soql(QUERY).bind("a", a.as_str()).bind("b", &b).bind("c", c);
+            let (harmless, query) = (harmless.text().unwrap(), query.text().unwrap());
+            let statement = parsed(&query);
+            prop_assert_eq!(structure(&statement), structure(&parsed(&harmless)));
+            prop_assert_eq!(compared(statement), a);
+        }
+
+        #[test]
+        fn no_text_made_of_soql_changes_a_query(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    Just("'"), Just("\\"), Just("\\'"), Just("' OR Name != '"), Just(":b"),
+                    Just(")"), Just("\n"), Just("\u{2028}"), Just("%"), Just("_"), Just("--"), Just("/*"),
+                ],
+                0..8,
+            ),
+        ) {
+            let text = pieces.concat();
+            let query = "SELECT Id FROM Account WHERE Name = :a AND Phone LIKE :b";
+            let harmless = soql(query).bind("a", "a").bind("b", Like::contains("b")).text().unwrap();
+            let bound = soql(query).bind("a", &text).bind("b", Like::contains(text.as_str()));
+            let bound = bound.text().unwrap();
+            let statement = parsed(&bound);
+            prop_assert_eq!(structure(&statement), structure(&parsed(&harmless)));
+            prop_assert_eq!(compared(statement), text);
+        }
     }
 }

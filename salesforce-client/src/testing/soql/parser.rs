@@ -5,6 +5,8 @@ use super::lexer::{Piece, Placed, Token};
 pub(super) struct Statement {
     /// Absent for `COUNT()`.
     pub(super) paths: Option<Vec<Path>>,
+    /// Sub-queries, whose object is a relationship.
+    pub(super) children: Vec<Statement>,
     pub(super) object: Path,
     pub(super) alias: Option<String>,
     pub(super) filter: Option<Expr>,
@@ -78,6 +80,8 @@ struct Parser {
 }
 
 const DEEPEST: u32 = 50;
+/// One level, as before version 58.0 and as everybody can count on.
+const DEEPEST_SUB_QUERY: u32 = 1;
 const CLAUSES: [&str; 12] = [
     "WHERE", "ORDER", "LIMIT", "OFFSET", "GROUP", "HAVING", "WITH", "FOR", "ALL", "USING",
     "UPDATE", "AND",
@@ -86,7 +90,8 @@ const CLAUSES: [&str; 12] = [
 impl Parser {
     fn statement(&mut self) -> Result<Statement, Problem> {
         self.keyword("SELECT")?;
-        let paths = self.selected()?;
+        let mut children = Vec::new();
+        let paths = self.selected(&mut children)?;
         self.keyword("FROM")?;
         let object = self.path()?;
         let alias = match self.word() {
@@ -128,6 +133,7 @@ impl Parser {
         }
         Ok(Statement {
             paths,
+            children,
             object,
             alias,
             filter,
@@ -137,7 +143,7 @@ impl Parser {
         })
     }
 
-    fn selected(&mut self) -> Result<Option<Vec<Path>>, Problem> {
+    fn selected(&mut self, children: &mut Vec<Statement>) -> Result<Option<Vec<Path>>, Problem> {
         if self
             .word()
             .is_some_and(|word| word.eq_ignore_ascii_case("COUNT"))
@@ -147,11 +153,23 @@ impl Parser {
             self.symbol(")")?;
             return Ok(None);
         }
-        let mut paths = vec![self.path()?];
-        while self.take_symbol(",") {
-            paths.push(self.path()?);
+        let mut paths = Vec::new();
+        loop {
+            if self.take_symbol("(") {
+                self.depth += 1;
+                if self.depth > DEEPEST_SUB_QUERY {
+                    return Err(self.unexpected());
+                }
+                children.push(self.statement()?);
+                self.depth -= 1;
+                self.symbol(")")?;
+            } else {
+                paths.push(self.path()?);
+            }
+            if !self.take_symbol(",") {
+                return Ok(Some(paths));
+            }
         }
-        Ok(Some(paths))
     }
 
     /// AND and OR are not mixed without parentheses, as the vendor has it.

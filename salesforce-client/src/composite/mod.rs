@@ -1,0 +1,248 @@
+//! Several calls in one.
+
+mod answers;
+mod batch;
+mod graph;
+mod part;
+mod tree;
+
+use std::{fmt, sync::Arc};
+
+use http::Method;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use self::part::{Part, references};
+pub(crate) use self::{answers::SubAnswer, graph::graphs};
+pub use self::{
+    answers::{CompositeAnswers, PartAnswer},
+    batch::{Batch, BatchAnswers, BatchPart},
+    part::Target,
+    tree::{TreeRecord, TreeSaved},
+};
+use crate::{
+    Soql,
+    call::Call,
+    error::{Error, ErrorKind, Result},
+    transport::Transport,
+};
+
+const OPERATION: &str = "composite";
+/// How many parts Salesforce takes in one call.
+const PARTS: usize = 25;
+/// How many parts Salesforce takes in one graph.
+const NODES: usize = 500;
+
+/// Up to 25 calls in one, which counts as one. From
+/// [`SalesforceClient::composite`](crate::SalesforceClient::composite).
+///
+/// Each part gives a [`Reference`], through which later parts use what it will have given:
+///
+/// ```no_run
+/// # use salesforce_client::SalesforceClient;
+/// # use serde_json::json;
+/// # async fn example(client: SalesforceClient) -> salesforce_client::Result<()> {
+/// let mut composite = client.composite().all_or_none();
+/// let account = composite.create("Account", &json!({ "Name": "Acme" }));
+/// let contact = json!({ "LastName": "Bluth", "AccountId": account.id() });
+/// composite.create("Contact", &contact);
+/// let answers = composite.send().await?;
+/// println!("{}", answers.id(&account)?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Vendor: REST API Developer Guide, "Composite".
+#[must_use = "nothing is sent before send()"]
+pub struct Composite {
+    transport: Arc<Transport>,
+    /// Nobody who only gives values can guess it, so that a text among them is never taken for a
+    /// reference.
+    salt: u32,
+    parts: Vec<Part>,
+    failure: Option<Error>,
+    all_or_none: bool,
+    repeatable: bool,
+}
+
+/// What a part of a [`Composite`] will have given, for later parts and to find its answer.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Reference(String);
+
+impl Reference {
+    /// Stands for the `id` of a record that the part creates.
+    pub fn id(&self) -> String {
+        self.field("id")
+    }
+
+    /// Stands for any member of the part's answer, such as `Name` of a record that it reads or
+    /// `records[0].Id` of a query.
+    pub fn field(&self, path: &str) -> String {
+        format!("@{{{}.{path}}}", self.0)
+    }
+}
+
+impl fmt::Debug for Composite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Composite")
+            .field("parts", &self.parts.len())
+            .field("all_or_none", &self.all_or_none)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Composite {
+    pub(crate) fn new(transport: &Arc<Transport>) -> Self {
+        Self {
+            transport: Arc::clone(transport),
+            salt: fastrand::u32(..),
+            parts: Vec::new(),
+            failure: None,
+            all_or_none: false,
+            repeatable: false,
+        }
+    }
+
+    /// Lets all parts succeed or none. Then a failure of one is the failure of the whole.
+    pub fn all_or_none(mut self) -> Self {
+        self.all_or_none = true;
+        self
+    }
+
+    /// Lets the client repeat the call when its outcome is unknown. That is safe where doing all
+    /// of it a second time does no harm. Parts that only read are repeated anyway.
+    pub fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
+    /// Creates a record.
+    pub fn create(&mut self, object: &str, fields: &(impl Serialize + ?Sized)) -> Reference {
+        self.add(|data| Part::create(data, object, fields))
+    }
+
+    /// Reads these fields of a record.
+    pub fn get(&mut self, object: &str, id: impl Into<Target>, fields: &[&str]) -> Reference {
+        self.add(|data| Part::get(data, object, &id.into(), fields))
+    }
+
+    /// Sets fields of a record.
+    pub fn update(
+        &mut self,
+        object: &str,
+        id: impl Into<Target>,
+        fields: &(impl Serialize + ?Sized),
+    ) -> Reference {
+        self.add(|data| Part::update(data, object, &id.into(), fields))
+    }
+
+    /// Creates or changes the record whose external id `field` has this value.
+    pub fn upsert(
+        &mut self,
+        object: &str,
+        field: &str,
+        value: &str,
+        fields: &(impl Serialize + ?Sized),
+    ) -> Reference {
+        self.add(|data| Part::upsert(data, object, field, value, fields))
+    }
+
+    /// Deletes a record.
+    pub fn delete(&mut self, object: &str, id: impl Into<Target>) -> Reference {
+        self.add(|data| Part::delete(data, object, &id.into()))
+    }
+
+    /// Asks for the first page of a query.
+    pub fn query(&mut self, soql: impl Into<Soql>) -> Reference {
+        self.add(|data| Part::query(data, &soql.into()))
+    }
+
+    /// Any other call. `path` follows `/services/data/vNN.0`, percent-encoded, with its query.
+    pub fn request(&mut self, method: Method, path: &str, body: Option<Value>) -> Reference {
+        self.add(|data| Part::request(data, method, path, body))
+    }
+
+    /// Adds a header such as `If-Modified-Since` to the part that was added last.
+    pub fn header(&mut self, name: &str, value: &str) {
+        if let Some(part) = self.parts.last_mut() {
+            part.header(name, value);
+        }
+    }
+
+    /// Sends it. Without [`all_or_none`](Self::all_or_none) parts can have failed then: their
+    /// answers tell.
+    pub async fn send(self) -> Result<CompositeAnswers> {
+        let transport = Arc::clone(&self.transport);
+        let all_or_none = self.all_or_none;
+        let reads_only = self.parts.iter().all(Part::only_reads);
+        let repeatable = self.repeatable || reads_only;
+        let (body, names) = self.body(PARTS)?;
+        let mut call = transport
+            .call(OPERATION, Method::POST, &["composite"])
+            .json(&json!({ "allOrNone": all_or_none, "compositeRequest": body }))?;
+        if repeatable {
+            call = Call::repeatable(call);
+        }
+        let answers: answers::Composed = transport.json(&call).await?;
+        CompositeAnswers::read(names, answers.composite_response)?.judged(all_or_none)
+    }
+
+    /// The parts as they are sent, and the names of their answers.
+    fn body(self, limit: usize) -> Result<(Vec<Value>, Vec<Reference>)> {
+        let invalid = |detail| Error::new(ErrorKind::Invalid, OPERATION).detail(detail);
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        if self.parts.is_empty() {
+            return Err(invalid("there are no parts"));
+        }
+        if self.parts.len() > limit {
+            return Err(invalid("there are more parts than Salesforce takes in one"));
+        }
+        let prefix = format!("r{:08x}", self.salt);
+        let mut body = Vec::with_capacity(self.parts.len());
+        let mut names = Vec::with_capacity(self.parts.len());
+        for (place, part) in self.parts.into_iter().enumerate() {
+            // A text that only looks like a reference would be replaced, or refused without a
+            // word of what is wrong.
+            if part
+                .body
+                .as_ref()
+                .is_some_and(|body| !references(body, &prefix))
+            {
+                return Err(invalid("a text has @{ in it, which means a reference here"));
+            }
+            let name = format!("{prefix}_{place}");
+            body.push(part.in_composite(&name));
+            names.push(Reference(name));
+        }
+        Ok((body, names))
+    }
+
+    fn add(&mut self, part: impl FnOnce(&str) -> Result<Part>) -> Reference {
+        let reference = Reference(format!("r{:08x}_{}", self.salt, self.parts.len()));
+        match part(&self.transport.sender.data) {
+            Ok(part) => self.parts.push(part),
+            Err(error) => drop(self.failure.get_or_insert(error)),
+        }
+        reference
+    }
+}
+
+/// A call that reads, inside another: for one whose path is too long to stand in a URI.
+pub(crate) fn wrapped(transport: &Transport, call: &Call) -> Result<Call> {
+    let headers = call.headers.iter().filter_map(|(name, value)| {
+        let value = value.to_str().ok()?;
+        Some((name.as_str().to_owned(), Value::from(value)))
+    });
+    let part = json!({
+        "method": call.method.as_str(),
+        "url": call.path_and_query(),
+        "referenceId": "inner",
+        "httpHeaders": headers.collect::<serde_json::Map<_, _>>(),
+    });
+    let outer = transport
+        .call(call.operation, Method::POST, &["composite"])
+        .json(&json!({ "compositeRequest": [part] }))?;
+    Ok(Call::repeatable(outer))
+}

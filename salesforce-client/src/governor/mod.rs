@@ -1,0 +1,308 @@
+//! What keeps a program from using up the org's calls, or all of its patience.
+
+mod gate;
+mod quota;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tracing::warn;
+
+pub(crate) use self::gate::Slot;
+pub use self::quota::{Quota, QuotaShare, QuotaShareError};
+use self::{gate::Gate, quota::Verdict};
+use crate::{
+    ApiUsage,
+    error::{Error, ErrorKind, Result},
+};
+
+/// How urgent a call is.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Priority {
+    /// Somebody waits for it: it goes before all backfill, and may go on when that has stopped.
+    #[default]
+    Interactive,
+    /// It can wait: catching up, copying, reconciling.
+    Backfill,
+}
+
+/// Keeps calls of a client and its clones, or of several clients of one org, within bounds. Cheap
+/// to clone: clones are the same governor.
+///
+/// - It keeps a *reserve* of the org's calls of 24 hours for others. What is left it knows from
+///   each answer. At the reserve, and when Salesforce says that all calls are used up, calls are
+///   refused at once with [`DailyLimit`](ErrorKind::DailyLimit), whose
+///   [`retry_after`](Error::retry_after) tells how long; then one call at a time tries whether
+///   there is more.
+/// - It lets only so many calls run at once. Interactive ones come before backfill.
+/// - When Salesforce says that too many long calls run at once, it lets new ones wait a little.
+///
+/// ```no_run
+/// # use salesforce_client::{ClientCredentials, Governor, Priority, SalesforceClient};
+/// # fn example(tokens: ClientCredentials) -> salesforce_client::Result<()> {
+/// let governor = Governor::builder().reserve(0.1).backfill_reserve(0.3).max_concurrent(10).build();
+/// let client = SalesforceClient::builder(tokens).governor(&governor).build()?;
+/// let catching_up = client.with_priority(Priority::Backfill);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Governor(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: GovernorBuilder,
+    gate: Gate,
+    quota: Mutex<Quota>,
+    slow: Mutex<Slow>,
+    /// Held across the exchange with other processes on purpose: that makes it the only one.
+    synced: AsyncMutex<Option<Instant>>,
+}
+
+/// The pause after Salesforce has said that too many long calls run at once.
+#[derive(Debug, Default)]
+struct Slow {
+    until: Option<Instant>,
+    in_a_row: u32,
+}
+
+/// What a [`Governor`] knows.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct GovernorState {
+    /// The org's calls of 24 hours, and until when none are made.
+    pub quota: Quota,
+    /// Calls that run.
+    pub running: usize,
+    /// Calls that wait for their turn.
+    pub waiting: usize,
+}
+
+/// A governor that is being set up.
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct GovernorBuilder {
+    reserve: f64,
+    backfill_reserve: f64,
+    max_concurrent: usize,
+    pause: Duration,
+    sync_every: Duration,
+    share: Option<Arc<dyn QuotaShare>>,
+}
+
+impl Default for GovernorBuilder {
+    fn default() -> Self {
+        Self {
+            reserve: 0.05,
+            backfill_reserve: 0.2,
+            // Of 25 long calls that an org may have at once, others have some too.
+            max_concurrent: 10,
+            pause: Duration::from_secs(15 * 60),
+            sync_every: Duration::from_secs(1),
+            share: None,
+        }
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+impl GovernorBuilder {
+    /// Which part of the org's calls of 24 hours is left to others: 0.05 unless set.
+    pub fn reserve(mut self, part: f64) -> Self {
+        self.reserve = part.clamp(0.0, 1.0);
+        self
+    }
+
+    /// Which part backfill leaves to others and to interactive calls: 0.2 unless set.
+    pub fn backfill_reserve(mut self, part: f64) -> Self {
+        self.backfill_reserve = part.clamp(0.0, 1.0);
+        self
+    }
+
+    /// How many calls run at once: 10 unless set. Salesforce counts those of 20 seconds and more,
+    /// and lets an org have 25 of them, a developer's org 5.
+    pub fn max_concurrent(mut self, calls: usize) -> Self {
+        self.max_concurrent = calls.max(1);
+        self
+    }
+
+    /// How long to wait before trying whether there are calls again: 15 minutes unless set. The
+    /// window of 24 hours moves on all the time, and nobody tells when it gives calls back.
+    pub fn pause(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// Where several processes tell each other what they know, and how often each of them looks:
+    /// every second at most unless set.
+    pub fn share(mut self, share: impl QuotaShare) -> Self {
+        self.share = Some(Arc::new(share));
+        self
+    }
+
+    /// How often to look at what other processes know.
+    pub fn sync_every(mut self, interval: Duration) -> Self {
+        self.sync_every = interval;
+        self
+    }
+
+    /// The governor.
+    pub fn build(self) -> Governor {
+        Governor(Arc::new(Inner {
+            gate: Gate::new(self.max_concurrent),
+            settings: self,
+            quota: Mutex::default(),
+            slow: Mutex::default(),
+            synced: AsyncMutex::default(),
+        }))
+    }
+}
+
+impl Governor {
+    /// A governor to set up.
+    pub fn builder() -> GovernorBuilder {
+        GovernorBuilder::default()
+    }
+
+    /// What it knows now.
+    pub fn state(&self) -> GovernorState {
+        let (running, waiting) = self.0.gate.counts();
+        GovernorState {
+            quota: self.quota().clone(),
+            running,
+            waiting,
+        }
+    }
+
+    /// Tells it what is used of the org's calls, as [`Limits::api_usage`](crate::Limits::api_usage)
+    /// has it. What comes with the answers to its own calls it knows by itself.
+    pub fn observe(&self, usage: ApiUsage) {
+        self.quota().tell(usage, Timestamp::now());
+    }
+
+    /// Waits for the call's turn.
+    pub(crate) async fn admit(&self, operation: &'static str, priority: Priority) -> Result<Slot> {
+        self.sync().await;
+        // Nobody queues only to be refused.
+        self.check(operation, priority, |quota, reserve, pause, now| {
+            quota.would_admit(reserve, pause, now)
+        })?;
+        let slot = self.0.gate.enter(priority).await;
+        loop {
+            let until = self.slow().until;
+            match until.filter(|until| Instant::now() < *until) {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => break,
+            }
+        }
+        self.check(operation, priority, |quota, reserve, pause, now| {
+            quota.admit(reserve, pause, now)
+        })?;
+        Ok(slot)
+    }
+
+    /// What became of a call that was let through, as far as it concerns others. Gives back how
+    /// long they are refused now.
+    pub(crate) async fn judge(&self, outcome: std::result::Result<(), &Error>) -> Option<Duration> {
+        let kind = outcome.err().map(Error::kind);
+        match kind {
+            Some(ErrorKind::DailyLimit) => {
+                let pause = self.0.settings.pause;
+                self.quota().close(Timestamp::now(), pause);
+                self.publish().await;
+                return Some(pause);
+            }
+            Some(ErrorKind::ConcurrentLimit) => self.slow().more(),
+            None => self.slow().in_a_row = 0,
+            Some(_) => {}
+        }
+        None
+    }
+
+    fn check(
+        &self,
+        operation: &'static str,
+        priority: Priority,
+        ask: impl FnOnce(&mut Quota, f64, Duration, Timestamp) -> Verdict,
+    ) -> Result<()> {
+        let settings = &self.0.settings;
+        let reserve = match priority {
+            Priority::Interactive => settings.reserve,
+            Priority::Backfill => settings.backfill_reserve.max(settings.reserve),
+        };
+        let now = Timestamp::now();
+        let verdict = ask(&mut self.quota(), reserve, settings.pause, now);
+        match verdict {
+            Verdict::Go => Ok(()),
+            Verdict::Wait(wait) => Err(Error::new(ErrorKind::DailyLimit, operation)
+                .wait(Some(wait))
+                .detail("not sent: the calls that are left of the day are kept for others")),
+        }
+    }
+
+    /// Hears what other processes know, and tells them what this one knows.
+    async fn sync(&self) {
+        let Some(share) = &self.0.settings.share else {
+            return;
+        };
+        // Another call is at it: what it learns comes in time for the next.
+        let Ok(mut synced) = self.0.synced.try_lock() else {
+            return;
+        };
+        if synced.is_some_and(|at| at.elapsed() < self.0.settings.sync_every) {
+            return;
+        }
+        *synced = Some(Instant::now());
+        match share.load().await {
+            Ok(theirs) => {
+                let is_newer = {
+                    let mut ours = self.quota();
+                    ours.merge(&theirs);
+                    *ours != theirs
+                };
+                if is_newer {
+                    self.publish().await;
+                }
+            }
+            Err(cause) => warn!(%cause, "what other processes know of the quota is unknown"),
+        }
+    }
+
+    async fn publish(&self) {
+        let Some(share) = &self.0.settings.share else {
+            return;
+        };
+        let quota = self.quota().clone();
+        if let Err(cause) = share.publish(&quota).await {
+            warn!(%cause, "other processes could not be told of the quota");
+        }
+    }
+
+    fn quota(&self) -> MutexGuard<'_, Quota> {
+        self.0.quota.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slow(&self) -> MutexGuard<'_, Slow> {
+        self.0.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slow {
+    fn more(&mut self) {
+        let now = Instant::now();
+        // Calls that ran at once and fail together are one piece of news.
+        if self.until.is_some_and(|until| now < until) {
+            return;
+        }
+        let ceiling = FIRST_PAUSE * 2_u32.saturating_pow(self.in_a_row.min(10));
+        let pause = ceiling.min(LONGEST_PAUSE).mul_f64(fastrand::f64());
+        self.in_a_row += 1;
+        self.until = Some(now + pause);
+    }
+}

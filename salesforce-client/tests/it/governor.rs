@@ -1,0 +1,207 @@
+//! Calls within bounds.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::{FutureExt, StreamExt, future::join_all, stream};
+use salesforce_client::{
+    ErrorKind, Governor, GovernorBuilder, Priority, Quota, QuotaShare, QuotaShareError,
+    SalesforceClient,
+    testing::{FakeSalesforce, Fault, FaultEffect},
+};
+
+use crate::org::{account, builder_of};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+async fn governed(
+    builder: GovernorBuilder,
+    limit: u64,
+) -> (FakeSalesforce, SalesforceClient, Governor) {
+    let org = FakeSalesforce::builder()
+        .daily_limit(limit)
+        .start()
+        .await
+        .unwrap();
+    let governor = builder.build();
+    let client = builder_of(&org).governor(&governor).build().unwrap();
+    (org, client, governor)
+}
+
+#[tokio::test]
+async fn the_reserve_is_left_to_others_and_backfill_leaves_more() {
+    let builder = Governor::builder()
+        .reserve(0.1)
+        .backfill_reserve(0.5)
+        .pause(LONG);
+    let (org, client, governor) = governed(builder, 100).await;
+    let backfill = client.with_priority(Priority::Backfill);
+    for (client, made) in [(&backfill, 50), (&client, 90)] {
+        let error = loop {
+            if let Err(error) = client.limits().await {
+                break error;
+            }
+        };
+        assert_eq!(org.calls(), made);
+        assert_eq!((error.kind(), error.attempts()), (ErrorKind::DailyLimit, 0));
+        let wait = error.retry_after().unwrap();
+        assert!(wait <= LONG && wait > LONG / 2, "{wait:?}");
+        assert!(!error.may_have_happened());
+    }
+    assert_eq!(governor.state().quota.usage, client.api_usage());
+}
+
+#[tokio::test]
+async fn when_all_calls_are_used_up_nobody_asks_again_before_the_pause_is_over() {
+    let builder = Governor::builder().pause(LONG);
+    let (org, client, governor) = governed(builder, 1000).await;
+    org.inject(Fault::on("*/limits", FaultEffect::DailyLimit));
+    let error = client.limits().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.retry_after()),
+        (ErrorKind::DailyLimit, Some(LONG))
+    );
+    let asked = org.requests().len();
+    for client in [client.clone(), client.with_priority(Priority::Backfill)] {
+        assert_eq!(
+            client.limits().await.unwrap_err().kind(),
+            ErrorKind::DailyLimit
+        );
+    }
+    assert_eq!(org.requests().len(), asked);
+    assert!(governor.state().quota.closed_until.is_some());
+}
+
+#[tokio::test]
+async fn after_the_pause_one_call_tries_and_its_answer_opens_the_way() {
+    let builder = Governor::builder().pause(Duration::from_millis(200));
+    let (org, client, _) = governed(builder, 1000).await;
+    org.inject(Fault::on("*/limits", FaultEffect::DailyLimit));
+    client.limits().await.unwrap_err();
+    let asked = org.requests().len();
+    let calls = loop {
+        let calls = join_all((0..10).map(|_| client.limits())).await;
+        if calls.iter().any(Result::is_ok) {
+            break calls;
+        }
+        tokio::task::yield_now().await;
+    };
+    // The one that tried; others may have seen its answer.
+    assert!(calls.iter().filter(|it| it.is_ok()).count() <= org.requests().len() - asked);
+    for outcome in join_all((0..10).map(|_| client.limits())).await {
+        outcome.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn only_so_many_calls_run_at_once() {
+    let (org, client, governor) = governed(Governor::builder().max_concurrent(3), 1000).await;
+    org.inject(Fault::on("*/limits", FaultEffect::Delay { millis: 10 }).times(1000));
+    let seen = Mutex::new((0, 0));
+    let calls = stream::iter(0..30).map(|_| async {
+        let outcome = client.limits().await;
+        let state = governor.state();
+        let mut seen = seen.lock().unwrap();
+        *seen = (seen.0.max(state.running), seen.1.max(state.waiting));
+        outcome.unwrap();
+    });
+    calls.buffer_unordered(12).collect::<Vec<_>>().await;
+    let (running, waiting) = *seen.lock().unwrap();
+    assert!(running <= 3 && running > 0, "{running}");
+    assert!(waiting > 0);
+    assert_eq!(governor.state().running, 0);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_takes_no_place_along() {
+    let (org, client, governor) = governed(Governor::builder().max_concurrent(1), 1000).await;
+    for _ in 0..20 {
+        let call = Box::pin(client.limits());
+        assert!(call.now_or_never().is_none());
+    }
+    assert_eq!((governor.state().running, governor.state().waiting), (0, 0));
+    let id = account(&org, "Acme");
+    let content = org
+        .add_file_as_other_user(id.as_str(), "a.txt", b"abc")
+        .unwrap();
+    let content = salesforce_client::RecordId::new(&content).unwrap();
+    let download = client.files().download(&content).await.unwrap();
+    assert_eq!(
+        governor.state().running,
+        1,
+        "a download runs until it is read"
+    );
+    drop(download);
+    client.limits().await.unwrap();
+}
+
+#[tokio::test]
+async fn too_many_long_calls_are_waited_out_and_not_taken_for_the_daily_limit() {
+    let (org, client, governor) = governed(Governor::builder(), 1000).await;
+    org.inject(Fault::on("*/limits", FaultEffect::ConcurrentLimit).times(2));
+    client.limits().await.unwrap();
+    assert_eq!(governor.state().quota.closed_until, None);
+}
+
+/// What several processes would have in a row of a database.
+#[derive(Clone, Debug, Default)]
+struct Row(Arc<Mutex<Quota>>);
+
+#[async_trait]
+impl QuotaShare for Row {
+    async fn load(&self) -> Result<Quota, QuotaShareError> {
+        let text = serde_json::to_string(&*self.0.lock().unwrap())?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    async fn publish(&self, quota: &Quota) -> Result<(), QuotaShareError> {
+        *self.0.lock().unwrap() = quota.clone();
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_one_process_learns_the_others_heed() {
+    let row = Row::default();
+    let builder = || {
+        let builder = Governor::builder().share(row.clone()).pause(LONG);
+        builder.sync_every(Duration::ZERO)
+    };
+    let (org, client, _) = governed(builder(), 1000).await;
+    org.inject(Fault::on("*/limits", FaultEffect::DailyLimit));
+    client.limits().await.unwrap_err();
+    let other = builder_of(&org)
+        .governor(&builder().build())
+        .build()
+        .unwrap();
+    let asked = org.requests().len();
+    assert_eq!(
+        other.limits().await.unwrap_err().kind(),
+        ErrorKind::DailyLimit
+    );
+    assert_eq!(org.requests().len(), asked);
+}
+
+/// A database that is away.
+#[derive(Debug)]
+struct Away;
+
+#[async_trait]
+impl QuotaShare for Away {
+    async fn load(&self) -> Result<Quota, QuotaShareError> {
+        Err("away".into())
+    }
+
+    async fn publish(&self, _: &Quota) -> Result<(), QuotaShareError> {
+        Err("away".into())
+    }
+}
+
+#[tokio::test]
+async fn calls_go_on_when_the_other_processes_cannot_be_heard() {
+    let (_org, client, _) = governed(Governor::builder().share(Away), 1000).await;
+    client.limits().await.unwrap();
+}
