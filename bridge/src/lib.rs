@@ -21,6 +21,7 @@ mod resolve;
 mod rules;
 #[cfg(feature = "salesforce")]
 mod salesforce_crm;
+pub mod secrets;
 mod situation;
 pub mod store;
 mod store_error;

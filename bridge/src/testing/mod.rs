@@ -8,5 +8,6 @@
 
 mod ledger;
 mod queue;
+mod secrets;
 
-pub use self::{ledger::ledger_contract, queue::queue_contract};
+pub use self::{ledger::ledger_contract, queue::queue_contract, secrets::secret_store_contract};

@@ -10,5 +10,6 @@ mod file;
 mod once;
 #[cfg(unix)]
 mod postgres;
+mod secrets;
 mod setting;
 mod signatures;

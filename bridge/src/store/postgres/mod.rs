@@ -96,7 +96,7 @@ impl PostgresStore {
         })
     }
 
-    async fn client(&self, doing: &'static str) -> Result<Client, StoreError> {
+    pub(crate) async fn client(&self, doing: &'static str) -> Result<Client, StoreError> {
         let client = self.inner.pool.get().await;
         client.map_err(|cause| pool_error(doing, cause))
     }
@@ -115,7 +115,7 @@ impl PostgresStore {
 
     /// Asks again on another connection where the first was lost. Only for what does no harm when
     /// it is done twice.
-    async fn query_again(
+    pub(crate) async fn query_again(
         &self,
         doing: &'static str,
         sql: &str,
