@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod agree;
+#[cfg(unix)]
+mod cluster;
 mod contracts;
 mod crash;
 mod doubts;
