@@ -14,3 +14,4 @@ mod once;
 mod postgres;
 mod setting;
 mod signatures;
+mod zombie;
