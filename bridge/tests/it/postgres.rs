@@ -35,7 +35,7 @@ async fn postgres_keeps_every_promise() {
     a_newer_schema_is_refused(&cluster).await;
     a_push_wakes_the_workers_of_other_processes(&cluster).await;
     producers_and_workers_of_many_processes_keep_the_order_of_each_key(&cluster).await;
-    crate::secrets::postgres::secrets_are_kept(async || cluster.database().await).await;
+    crate::secrets::postgres::secrets_are_kept(async || cluster.database()).await;
     a_restart_of_the_database_is_got_over(&cluster).await;
 }
 
