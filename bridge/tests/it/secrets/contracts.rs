@@ -78,7 +78,7 @@ fn a_key_is_32_bytes_in_any_usual_writing() {
     }
     for text in [
         "",
-        "secret",
+        "open sesame",
         &hex[2..],
         &base64[4..],
         &"zz".repeat(32),
