@@ -86,7 +86,7 @@ pub(crate) fn rows(count: u64) -> String {
     (0..count).map(row).collect::<Vec<_>>().join(",")
 }
 
-/// A row of [`rows`] with its own texts.
+/// A row with its own texts.
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Deal {

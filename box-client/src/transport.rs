@@ -201,7 +201,9 @@ impl Sender {
                     deadline
                         .limit(call.operation, tokens.token())
                         .await
-                        .map_err(|late| late.detail("there was no token in time"))??,
+                        .map_err(|late| late.detail("there was no token in time"))?
+                        // Nothing of this call was sent, whatever became of the login.
+                        .map_err(Error::incomplete)?,
                 ),
                 None => None,
             };

@@ -103,6 +103,11 @@ impl<'a> Attempts<'a> {
         self.made
     }
 
+    /// What is left of the deadline.
+    pub(crate) fn left(&self) -> Duration {
+        self.policy.deadline.saturating_sub(self.started.elapsed())
+    }
+
     pub(crate) fn begin(&mut self) {
         self.made += 1;
     }

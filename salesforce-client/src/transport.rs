@@ -28,6 +28,10 @@ use crate::{
 
 /// Error bodies are short; what a gateway sends beyond this is not worth reading.
 const ERROR_BODY_LIMIT: usize = 64 * 1024;
+/// A body is given the idle timeout once more for each of these.
+const SLOW_BODY: usize = 1024 * 1024;
+/// So many idle timeouts a whole answer may take.
+const DRIPS: u32 = 10;
 /// No answer of the API that this crate decodes comes near this.
 const JSON_LIMIT: usize = 32 * 1024 * 1024;
 /// What is set aside for a body at once because an answer says that it is so long.
@@ -91,8 +95,17 @@ impl Transport {
             .await
     }
 
+    /// An answer that breaks off after a good head is asked for again, where nothing was changed.
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
-        self.send(call).await?.json().await
+        let mut again = self.sender.retry.max_attempts;
+        loop {
+            match self.send(call).await?.json().await {
+                Err(error) if error.is_retryable() && call.method == Method::GET && again > 1 => {
+                    again -= 1;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     pub(crate) async fn empty(&self, call: &Call) -> Result<()> {
@@ -126,8 +139,15 @@ impl Sender {
         loop {
             let token = match caller.filter(|_| call.auth != Auth::None) {
                 Some((tokens, priority)) => {
-                    let token = tokens.token().await;
-                    let token = token.map_err(|error| attempts.give_up(error))?;
+                    // Without a token nothing of this call was sent, whatever became of the login.
+                    let late = |_| {
+                        Error::new(ErrorKind::Timeout, call.operation)
+                            .detail("there was no token in time")
+                    };
+                    let token = timeout(attempts.left(), tokens.token()).await.map_err(late);
+                    let token = token
+                        .and_then(|token| token)
+                        .map_err(|error| attempts.give_up(error.incomplete()))?;
                     Some((tokens, token, priority))
                 }
                 None => None,
@@ -141,7 +161,11 @@ impl Sender {
             };
             attempts.begin();
             let attempt = self
-                .attempt(call, token.as_ref().map(|(_, token, _)| token))
+                .attempt(
+                    call,
+                    token.as_ref().map(|(_, token, _)| token),
+                    attempts.left(),
+                )
                 .await;
             let error = match self.governed(attempt).await {
                 Ok(reply) => return Ok(reply.holding(slot)),
@@ -187,10 +211,23 @@ impl Sender {
         }
     }
 
-    async fn attempt(&self, call: &Call, token: Option<&AccessToken>) -> Result<Reply> {
+    async fn attempt(
+        &self,
+        call: &Call,
+        token: Option<&AccessToken>,
+        left: Duration,
+    ) -> Result<Reply> {
         let mut request = self.request(call, token)?;
+        let length = call.body.as_ref().map_or(0, |body| body.len());
         *request.body_mut() = call.body.clone().map(Into::into);
-        let response = timeout(self.idle, self.http.execute(request))
+        // A large body takes its time, which is no silence.
+        let patience = match u32::try_from(length / SLOW_BODY) {
+            Ok(0) => self.idle.min(left),
+            times => self
+                .idle
+                .saturating_mul(times.unwrap_or(u32::MAX).saturating_add(1)),
+        };
+        let response = timeout(patience, self.http.execute(request))
             .await
             .map_err(|_| Error::new(ErrorKind::Timeout, call.operation).sent())?
             .map_err(|cause| broken(call.operation, cause))?;
@@ -297,8 +334,15 @@ impl Reply {
             .map_err(|cause| broken(self.operation, cause))
     }
 
-    /// The whole body, if it is no longer than `limit`.
+    /// The whole body, if it is no longer than `limit`. One that only drips in has an end too.
     pub(crate) async fn bytes(&mut self, limit: usize) -> Result<Bytes> {
+        let (whole, operation) = (self.idle.saturating_mul(DRIPS), self.operation);
+        timeout(whole, self.gather(limit))
+            .await
+            .map_err(|_| Error::new(ErrorKind::Timeout, operation).sent())?
+    }
+
+    async fn gather(&mut self, limit: usize) -> Result<Bytes> {
         let length = self.content_length().unwrap_or(0);
         let Some(first) = self.chunk().await? else {
             return Ok(Bytes::new());

@@ -127,6 +127,10 @@ pub(super) async fn open(transport: &Transport, source: &Source, at: u64) -> Res
     };
     let mut reply = transport.send(&ranged(source.call()?)).await?;
     for _ in 0..HOPS {
+        if reply.status() == StatusCode::ACCEPTED {
+            // Without the time to come back; its body is not the file's.
+            return Err(Error::new(ErrorKind::NotReady, OPERATION).sent());
+        }
         if !reply.status().is_redirection() {
             return Body::new(reply, source, at);
         }

@@ -69,7 +69,8 @@ impl Upload {
     {
         let mut renewed = false;
         loop {
-            let token = self.transport.tokens.token().await?;
+            let token = self.transport.tokens.token().await;
+            let token = token.map_err(Error::incomplete)?;
             attempts.begin();
             let began = Instant::now();
             let sent = match open().await {
@@ -151,7 +152,7 @@ impl Upload {
         };
         // What never was a whole request had no effect, whatever became of it.
         judged.map_err(|error| {
-            if progress.is_whole() {
+            if progress.abandon() {
                 error
             } else {
                 error.incomplete()

@@ -59,6 +59,7 @@ impl Progress {
     }
 
     /// Whether the body, tail and all, has gone out. Before that it can have no effect.
+    #[cfg(test)]
     pub(super) fn is_whole(&self) -> bool {
         self.state().is_whole
     }
@@ -69,9 +70,19 @@ impl Progress {
     }
 
     /// Nobody waits for the answer any more: a body that goes on would be a file that nobody
-    /// knows of.
-    pub(super) fn abandon(&self) {
-        self.state().is_abandoned = true;
+    /// knows of. Tells whether it was whole by then; one that was not never will be.
+    pub(super) fn abandon(&self) -> bool {
+        let mut state = self.state();
+        state.is_abandoned = true;
+        state.is_whole
+    }
+
+    /// Lets the tail go out, unless nobody waits for it any more. Both are one decision: what was
+    /// abandoned must not become whole, and what is whole was not abandoned before.
+    fn make_whole(&self) -> bool {
+        let mut state = self.state();
+        state.is_whole = !state.is_abandoned;
+        state.is_whole
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -194,10 +205,8 @@ impl Stream for Body {
                 Some(Ok(chunk)) => this.take(chunk),
                 Some(Err(cause)) => Err(cause),
                 None => match this.end() {
-                    Ok(end) => {
-                        this.progress.state().is_whole = true;
-                        return Poll::Ready(Some(Ok(end)));
-                    }
+                    Ok(end) if this.progress.make_whole() => return Poll::Ready(Some(Ok(end))),
+                    Ok(_) => return Poll::Ready(Some(Err(BrokenOff))),
                     Err(cause) => Err(cause),
                 },
             };
