@@ -68,6 +68,18 @@ impl Config {
             self.store.keep_done.0 >= BOX_REPEATS_FOR,
             "store.keep_done must be at least 2h: Box repeats deliveries for so long",
         );
+        for problem in (self.secrets.iter()).flat_map(|it| it.problems(self.store.is_postgres())) {
+            problems.unless(false, problem);
+        }
+        let grants = (self.box_grant(), self.salesforce_grant());
+        problems.unless(
+            self.secrets.is_some() || grants == (None, None),
+            "secrets: an auth of kind = \"refresh_token\" needs [secrets] to be kept in",
+        );
+        problems.unless(
+            grants.0.is_none() || grants.0 != grants.1,
+            "box.auth.grant and salesforce.auth.grant must differ",
+        );
         problems.unless(
             (1..=1000).contains(&self.store.connections),
             "store.connections must be from 1 to 1000",
