@@ -118,7 +118,7 @@ async fn a_grant_without_a_place_for_it_is_told_at_once() {
         ),
         (
             Box::new(|text| {
-                with_grant(text).replace("key = {", "passphrase = { env = \"A\" }\nkey = {")
+                with_grant(text).replace("\nkey = {", "\npassphrase = { env = \"A\" }\nkey = {")
             }),
             "exactly one of key and passphrase",
         ),
