@@ -5,6 +5,7 @@ use std::{io::Read, path::PathBuf, sync::Arc};
 use bridge::{
     secrets::{
         FileSecrets, GrantStore, PostgresSecrets, SecretError, SecretKey, SecretName, SecretStore,
+        VaultAuth, VaultSecrets,
     },
     store::postgres::{PostgresOptions, PostgresStore},
 };
@@ -68,6 +69,10 @@ pub(crate) async fn run(config: &std::path::Path, command: Command) -> Result<()
             let rotated = match Opened::of(&config).await? {
                 Opened::File(store) => store.rotate_key(new).await,
                 Opened::Postgres(store) => store.rotate_key(new).await,
+                Opened::Vault(_) => {
+                    let problem = "secrets: Vault has its own key, see `vault operator rotate`";
+                    return Err(Failure::Setup(vec![problem.to_owned()]));
+                }
             };
             rotated.map_err(refused)?;
             say("encrypted with the new key: write it into the configuration, then restart")
@@ -149,6 +154,7 @@ fn from_stdin() -> Result<SecretString, Failure> {
 enum Opened {
     File(FileSecrets),
     Postgres(PostgresSecrets),
+    Vault(VaultSecrets),
 }
 
 impl Opened {
@@ -159,16 +165,19 @@ impl Opened {
                 "there is no [secrets] in the configuration".to_owned(),
             ));
         };
-        let (key, passphrase) = secrets.key();
-        let key = read_key(key, passphrase).map_err(setup)?;
+        let key = || {
+            let (key, passphrase) = secrets.key();
+            read_key(key, passphrase).map_err(setup)
+        };
         let told = |error: SecretError| setup(in_one_line(&error));
         Ok(match secrets {
             Secrets::File { path, .. } => {
-                Self::File(FileSecrets::open(path, key).await.map_err(told)?)
+                Self::File(FileSecrets::open(path, key()?).await.map_err(told)?)
             }
+            Secrets::Vault { .. } => Self::Vault(vault(secrets).map_err(setup)?),
             Secrets::Postgres { .. } => {
                 let store = database(config).await.map_err(setup)?;
-                Self::Postgres(PostgresSecrets::open(store, key).await.map_err(told)?)
+                Self::Postgres(PostgresSecrets::open(store, key()?).await.map_err(told)?)
             }
         })
     }
@@ -177,7 +186,35 @@ impl Opened {
         match self {
             Self::File(store) => Arc::new(store),
             Self::Postgres(store) => Arc::new(store),
+            Self::Vault(store) => Arc::new(store),
         }
+    }
+}
+
+fn vault(secrets: &Secrets) -> Result<VaultSecrets, String> {
+    let Secrets::Vault {
+        address,
+        mount,
+        folder,
+        namespace,
+        token,
+        role_id,
+        secret_id,
+    } = secrets
+    else {
+        return Err("it is not Vault".to_owned());
+    };
+    let auth = match (token, role_id, secret_id) {
+        (Some(token), _, _) => VaultAuth::token(token.read()?),
+        (None, Some(role_id), Some(secret_id)) => VaultAuth::app_role(role_id, secret_id.read()?),
+        _ => return Err("set either token, or role_id and secret_id".to_owned()),
+    };
+    let said = |error: SecretError| in_one_line(&error);
+    let store = VaultSecrets::new(address, mount, auth).map_err(said)?;
+    let store = store.folder(folder).map_err(said)?;
+    match namespace {
+        Some(namespace) => store.namespace(namespace).map_err(said),
+        None => Ok(store),
     }
 }
 

@@ -86,7 +86,7 @@ fn a_key_is_32_bytes_in_any_usual_writing() {
     }
     for text in [
         "",
-        "secret",
+        "hunter2",
         &hex[2..],
         &base64[4..],
         &"zz".repeat(32),

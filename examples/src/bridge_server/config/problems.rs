@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, net::IpAddr, path::Path, time::Duration};
 
-use super::{BoxAuth, Calls, Config, Rule};
+use super::{BoxAuth, Calls, Config, Rule, Secrets};
 
 /// Box repeats a delivery for so long.
 const BOX_REPEATS_FOR: Duration = Duration::from_secs(2 * 3600);
@@ -70,6 +70,9 @@ impl Config {
         );
         for problem in (self.secrets.iter()).flat_map(|it| it.problems(self.store.is_postgres())) {
             problems.unless(false, problem);
+        }
+        if let Some(Secrets::Vault { address, .. }) = &self.secrets {
+            problems.url("secrets.address", address);
         }
         let grants = (self.box_grant(), self.salesforce_grant());
         problems.unless(

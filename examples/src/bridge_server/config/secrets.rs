@@ -19,6 +19,18 @@ pub(crate) enum Secrets {
         key: Option<Secret>,
         passphrase: Option<Secret>,
     },
+    /// Vault has a key of its own.
+    Vault {
+        address: String,
+        #[serde(default = "secret")]
+        mount: String,
+        #[serde(default = "bridge")]
+        folder: String,
+        namespace: Option<String>,
+        token: Option<Secret>,
+        role_id: Option<String>,
+        secret_id: Option<Secret>,
+    },
 }
 
 impl Secrets {
@@ -28,6 +40,7 @@ impl Secrets {
                 key, passphrase, ..
             }
             | Self::Postgres { key, passphrase } => (key.as_ref(), passphrase.as_ref()),
+            Self::Vault { .. } => (None, None),
         }
     }
 
@@ -45,13 +58,31 @@ impl Secrets {
                     secret.at_home(home);
                 }
             }
+            Self::Vault {
+                token, secret_id, ..
+            } => {
+                for secret in token.iter_mut().chain(secret_id) {
+                    secret.at_home(home);
+                }
+            }
         }
     }
 
     pub(super) fn problems(&self, store_is_postgres: bool) -> Vec<&'static str> {
         let mut problems = Vec::new();
         let (key, passphrase) = self.key();
-        if key.is_some() == passphrase.is_some() {
+        if let Self::Vault {
+            token,
+            role_id,
+            secret_id,
+            ..
+        } = self
+        {
+            let given = [token.is_some(), role_id.is_some(), secret_id.is_some()];
+            if !matches!(given, [true, false, false] | [false, true, true]) {
+                problems.push("secrets: set either token, or role_id and secret_id");
+            }
+        } else if key.is_some() == passphrase.is_some() {
             problems.push("secrets: set exactly one of key and passphrase");
         }
         if matches!(self, Self::Postgres { .. }) && !store_is_postgres {
@@ -61,6 +92,12 @@ impl Secrets {
     }
 }
 
+fn secret() -> String {
+    "secret".into()
+}
+fn bridge() -> String {
+    "bridge".into()
+}
 fn bridge_secrets() -> PathBuf {
     "bridge.secrets".into()
 }
