@@ -2,11 +2,12 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -323,10 +324,18 @@ impl<H: Handler> Attempt<H> {
                 // A panic in a handler is the handler's failure, and one attempt of one job.
                 let work = std::panic::AssertUnwindSafe(handler.handle(&job, &hold)).catch_unwind();
                 tokio::select! {
-                    outcome = work => outcome.unwrap_or_else(|_| Outcome::Retry {
-                        reason: "the handler panicked; its message is in the program's log".into(),
-                        after: None,
-                    }),
+                    outcome = while_good(&hold, work) => match outcome {
+                        Some(Ok(outcome)) => outcome,
+                        Some(Err(_)) => Outcome::Retry {
+                            reason: "the handler panicked; its message is in the program's log"
+                                .into(),
+                            after: None,
+                        },
+                        None => Outcome::Retry {
+                            reason: "the worker was held up until its lease ran out".into(),
+                            after: None,
+                        },
+                    },
                     () = keep(&*queue, &*clock, &job.lease, asked_at, options.lease, &good_until) => {
                         warn!(job = %job.lease.job, "the lease was lost; another worker has the job");
                         return;
@@ -348,6 +357,18 @@ impl<H: Handler> Attempt<H> {
             );
         }
     }
+}
+
+/// Goes on with the work as long as the hold is good, and is over without a result where it is
+/// not. A process that was stopped in the middle of a step must not take the next one when it wakes
+/// up: nothing but the clock tells it how long it was away.
+async fn while_good<T>(hold: &Hold, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    poll_fn(|context| match hold.is_good() {
+        true => work.as_mut().poll(context).map(Some),
+        false => Poll::Ready(None),
+    })
+    .await
 }
 
 /// A job that was leased more often than it may be tried has killed its worker each time.

@@ -38,10 +38,11 @@ fn now() -> Timestamp {
     "2026-03-01T10:00:00.5Z".parse().unwrap()
 }
 
-#[test]
-fn a_file_of_a_newer_version_is_refused_and_left_alone() {
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let Place { path, _folder } = place();
-    drop(SqliteStore::open(&path).unwrap());
+    // One that is only dropped tidies up a little later.
+    SqliteStore::open(&path).unwrap().close().await;
     let newer = Connection::open(&path).unwrap();
     newer.pragma_update(None, "user_version", 99).unwrap();
     newer.close().unwrap();

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod agree;
+#[cfg(unix)]
+mod cluster;
 mod contracts;
 mod crash;
 mod doubts;
@@ -13,3 +15,4 @@ mod postgres;
 mod secrets;
 mod setting;
 mod signatures;
+mod zombie;

@@ -1,12 +1,6 @@
 //! PostgreSQL, a real one, started by the tests.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use bridge::{
     JobState, NewJob, Push, Queue, QueueAdmin, Settle, StoreErrorKind,
@@ -16,111 +10,10 @@ use bridge::{
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-/// A cluster of its own in a folder of its own, on a Unix socket.
-struct Cluster {
-    folder: PathBuf,
-    bin: PathBuf,
-}
-
-/// PostgreSQL refuses to run as root.
-fn as_nobody(program: &Path) -> Command {
-    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-    if !is_root {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
-        .arg(program);
-    command
-}
-
-fn bin() -> PathBuf {
-    let found = |folder: &PathBuf| folder.join("initdb").exists();
-    let from_path = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect());
-    let mut folders: Vec<PathBuf> = from_path.unwrap_or_default();
-    for root in ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt"] {
-        let inside = std::fs::read_dir(root).into_iter().flatten().flatten();
-        folders.extend(inside.map(|entry| entry.path().join("bin")));
-    }
-    let found = folders.into_iter().rfind(found);
-    found.expect("PostgreSQL is missing: install it (on Debian: apt-get install postgresql)")
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("pg")
-            .tempdir_in("/tmp")
-            .unwrap()
-            .keep();
-        let bin = bin();
-        if Command::new("id").arg("-u").output().unwrap().stdout == b"0\n" {
-            let owned = Command::new("chown").arg("postgres").arg(&folder).status();
-            assert!(owned.unwrap().success());
-        }
-        let cluster = Self { folder, bin };
-        let data = cluster.folder.join("data");
-        let made = as_nobody(&cluster.bin.join("initdb"))
-            .args([
-                "--auth=trust",
-                "--username=bridge",
-                "--encoding=UTF8",
-                "--no-sync",
-                "-D",
-            ])
-            .arg(&data)
-            .stdout(Stdio::null())
-            .status();
-        assert!(made.unwrap().success());
-        cluster.control(&["start"]);
-        cluster
-    }
-
-    fn control(&self, command: &[&str]) {
-        let options = format!(
-            "-c listen_addresses= -c max_connections=200 -c unix_socket_directories={}",
-            self.folder.display()
-        );
-        let done = as_nobody(&self.bin.join("pg_ctl"))
-            .args(command)
-            .args(["--wait", "--options", &options, "--log"])
-            .arg(self.folder.join("log"))
-            .arg("-D")
-            .arg(self.folder.join("data"))
-            .stdout(Stdio::null())
-            .status();
-        assert!(done.unwrap().success(), "pg_ctl {command:?}");
-    }
-
-    /// The URL of a database that is not there yet.
-    async fn database(&self) -> String {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("test{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let created = as_nobody(&self.bin.join("createdb"))
-            .args(["--username=bridge", "--host"])
-            .arg(&self.folder)
-            .arg(&name)
-            .status();
-        assert!(created.unwrap().success());
-        format!(
-            "postgres:///{name}?host={}&user=bridge",
-            self.folder.display()
-        )
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.control(&["stop", "--mode=immediate"]);
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
+use crate::cluster::Cluster;
 
 async fn store(cluster: &Cluster) -> PostgresStore {
-    PostgresStore::open(&cluster.database().await)
-        .await
-        .unwrap()
+    PostgresStore::open(&cluster.database()).await.unwrap()
 }
 
 fn job(dedupe: &str, key: &str) -> NewJob {
@@ -142,12 +35,12 @@ async fn postgres_keeps_every_promise() {
     a_newer_schema_is_refused(&cluster).await;
     a_push_wakes_the_workers_of_other_processes(&cluster).await;
     producers_and_workers_of_many_processes_keep_the_order_of_each_key(&cluster).await;
-    crate::secrets::postgres::secrets_are_kept(async || cluster.database().await).await;
+    crate::secrets::postgres::secrets_are_kept(async || cluster.database()).await;
     a_restart_of_the_database_is_got_over(&cluster).await;
 }
 
 async fn processes_that_start_together_agree_on_the_schema(cluster: &Cluster) {
-    let url = cluster.database().await;
+    let url = cluster.database();
     let opened = futures_util::future::join_all((0..8).map(|_| PostgresStore::open(&url))).await;
     for store in opened {
         assert_eq!(store.unwrap().counts().await.unwrap().ready, 0);
@@ -155,15 +48,9 @@ async fn processes_that_start_together_agree_on_the_schema(cluster: &Cluster) {
 }
 
 async fn a_newer_schema_is_refused(cluster: &Cluster) {
-    let url = cluster.database().await;
+    let url = cluster.database();
     drop(PostgresStore::open(&url).await.unwrap());
-    let name = url.split(['/', '?']).nth(3).unwrap();
-    let newer = as_nobody(&cluster.bin.join("psql"))
-        .args(["--username=bridge", "--quiet", "--host"])
-        .arg(&cluster.folder)
-        .args(["-d", name, "-c", "INSERT INTO bridge.version VALUES (99)"])
-        .status();
-    assert!(newer.unwrap().success());
+    cluster.run(&url, "INSERT INTO bridge.version VALUES (99)");
     let refused = PostgresStore::open(&url).await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Incompatible);
     let nonsense = PostgresStore::open("postgres://user:secret@[nonsense")
@@ -174,7 +61,7 @@ async fn a_newer_schema_is_refused(cluster: &Cluster) {
 }
 
 async fn a_push_wakes_the_workers_of_other_processes(cluster: &Cluster) {
-    let url = cluster.database().await;
+    let url = cluster.database();
     let (one, other) = (
         PostgresStore::open(&url).await.unwrap(),
         PostgresStore::open(&url).await.unwrap(),
@@ -193,7 +80,7 @@ async fn producers_and_workers_of_many_processes_keep_the_order_of_each_key(clus
     const PRODUCERS: usize = 8;
     const JOBS: usize = 40;
     const KEYS: usize = 5;
-    let url = cluster.database().await;
+    let url = cluster.database();
     let mut options = PostgresOptions::default();
     options.connections = 4;
     let mut stores = Vec::new();

@@ -2,8 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod bad_input;
+#[cfg(unix)]
+#[path = "../../../bridge/tests/it/cluster.rs"]
+mod cluster;
 mod configuration;
 mod demo;
+#[cfg(unix)]
+mod exactly_once;
 mod faults;
 mod kill;
 mod load;

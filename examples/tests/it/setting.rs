@@ -18,7 +18,7 @@ use tokio::{
 };
 
 pub(crate) const KEY: &str = "signature key for tests";
-const SECRET: &str = "secret for tests";
+pub(crate) const SECRET: &str = "secret for tests";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) struct Setting {
@@ -266,7 +266,7 @@ log_task = {{ subject = "{{file.name}} came" }}
 }
 
 /// Box's own document, which every request to FakeBox is held against.
-fn spec() -> Option<Spec> {
+pub(crate) fn spec() -> Option<Spec> {
     let path = env::var_os("BOX_OPENAPI").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/box-openapi.json"),
         PathBuf::from,

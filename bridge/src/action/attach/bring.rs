@@ -1,4 +1,6 @@
-use futures_util::StreamExt;
+use std::task::Poll;
+
+use futures_util::{StreamExt, stream};
 
 use super::{
     super::{StepError, Work},
@@ -6,10 +8,11 @@ use super::{
 };
 use crate::{
     checked::{Besides, checked},
-    content::FileVersion,
+    content::{Content, FileVersion},
     crm::{NewFile, Origin, Place, Record, StoredVersion},
     once::finish,
     port_error::{PortError, PortErrorKind},
+    worker::Hold,
 };
 
 /// What became of a version.
@@ -110,6 +113,7 @@ async fn upload(
             false => Besides::Nothing,
         };
         let (content, fingerprint) = checked(content, version.sha1.as_deref(), besides);
+        let content = while_good(work.hold, content);
         let new = NewFile {
             name: file.name.clone(),
             origin: origin.clone(),
@@ -145,6 +149,25 @@ async fn upload(
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Breaks the upload off where the hold is lost on the way: a client may read the content in a task
+/// of its own, which outlives the attempt, and could still complete it when another worker has begun.
+fn while_good(hold: &Hold, content: Content) -> Content {
+    let Content { size, mut bytes } = content;
+    let hold = hold.clone();
+    let bytes = stream::poll_fn(move |context| match hold.is_good() {
+        true => bytes.poll_next_unpin(context),
+        false => {
+            let cause = "the lease ran out on the way";
+            let lost = PortError::new(PortErrorKind::Busy, "pass the file on").with_cause(cause);
+            Poll::Ready(Some(Err(lost)))
+        }
+    });
+    Content {
+        size,
+        bytes: bytes.boxed(),
     }
 }
 

@@ -86,7 +86,7 @@ fn a_key_is_32_bytes_in_any_usual_writing() {
     }
     for text in [
         "",
-        "hunter2",
+        "open sesame",
         &hex[2..],
         &base64[4..],
         &"zz".repeat(32),
