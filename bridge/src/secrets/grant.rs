@@ -142,6 +142,23 @@ impl salesforce_client::TokenStore for GrantStore {
             false => salesforce_client::Swap::Conflict,
         })
     }
+
+    async fn lease(
+        &self,
+        hold: Duration,
+    ) -> Result<Option<salesforce_client::Lease>, salesforce_client::TokenStoreError> {
+        // Each lease has an owner of its own: nobody renews it, and nobody takes it for another.
+        let owner = format!("{}/{:032x}", std::process::id(), fastrand::u128(..));
+        let taken = self.secrets.lease(&self.name, &owner, hold).await?;
+        Ok(taken.then(|| salesforce_client::Lease::new(owner)))
+    }
+
+    async fn release(
+        &self,
+        lease: salesforce_client::Lease,
+    ) -> Result<(), salesforce_client::TokenStoreError> {
+        Ok(self.secrets.release(&self.name, lease.as_str()).await?)
+    }
 }
 
 /// A grant of either vendor as text.

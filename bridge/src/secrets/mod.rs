@@ -32,6 +32,8 @@ mod port;
 mod postgres;
 #[cfg(any(feature = "secret-file", feature = "postgres"))]
 mod sealed;
+#[cfg(feature = "vault")]
+mod vault;
 
 #[cfg(feature = "secret-file")]
 pub use self::file::FileSecrets;
@@ -41,6 +43,8 @@ pub use self::grant::GrantStore;
 pub use self::key::SecretKey;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresSecrets;
+#[cfg(feature = "vault")]
+pub use self::vault::{VaultAuth, VaultSecrets};
 pub use self::{
     error::{SecretError, SecretErrorKind},
     memory::MemorySecrets,

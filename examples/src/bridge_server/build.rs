@@ -6,6 +6,7 @@ use box_client::BoxClient;
 use bridge::{
     Action, AdvanceStage, Attach, Backoff, BoxContent, LogTask, MappingKeys, Pipeline,
     PipelineOptions, Rule, SalesforceCrm, WorkerOptions,
+    secrets::SecretStore,
     webhook::{SignatureKeys, Trigger, Verifier},
 };
 use salesforce_client::SalesforceClient;
@@ -14,7 +15,7 @@ use secrecy::SecretString;
 use crate::{
     Failure,
     config::{BoxAuth, Calls, Config, LinkVisibility, SalesforceAuth, Secret},
-    in_one_line,
+    in_one_line, secrets as secret_store,
     store::Store,
 };
 
@@ -26,11 +27,14 @@ pub(crate) struct Parts {
     pub(crate) rules: Vec<Rule>,
 }
 
-pub(crate) fn parts(config: &Config) -> Result<Parts, Failure> {
+pub(crate) fn parts(
+    config: &Config,
+    secrets: Option<&Arc<dyn SecretStore>>,
+) -> Result<Parts, Failure> {
     let mut problems = Problems(Vec::new());
     let verifier = problems.take("webhook", verifier(config));
-    let content = problems.take("box", content(config));
-    let crm = problems.take("salesforce", crm(config));
+    let content = problems.take("box", content(config, secrets));
+    let crm = problems.take("salesforce", crm(config, secrets));
     let rules: Vec<_> = config
         .rules
         .iter()
@@ -112,7 +116,7 @@ fn verifier(config: &Config) -> Result<Verifier, String> {
         .max_ahead(config.webhook.max_ahead.0))
 }
 
-fn content(config: &Config) -> Result<BoxContent, String> {
+fn content(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<BoxContent, String> {
     let side = &config.content;
     let calls = &side.calls;
     let builder = match &side.auth {
@@ -132,6 +136,15 @@ fn content(config: &Config) -> Result<BoxContent, String> {
                 client_id, secret, subject,
             ))
         }
+        BoxAuth::RefreshToken {
+            client_id,
+            client_secret,
+            grant,
+        } => BoxClient::builder(box_client::RefreshToken::new(
+            client_id,
+            client_secret.read()?,
+            secret_store::grant(secrets, grant)?,
+        )),
         BoxAuth::DeveloperToken { token } => {
             BoxClient::builder(box_client::DeveloperToken::new(token.read()?))
         }
@@ -161,7 +174,7 @@ fn content(config: &Config) -> Result<BoxContent, String> {
     ))
 }
 
-fn crm(config: &Config) -> Result<SalesforceCrm, String> {
+fn crm(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<SalesforceCrm, String> {
     let side = &config.salesforce;
     let calls = &side.calls;
     let said = |error: salesforce_client::Error| in_one_line(&error);
@@ -185,6 +198,17 @@ fn crm(config: &Config) -> Result<SalesforceCrm, String> {
         } => {
             let secret = client_secret.read()?;
             SalesforceClient::builder(salesforce_client::ClientCredentials::new(client_id, secret))
+        }
+        SalesforceAuth::RefreshToken {
+            client_id,
+            client_secret,
+            grant,
+        } => {
+            let secret = client_secret.as_ref().map(Secret::read).transpose()?;
+            let store = secret_store::grant(secrets, grant)?;
+            SalesforceClient::builder(salesforce_client::RefreshToken::new(
+                client_id, secret, store,
+            ))
         }
         SalesforceAuth::Token {
             token,

@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod inbox;
 mod ready;
+mod secrets;
 mod serve;
 mod store;
 
@@ -41,6 +42,19 @@ enum Command {
         /// Stops when standard input ends too, as it does when a parent process dies.
         #[arg(long, hide = true)]
         stop_with_stdin: bool,
+    },
+    /// Puts grants into the secret store, and changes its key.
+    Secrets {
+        /// The configuration of the service.
+        #[arg(
+            long,
+            value_name = "FILE",
+            global = true,
+            default_value = "bridge.toml"
+        )]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: secrets::Command,
     },
     /// Looks into the inbox, also while the service runs.
     Queue {
@@ -118,6 +132,7 @@ fn main() -> ExitCode {
                     config,
                     stop_with_stdin,
                 } => serve::run(&config, stop_with_stdin).await,
+                Command::Secrets { config, command } => secrets::run(&config, command).await,
                 Command::Queue { config, command } => inbox::run(&config, command).await,
             }
         }),

@@ -13,14 +13,15 @@ use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
 use tracing::{info, warn};
 
-use crate::{Failure, build, config::Config, in_one_line, ready, store::Store};
+use crate::{Failure, build, config::Config, in_one_line, ready, secrets, store::Store};
 
 /// So many rows go in one transaction, so that deliveries never wait long for tidying up.
 const TIDY_AT_ONCE: usize = 500;
 
 pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failure> {
     let config = Config::read(path)?;
-    let parts = build::parts(&config)?;
+    let secrets = secrets::open(&config).await?;
+    let parts = build::parts(&config, secrets.as_ref())?;
     let (store, _at_work) = Store::open_to_work(&config).await?;
     let listener = TcpListener::bind(config.server.listen)
         .await

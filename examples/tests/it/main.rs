@@ -14,5 +14,6 @@ mod kill;
 mod load;
 #[cfg(target_os = "linux")]
 mod memory;
+mod secrets;
 mod setting;
 mod way;

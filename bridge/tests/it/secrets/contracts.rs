@@ -35,6 +35,14 @@ async fn a_grant_in_a_secret_keeps_the_contracts_of_box_client() {
 }
 
 #[tokio::test]
+async fn a_grant_in_a_secret_keeps_the_contract_of_salesforce_client() {
+    let secrets = Arc::new(MemorySecrets::new());
+    let store = GrantStore::new(secrets.clone(), name());
+    let other = GrantStore::new(secrets, name());
+    salesforce_client::testing::token_store_contract(&store, Some(&other)).await;
+}
+
+#[tokio::test]
 async fn a_grant_of_salesforce_comes_back_whole() {
     let store = GrantStore::new(Arc::new(MemorySecrets::new()), name());
     let mut grant = salesforce_client::Grant::new("refresh \"ü");

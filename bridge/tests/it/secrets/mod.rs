@@ -5,6 +5,8 @@ mod file;
 #[cfg(unix)]
 pub(crate) mod postgres;
 mod processes;
+#[cfg(feature = "vault")]
+mod vault;
 
 use bridge::secrets::{SecretKey, SecretName, SecretStore, Swap};
 use secrecy::ExposeSecret;

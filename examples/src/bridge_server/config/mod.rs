@@ -2,13 +2,14 @@
 
 mod problems;
 mod secret;
+mod secrets;
 mod span;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use serde::Deserialize;
 
-pub(crate) use self::{secret::Secret, span::Span};
+pub(crate) use self::{secret::Secret, secrets::Secrets, span::Span};
 use crate::Failure;
 
 #[derive(Debug, Deserialize)]
@@ -17,6 +18,7 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) server: Server,
     pub(crate) store: Store,
+    pub(crate) secrets: Option<Secrets>,
     pub(crate) webhook: Webhook,
     #[serde(rename = "box")]
     pub(crate) content: BoxSide,
@@ -132,6 +134,12 @@ pub(crate) enum BoxAuth {
         enterprise_id: Option<String>,
         user_id: Option<String>,
     },
+    RefreshToken {
+        client_id: String,
+        client_secret: Secret,
+        #[serde(default = "box_grant")]
+        grant: String,
+    },
     DeveloperToken {
         token: Secret,
     },
@@ -179,6 +187,12 @@ pub(crate) enum SalesforceAuth {
     ClientCredentials {
         client_id: String,
         client_secret: Secret,
+    },
+    RefreshToken {
+        client_id: String,
+        client_secret: Option<Secret>,
+        #[serde(default = "salesforce_grant")]
+        grant: String,
     },
     Token {
         token: Secret,
@@ -330,16 +344,37 @@ impl Config {
         secrets.extend(&mut self.webhook.primary_key);
         secrets.extend(&mut self.webhook.secondary_key);
         secrets.push(match &mut self.content.auth {
-            BoxAuth::ClientCredentials { client_secret, .. } => client_secret,
+            BoxAuth::ClientCredentials { client_secret, .. }
+            | BoxAuth::RefreshToken { client_secret, .. } => client_secret,
             BoxAuth::DeveloperToken { token } => token,
         });
-        secrets.push(match &mut self.salesforce.auth {
-            SalesforceAuth::Jwt { private_key, .. } => private_key,
-            SalesforceAuth::ClientCredentials { client_secret, .. } => client_secret,
-            SalesforceAuth::Token { token, .. } => token,
+        secrets.extend(match &mut self.salesforce.auth {
+            SalesforceAuth::Jwt { private_key, .. } => Some(private_key),
+            SalesforceAuth::ClientCredentials { client_secret, .. } => Some(client_secret),
+            SalesforceAuth::RefreshToken { client_secret, .. } => client_secret.as_mut(),
+            SalesforceAuth::Token { token, .. } => Some(token),
         });
         for secret in secrets {
             secret.at_home(home);
+        }
+        if let Some(secrets) = &mut self.secrets {
+            secrets.at_home(home);
+        }
+    }
+
+    /// The name of Box's grant in the secret store, if it is kept there.
+    pub(crate) fn box_grant(&self) -> Option<&str> {
+        match &self.content.auth {
+            BoxAuth::RefreshToken { grant, .. } => Some(grant),
+            _ => None,
+        }
+    }
+
+    /// The name of Salesforce's grant in the secret store, if it is kept there.
+    pub(crate) fn salesforce_grant(&self) -> Option<&str> {
+        match &self.salesforce.auth {
+            SalesforceAuth::RefreshToken { grant, .. } => Some(grant),
+            _ => None,
         }
     }
 }
@@ -408,6 +443,12 @@ fn opportunity_id() -> String {
 }
 fn account_id() -> String {
     "account_id".into()
+}
+fn box_grant() -> String {
+    "box".into()
+}
+fn salesforce_grant() -> String {
+    "salesforce".into()
 }
 fn completed() -> String {
     "Completed".into()

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, net::IpAddr, path::Path, time::Duration};
 
-use super::{BoxAuth, Calls, Config, Rule};
+use super::{BoxAuth, Calls, Config, Rule, Secrets};
 
 /// Box repeats a delivery for so long.
 const BOX_REPEATS_FOR: Duration = Duration::from_secs(2 * 3600);
@@ -67,6 +67,21 @@ impl Config {
         problems.unless(
             self.store.keep_done.0 >= BOX_REPEATS_FOR,
             "store.keep_done must be at least 2h: Box repeats deliveries for so long",
+        );
+        for problem in (self.secrets.iter()).flat_map(|it| it.problems(self.store.is_postgres())) {
+            problems.unless(false, problem);
+        }
+        if let Some(Secrets::Vault { address, .. }) = &self.secrets {
+            problems.url("secrets.address", address);
+        }
+        let grants = (self.box_grant(), self.salesforce_grant());
+        problems.unless(
+            self.secrets.is_some() || grants == (None, None),
+            "secrets: an auth of kind = \"refresh_token\" needs [secrets] to be kept in",
+        );
+        problems.unless(
+            grants.0.is_none() || grants.0 != grants.1,
+            "box.auth.grant and salesforce.auth.grant must differ",
         );
         problems.unless(
             (1..=1000).contains(&self.store.connections),

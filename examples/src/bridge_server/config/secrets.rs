@@ -1,0 +1,103 @@
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::Secret;
+
+/// Where grants are kept.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Secrets {
+    File {
+        #[serde(default = "bridge_secrets")]
+        path: PathBuf,
+        key: Option<Secret>,
+        passphrase: Option<Secret>,
+    },
+    /// In the database of the store.
+    Postgres {
+        key: Option<Secret>,
+        passphrase: Option<Secret>,
+    },
+    /// Vault has a key of its own.
+    Vault {
+        address: String,
+        #[serde(default = "secret")]
+        mount: String,
+        #[serde(default = "bridge")]
+        folder: String,
+        namespace: Option<String>,
+        token: Option<Secret>,
+        role_id: Option<String>,
+        secret_id: Option<Secret>,
+    },
+}
+
+impl Secrets {
+    pub(crate) fn key(&self) -> (Option<&Secret>, Option<&Secret>) {
+        match self {
+            Self::File {
+                key, passphrase, ..
+            }
+            | Self::Postgres { key, passphrase } => (key.as_ref(), passphrase.as_ref()),
+            Self::Vault { .. } => (None, None),
+        }
+    }
+
+    /// Its paths and secrets, which start at the folder of the configuration.
+    pub(super) fn at_home(&mut self, home: &std::path::Path) {
+        if let Self::File { path, .. } = self {
+            *path = home.join(&*path);
+        }
+        match self {
+            Self::File {
+                key, passphrase, ..
+            }
+            | Self::Postgres { key, passphrase } => {
+                for secret in key.iter_mut().chain(passphrase) {
+                    secret.at_home(home);
+                }
+            }
+            Self::Vault {
+                token, secret_id, ..
+            } => {
+                for secret in token.iter_mut().chain(secret_id) {
+                    secret.at_home(home);
+                }
+            }
+        }
+    }
+
+    pub(super) fn problems(&self, store_is_postgres: bool) -> Vec<&'static str> {
+        let mut problems = Vec::new();
+        let (key, passphrase) = self.key();
+        if let Self::Vault {
+            token,
+            role_id,
+            secret_id,
+            ..
+        } = self
+        {
+            let given = [token.is_some(), role_id.is_some(), secret_id.is_some()];
+            if !matches!(given, [true, false, false] | [false, true, true]) {
+                problems.push("secrets: set either token, or role_id and secret_id");
+            }
+        } else if key.is_some() == passphrase.is_some() {
+            problems.push("secrets: set exactly one of key and passphrase");
+        }
+        if matches!(self, Self::Postgres { .. }) && !store_is_postgres {
+            problems.push("secrets: kind = \"postgres\" wants a store.url of postgres://…");
+        }
+        problems
+    }
+}
+
+fn secret() -> String {
+    "secret".into()
+}
+fn bridge() -> String {
+    "bridge".into()
+}
+fn bridge_secrets() -> PathBuf {
+    "bridge.secrets".into()
+}

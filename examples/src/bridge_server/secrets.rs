@@ -1,0 +1,255 @@
+//! The secret store that the configuration names, and `secrets`: what people do with it.
+
+use std::{io::Read, path::PathBuf, sync::Arc};
+
+use bridge::{
+    secrets::{
+        FileSecrets, GrantStore, PostgresSecrets, SecretError, SecretKey, SecretName, SecretStore,
+        VaultAuth, VaultSecrets,
+    },
+    store::postgres::{PostgresOptions, PostgresStore},
+};
+use clap::{Args, Subcommand, ValueEnum};
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+
+use crate::{
+    Failure,
+    config::{Config, Secret, Secrets, StoreUrl},
+    in_one_line, say,
+};
+
+/// Longer than any refresh token.
+const MOST_READ: u64 = 64 * 1024;
+/// How often the service may refresh the grant while it is replaced.
+const ROUNDS: u32 = 10;
+/// The service has a pool of its own for the inbox.
+const CONNECTIONS: usize = 2;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Reads a refresh token from standard input and stores it, in place of the one that is there.
+    Import {
+        /// Whose.
+        side: Side,
+    },
+    /// Encrypts everything with another key. Then write that one into the configuration and start
+    /// the services anew.
+    RotateKey(NewKey),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Side {
+    Box,
+    Salesforce,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct NewKey {
+    /// A variable that holds the new key: 32 bytes in base64 or hexadecimal.
+    #[arg(long, value_name = "NAME")]
+    key_env: Option<String>,
+    /// A file that holds the new key.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// A variable that holds the new passphrase.
+    #[arg(long, value_name = "NAME")]
+    passphrase_env: Option<String>,
+    /// A file that holds the new passphrase.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+pub(crate) async fn run(config: &std::path::Path, command: Command) -> Result<(), Failure> {
+    let config = Config::read(config)?;
+    match command {
+        Command::Import { side } => import(&config, side).await,
+        Command::RotateKey(new) => {
+            let new = new.read()?;
+            let rotated = match Opened::of(&config).await? {
+                Opened::File(store) => store.rotate_key(new).await,
+                Opened::Postgres(store) => store.rotate_key(new).await,
+                Opened::Vault(_) => {
+                    let problem = "secrets: Vault has its own key, see `vault operator rotate`";
+                    return Err(Failure::Setup(vec![problem.to_owned()]));
+                }
+            };
+            rotated.map_err(refused)?;
+            say("encrypted with the new key: write it into the configuration, then restart")
+        }
+    }
+}
+
+/// The store, if somebody's grant is kept there.
+pub(crate) async fn open(config: &Config) -> Result<Option<Arc<dyn SecretStore>>, Failure> {
+    match config.box_grant().is_some() || config.salesforce_grant().is_some() {
+        true => Ok(Some(Opened::of(config).await?.shared())),
+        false => Ok(None),
+    }
+}
+
+/// The grant of this name.
+pub(crate) fn grant(
+    secrets: Option<&Arc<dyn SecretStore>>,
+    name: &str,
+) -> Result<GrantStore, String> {
+    let secrets = secrets.ok_or("auth: a refresh token needs [secrets] to be kept in")?;
+    let name = SecretName::new(name).map_err(|error| in_one_line(&error))?;
+    Ok(GrantStore::new(Arc::clone(secrets), name))
+}
+
+async fn import(config: &Config, side: Side) -> Result<(), Failure> {
+    let secrets = Opened::of(config).await?.shared();
+    let name = match side {
+        Side::Box => config.box_grant().unwrap_or("box"),
+        Side::Salesforce => config.salesforce_grant().unwrap_or("salesforce"),
+    };
+    let setup = |problem: String| Failure::Setup(vec![problem]);
+    let store = grant(Some(&secrets), name).map_err(setup)?;
+    let token = from_stdin()?;
+    match side {
+        Side::Box => {
+            let stored = box_client::Grant::new(token).store_in(&store).await;
+            stored.map_err(Failure::run)?;
+        }
+        Side::Salesforce => salesforce_grant(&store, token).await?,
+    }
+    say(format!("stored as `{name}`"))
+}
+
+async fn salesforce_grant(
+    store: &dyn salesforce_client::TokenStore,
+    token: SecretString,
+) -> Result<(), Failure> {
+    let failed = |error: salesforce_client::TokenStoreError| Failure::Run(in_one_line(&*error));
+    for _ in 0..ROUNDS {
+        let expected = store
+            .load()
+            .await
+            .map_err(failed)?
+            .map_or(0, |it| it.version);
+        let grant = salesforce_client::Grant::new(token.clone());
+        let swap = store.compare_and_swap(expected, grant).await;
+        if swap.map_err(failed)? == salesforce_client::Swap::Stored {
+            return Ok(());
+        }
+    }
+    Err(Failure::Run(
+        "the grant changed at every try to replace it".to_owned(),
+    ))
+}
+
+fn from_stdin() -> Result<SecretString, Failure> {
+    let mut text = Zeroizing::new(String::with_capacity(8 * 1024));
+    let read = std::io::stdin().take(MOST_READ).read_to_string(&mut text);
+    read.map_err(Failure::run)?;
+    let token = text.trim_start_matches('\u{feff}').trim();
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        let problem = "standard input: give one refresh token, and nothing else";
+        return Err(Failure::Setup(vec![problem.to_owned()]));
+    }
+    Ok(SecretString::from(token))
+}
+
+enum Opened {
+    File(FileSecrets),
+    Postgres(PostgresSecrets),
+    Vault(VaultSecrets),
+}
+
+impl Opened {
+    async fn of(config: &Config) -> Result<Self, Failure> {
+        let setup = |problem: String| Failure::Setup(vec![format!("secrets: {problem}")]);
+        let Some(secrets) = &config.secrets else {
+            return Err(setup(
+                "there is no [secrets] in the configuration".to_owned(),
+            ));
+        };
+        let key = || {
+            let (key, passphrase) = secrets.key();
+            read_key(key, passphrase).map_err(setup)
+        };
+        let told = |error: SecretError| setup(in_one_line(&error));
+        Ok(match secrets {
+            Secrets::File { path, .. } => {
+                Self::File(FileSecrets::open(path, key()?).await.map_err(told)?)
+            }
+            Secrets::Vault { .. } => Self::Vault(vault(secrets).map_err(setup)?),
+            Secrets::Postgres { .. } => {
+                let store = database(config).await.map_err(setup)?;
+                Self::Postgres(PostgresSecrets::open(store, key()?).await.map_err(told)?)
+            }
+        })
+    }
+
+    fn shared(self) -> Arc<dyn SecretStore> {
+        match self {
+            Self::File(store) => Arc::new(store),
+            Self::Postgres(store) => Arc::new(store),
+            Self::Vault(store) => Arc::new(store),
+        }
+    }
+}
+
+fn vault(secrets: &Secrets) -> Result<VaultSecrets, String> {
+    let Secrets::Vault {
+        address,
+        mount,
+        folder,
+        namespace,
+        token,
+        role_id,
+        secret_id,
+    } = secrets
+    else {
+        return Err("it is not Vault".to_owned());
+    };
+    let auth = match (token, role_id, secret_id) {
+        (Some(token), _, _) => VaultAuth::token(token.read()?),
+        (None, Some(role_id), Some(secret_id)) => VaultAuth::app_role(role_id, secret_id.read()?),
+        _ => return Err("set either token, or role_id and secret_id".to_owned()),
+    };
+    let said = |error: SecretError| in_one_line(&error);
+    let store = VaultSecrets::new(address, mount, auth).map_err(said)?;
+    let store = store.folder(folder).map_err(said)?;
+    match namespace {
+        Some(namespace) => store.namespace(namespace).map_err(said),
+        None => Ok(store),
+    }
+}
+
+async fn database(config: &Config) -> Result<PostgresStore, String> {
+    let url: SecretString = match &config.store.url {
+        StoreUrl::Open(url) => url.as_str().into(),
+        StoreUrl::Secret(secret) => secret.read()?,
+    };
+    let mut options = PostgresOptions::default();
+    options.connections = CONNECTIONS;
+    let store = PostgresStore::open_with(url.expose_secret(), &options).await;
+    store.map_err(|error| in_one_line(&error))
+}
+
+impl NewKey {
+    fn read(self) -> Result<SecretKey, Failure> {
+        let place = |env: Option<String>, file: Option<PathBuf>| {
+            env.map(Secret::Env).or(file.map(Secret::File))
+        };
+        let key = place(self.key_env, self.key_file);
+        let passphrase = place(self.passphrase_env, self.passphrase_file);
+        read_key(key.as_ref(), passphrase.as_ref())
+            .map_err(|problem| Failure::Setup(vec![format!("the new key: {problem}")]))
+    }
+}
+
+fn read_key(key: Option<&Secret>, passphrase: Option<&Secret>) -> Result<SecretKey, String> {
+    let key = match (key, passphrase) {
+        (Some(key), _) => SecretKey::from_text(&key.read()?),
+        (None, Some(passphrase)) => SecretKey::passphrase(passphrase.read()?),
+        (None, None) => return Err("set key or passphrase".to_owned()),
+    };
+    key.map_err(|error| in_one_line(&error))
+}
+
+fn refused(error: SecretError) -> Failure {
+    Failure::Run(in_one_line(&error))
+}

@@ -1,0 +1,144 @@
+use std::process::Stdio;
+
+use box_client::testing::FakeBox;
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use crate::setting::Setting;
+
+const KEY: &str = "BRIDGE_TEST_KEY";
+const NEW_KEY: &str = "BRIDGE_TEST_NEW_KEY";
+
+/// With Box's grant in an encrypted file.
+fn with_grant(text: String) -> String {
+    let auth = format!(
+        "auth = {{ kind = \"refresh_token\", client_id = \"{}\", \
+         client_secret = {{ env = \"TEST_BOX_SECRET\" }} }}",
+        FakeBox::CLIENT_ID
+    );
+    let token = r#"auth = { kind = "developer_token", token = { env = "TEST_BOX_TOKEN" } }"#;
+    assert!(text.contains(token));
+    let secrets = format!("[secrets]\nkind = \"file\"\nkey = {{ env = \"{KEY}\" }}\n");
+    text.replace(token, &auth)
+        .replace("[webhook]", &format!("{secrets}[webhook]"))
+}
+
+fn secrets(setting: &Setting, arguments: &[&str], key: u8) -> Command {
+    let mut command = setting.program();
+    command
+        .arg("secrets")
+        .args(arguments)
+        .env(KEY, format!("{key:02x}").repeat(32))
+        .env("TEST_BOX_SECRET", FakeBox::CLIENT_SECRET);
+    command
+}
+
+/// Gives `input` to the program; its exit code and all that it said.
+async fn run(mut command: Command, input: &str) -> (Option<i32>, String) {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may have ended without reading.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_comes_by_standard_input_and_serves_through_restarts_and_a_new_key() {
+    let setting = Setting::with(with_grant, true).await;
+    let token = setting.content.issue_refresh_token();
+    let input = format!("{token}\n");
+    let imported = run(secrets(&setting, &["import", "box"], 1), &input).await;
+    assert_eq!(imported, (Some(0), "stored as `box`\n".to_owned()));
+    let kept = std::fs::read(setting.home.path().join("bridge.secrets")).unwrap();
+    assert!(!String::from_utf8_lossy(&kept).contains(&token));
+
+    let start = |key: u8| {
+        let mut command = setting.program();
+        let log = setting.home.path().join("log");
+        let log = std::fs::File::options().create(true).append(true).open(log);
+        command
+            .args(["serve", "--config", "bridge.toml"])
+            .env(KEY, format!("{key:02x}").repeat(32))
+            .env("TEST_BOX_SECRET", FakeBox::CLIENT_SECRET)
+            .stderr(log.unwrap());
+        command.spawn().unwrap()
+    };
+    let mut served = 0;
+    let mut serve = async |key: u8| {
+        let mut server = start(key);
+        let ready = format!("{}/readyz", setting.url);
+        setting
+            .until(
+                "the service to be ready",
+                async || matches!(reqwest::get(&ready).await, Ok(answer) if answer.status() == 200),
+            )
+            .await;
+        served += 1;
+        let name = format!("contract {served}.pdf");
+        setting.upload(&name, "%PDF-1.7").await;
+        setting.wait_done(served).await;
+        server.kill().await.unwrap();
+    };
+    serve(1).await;
+    serve(1).await;
+
+    let mut rotate = secrets(&setting, &["rotate-key", "--key-env", NEW_KEY], 1);
+    rotate.env(NEW_KEY, "02".repeat(32));
+    let (code, said) = run(rotate, "").await;
+    assert_eq!(code, Some(0), "{said}");
+    serve(2).await;
+
+    let before = std::fs::read(setting.home.path().join("bridge.secrets")).unwrap();
+    let (code, said) = run(secrets(&setting, &["import", "box"], 1), &input).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("encrypted with another key"), "{said}");
+    let after = std::fs::read(setting.home.path().join("bridge.secrets")).unwrap();
+    assert_eq!(after, before, "it was overwritten");
+    for bad in ["", " \n", "two tokens"] {
+        let (code, said) = run(secrets(&setting, &["import", "salesforce"], 2), bad).await;
+        assert_eq!(code, Some(2), "{said}");
+    }
+    assert!(!setting.log().contains(&token));
+}
+
+#[tokio::test]
+async fn a_grant_without_a_place_for_it_is_told_at_once() {
+    let without =
+        |text: String| with_grant(text).replace("[secrets]\nkind = \"file\"", "[nothing]");
+    for (change, says) in [
+        (
+            Box::new(without) as Box<dyn Fn(String) -> String>,
+            "unknown key `nothing`",
+        ),
+        (
+            Box::new(|text| with_grant(text).replace("kind = \"file\"", "kind = \"postgres\"")),
+            "wants a store.url of postgres://",
+        ),
+        (
+            Box::new(|text| {
+                with_grant(text).replace("\nkey = {", "\npassphrase = { env = \"A\" }\nkey = {")
+            }),
+            "exactly one of key and passphrase",
+        ),
+        (
+            Box::new(|text: String| {
+                let text = with_grant(text);
+                let (before, rest) = text.split_once("[secrets]").unwrap();
+                let (_, after) = rest.split_once("[webhook]").unwrap();
+                format!("{before}[webhook]{after}")
+            }),
+            "needs [secrets] to be kept in",
+        ),
+    ] {
+        let setting = Setting::with(change, true).await;
+        let mut serve = setting.program();
+        serve
+            .args(["serve", "--config", "bridge.toml"])
+            .env(KEY, "01".repeat(32));
+        let (code, said) = run(serve, "").await;
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}
