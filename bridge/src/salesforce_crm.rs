@@ -346,7 +346,7 @@ fn port_error(doing: &'static str, error: Error) -> PortError {
         ErrorKind::Auth if error.is_retryable() => PortErrorKind::Busy,
         ErrorKind::Deleted => PortErrorKind::Gone,
         // A 404 without Salesforce's own body is a proxy's, or that of a wrong login URL.
-        ErrorKind::NotFound if error.api().is_some() => PortErrorKind::Gone,
+        ErrorKind::NotFound if says_why(&error) => PortErrorKind::Gone,
         // These concern the user or the org as a whole: every other call would fare the same.
         ErrorKind::Auth
         | ErrorKind::Config
@@ -354,6 +354,13 @@ fn port_error(doing: &'static str, error: Error) -> PortError {
         | ErrorKind::StorageFull
         | ErrorKind::Store => PortErrorKind::Outage,
         ErrorKind::Forbidden if is_api_disabled(&error) => PortErrorKind::Outage,
+        // Nor is a refusal without reason Salesforce's last word: its body may have broken off, and
+        // with it that the effect is there already.
+        ErrorKind::Forbidden | ErrorKind::Invalid
+            if error.status().is_some() && !says_why(&error) =>
+        {
+            PortErrorKind::Busy
+        }
         ErrorKind::Duplicate | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::TooLarge => {
             PortErrorKind::Refused
         }
@@ -376,6 +383,11 @@ fn from_content(error: Error) -> Result<PortError, Error> {
         }
         _ => Err(error),
     }
+}
+
+/// Whether the answer was Salesforce's own.
+fn says_why(error: &Error) -> bool {
+    error.api().is_some_and(|api| api.code().is_some())
 }
 
 fn is_api_disabled(error: &Error) -> bool {

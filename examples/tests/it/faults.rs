@@ -107,3 +107,46 @@ async fn both_limits_are_waited_out() {
     }
     setting.assert_a_task_for_each_event(3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_without_a_reason_is_nobodys_last_word() {
+    let setting = Setting::up().await;
+    let _server = setting.serve_until_ready().await;
+    let mut events = 0;
+    // A proxy's page at any call, and then Salesforce's own answer that breaks off before it says
+    // that the link is there already.
+    let mut troubles: Vec<Vec<Fault>> = Vec::new();
+    for status in [400, 403, 404] {
+        for call in 0..6 {
+            let page = FaultEffect::Status {
+                status,
+                headers: Default::default(),
+                body: "<html>".to_owned(),
+            };
+            troubles.push(vec![Fault::on("/services/data/*", page).skip(call)]);
+        }
+    }
+    let link = |effect| Fault::on("*/sobjects/ContentDocumentLink", effect).method("POST");
+    let broken_off = link(FaultEffect::TruncateBody { after: 3 });
+    troubles.push(vec![link(FaultEffect::LostAnswer), broken_off]);
+    for faults in troubles {
+        let bytes = format!("%PDF-1.7 {faults:?}").into_bytes();
+        for fault in faults {
+            setting.crm.inject(fault);
+        }
+        let name = format!("contract {events}.pdf");
+        let upload = setting.upload(&name, bytes.clone()).await;
+        events += 1;
+        setting
+            .until("the event to end", async || {
+                let dead = setting.queue(&["dead", "--json"]).await;
+                assert!(dead.is_empty(), "{dead:?}");
+                let done = ["list", "--state", "done", "--limit", "1000", "--json"];
+                setting.queue(&done).await.len() == events
+            })
+            .await;
+        setting.crm.clear_faults();
+        setting.assert_once(&upload.file_id, &[bytes]);
+    }
+    setting.assert_a_task_for_each_event(events);
+}

@@ -54,7 +54,7 @@ async fn ten_thousand_events_are_answered_in_time_and_none_is_lost_behind_a_slow
     setting.assert_a_task_for_each_event(EVENTS);
 }
 
-fn event(folder: &str, number: usize) -> String {
+pub(crate) fn event(folder: &str, number: usize) -> String {
     let entry = |id: &str| json!({ "type": "folder", "id": id, "name": id });
     json!({
         "type": "webhook_event", "id": format!("event-{number}"), "trigger": "FILE.UPLOADED",

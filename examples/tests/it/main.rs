@@ -1,6 +1,8 @@
 //! The real program, on real connections, against both fakes.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[cfg(target_os = "linux")]
+mod backlog;
 mod bad_input;
 #[cfg(unix)]
 #[path = "../../../bridge/tests/it/cluster.rs"]
@@ -10,6 +12,8 @@ mod demo;
 #[cfg(unix)]
 mod exactly_once;
 mod faults;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod kill;
 mod load;
 #[cfg(target_os = "linux")]

@@ -6,7 +6,7 @@ const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 
 /// What the kernel says of a process, in bytes.
-fn status(process: &Child, field: &str) -> u64 {
+pub(crate) fn status(process: &Child, field: &str) -> u64 {
     let path = format!("/proc/{}/status", process.id().unwrap());
     let text = std::fs::read_to_string(path).unwrap();
     let line = text

@@ -60,13 +60,11 @@ impl Schedule {
         };
         every(220, &mut |rng| Trouble::Content(content_fault(rng)));
         every(120, &mut |rng| Trouble::Crm(crm_fault(rng)));
-        every(1_500, &mut |rng| kill(rng, machines.processes));
-        every(5_000, &mut |rng| Trouble::Freeze {
-            process: rng.usize(0..machines.processes),
-            span: machines.lease + Duration::from_millis(rng.u64(100..1_500)),
-        });
         if machines.has_database {
-            every(8_000, &mut |_| Trouble::RestartDatabase);
+            every(5_000, &mut |_| Trouble::RestartDatabase);
+        }
+        for process in 0..machines.processes {
+            troubles.extend(life(&mut rng, process, machines.lease, span));
         }
         troubles.sort_by_key(|(at, _)| *at);
         Self {
@@ -93,7 +91,8 @@ impl Schedule {
         }
         for n in 0..u32::try_from(kills).unwrap() {
             let at = pace * n + Duration::from_millis(rng.u64(0..200));
-            troubles.push((at, kill(&mut rng, processes)));
+            let process = rng.usize(0..processes);
+            troubles.push((at, kill(&mut rng, process)));
         }
         Self {
             seed,
@@ -139,13 +138,44 @@ fn size(rng: &mut Rng) -> usize {
     }
 }
 
-fn kill(rng: &mut Rng, processes: usize) -> Trouble {
+/// What happens to one process: now and then it dies or stands still, and between that it works.
+fn life(
+    rng: &mut Rng,
+    process: usize,
+    lease: Duration,
+    span: Duration,
+) -> Vec<(Duration, Trouble)> {
+    let mut troubles = Vec::new();
+    let mut at = Duration::ZERO;
+    loop {
+        at += Duration::from_millis(rng.u64(50..2_000));
+        if at >= span {
+            return troubles;
+        }
+        let trouble = match rng.u32(0..5) {
+            0 => Trouble::Freeze {
+                process,
+                span: lease + Duration::from_millis(rng.u64(100..1_500)),
+            },
+            _ => kill(rng, process),
+        };
+        let away = match trouble {
+            Trouble::Freeze { span, .. } => span,
+            Trouble::Kill { down, .. } => down,
+            _ => Duration::ZERO,
+        };
+        troubles.push((at, trouble));
+        at += away;
+    }
+}
+
+fn kill(rng: &mut Rng, process: usize) -> Trouble {
     let down = match rng.u32(0..4) {
         0 => rng.u64(500..2_000),
         _ => rng.u64(0..100),
     };
     Trouble::Kill {
-        process: rng.usize(0..processes),
+        process,
         down: Duration::from_millis(down),
     }
 }
