@@ -1,0 +1,31 @@
+// The main calls of jsforce: `jsforce_calls.mjs URL TOKEN`.
+import jsforce from 'jsforce';
+import assert from 'node:assert';
+const [url, token] = process.argv.slice(2);
+const c = new jsforce.Connection({ instanceUrl: url, accessToken: token, version: '58.0' });
+const a = await c.sobject('Account').create({ Name: 'Acme' });
+assert(a.success);
+assert.equal((await c.sobject('Account').retrieve(a.id)).Name, 'Acme');
+await c.sobject('Account').update({ Id: a.id, Name: 'Acme 2' });
+const many = await c.sobject('Contact').create(Array.from({ length: 150 }, (_, n) => ({ LastName: `N${n}`, AccountId: a.id })));
+assert(many.every((r) => r.success));
+const q = await c.query("SELECT Id, LastName, Account.Name FROM Contact ORDER BY LastName LIMIT 5");
+assert.equal(q.records[0].Account.Name, 'Acme 2');
+const rows = Array.from({ length: 3000 }, (_, n) => ({ LastName: `B${n}` }));
+c.bulk2.pollInterval = 100; c.bulk2.pollTimeout = 30000;
+const res = await c.bulk2.loadAndWaitForResults({ object: 'Contact', operation: 'insert', input: rows });
+assert.equal(res.successfulResults.length, 3000);
+let n = 0;
+const s = await c.bulk2.query('SELECT Id FROM Contact');
+for await (const _ of s) n++;
+assert.equal(n, 3150);
+const v = await c.sobject('ContentVersion').create({ Title: 't', PathOnClient: 't.pdf', VersionData: Buffer.from('%PDF').toString('base64') });
+assert(v.success);
+let all = 0; let p = await c.query('SELECT Id FROM Contact'); all += p.records.length;
+while (!p.done) { p = await c.queryMore(p.nextRecordsUrl); all += p.records.length; }
+assert.equal(all, 3150);
+const d = await c.sobject('Opportunity').describe();
+assert(d.fields.some((f) => f.name === 'StageName'));
+await assert.rejects(c.sobject('Account').create({ Nme: 'x' }), (e) => e.errorCode === 'INVALID_FIELD' || /Nme/.test(e.message));
+await c.sobject('Account').destroy(a.id);
+console.log('ok');
