@@ -138,7 +138,7 @@ fn small_files(url: &str, form: Form, files: u64, rounds: usize) -> Result<(), F
         .with("clients, SHA-1", || {
             runtime.block_on(at_once(files, 8, |_| clients.clone().carry(third(), form)))
         })
-        .with("bridge, SHA-1 and MD5", || {
+        .with("bridge", || {
             runtime.block_on(at_once(files, 8, |_| bridged.clone().carry(fourth())))
         })
         .run(rounds)
