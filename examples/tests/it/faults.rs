@@ -1,7 +1,7 @@
 //! What goes wrong between the service and the vendors, one thing at a time.
 
 use box_client::testing as box_side;
-use salesforce_client::testing::{Fault, FaultEffect};
+use salesforce_client::testing::{Fault, FaultEffect, Field};
 
 use crate::setting::Setting;
 
@@ -149,4 +149,36 @@ async fn a_refusal_without_a_reason_is_nobodys_last_word() {
         setting.assert_once(&upload.file_id, &[bytes]);
     }
     setting.assert_a_task_for_each_event(events);
+}
+
+/// Where the org has the unique fields, Salesforce itself refuses a second copy, however late the
+/// first one lands.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_unique_fields_even_a_write_that_lands_after_the_look_is_no_double() {
+    let fields = "[salesforce]\nversion_key_field = \"Box_Version__c\"\n\
+                  task_key_field = \"Box_Event__c\"\n";
+    let setting = Setting::with(|it| it.replace("[salesforce]\n", fields), true).await;
+    for (object, name) in [
+        ("ContentVersion", "Box_Version__c"),
+        ("Activity", "Box_Event__c"),
+    ] {
+        let field = Field::text(name, 120).unique(true).external_id(true);
+        setting.crm.add_custom_field(object, field).unwrap();
+    }
+    let _server = setting.serve_until_ready().await;
+    // Far later than `settle_after`: the look finds nothing, and the repeat is sent.
+    let late = FaultEffect::LostAnswerLate { millis: 1_500 };
+    for (number, object) in ["ContentVersion", "Task"].into_iter().enumerate() {
+        let fault = Fault::on(format!("*/sobjects/{object}"), late.clone());
+        setting.crm.inject(fault.method("POST"));
+        let bytes = format!("%PDF-1.7 {object}").into_bytes();
+        let upload = setting
+            .upload(&format!("contract {number}.pdf"), bytes.clone())
+            .await;
+        setting.wait_done(number + 1).await;
+        // The fault's own time: then the late write has landed, or was refused for the repeat.
+        tokio::time::sleep(std::time::Duration::from_millis(2_000)).await;
+        setting.assert_once(&upload.file_id, &[bytes]);
+        setting.assert_a_task_for_each_event(number + 1);
+    }
 }
