@@ -54,6 +54,7 @@ impl Progress {
     }
 
     /// Whether the body, tail and all, has gone out. Before that it can have no effect.
+    #[cfg(test)]
     pub(super) fn is_whole(&self) -> bool {
         self.state().is_whole
     }
@@ -69,9 +70,20 @@ impl Progress {
     }
 
     /// Nobody waits for the answer any more: a body that goes on would be a file that nobody
-    /// knows of.
-    pub(super) fn abandon(&self) {
-        self.state().is_abandoned = true;
+    /// knows of. Tells whether it was whole by then; one that was not never will be.
+    pub(super) fn abandon(&self) -> bool {
+        let mut state = self.state();
+        state.is_abandoned = true;
+        state.is_whole
+    }
+
+    /// Lets the last of the body go out, unless nobody waits for it any more. Both are one
+    /// decision: what was abandoned must not become whole, and what is whole was not abandoned
+    /// before.
+    fn make_whole(&self) -> bool {
+        let mut state = self.state();
+        state.is_whole = !state.is_abandoned;
+        state.is_whole
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -122,17 +134,16 @@ impl Body {
         }
     }
 
-    fn piece(&mut self) -> Bytes {
+    /// The next piece; `None` when it is the last one and nobody waits for it.
+    fn piece(&mut self) -> Option<Bytes> {
         let piece = self.chunk.split_to(PIECE.min(self.chunk.len()));
         if let Some(hash) = &mut self.hash {
             hash.update(&piece);
         }
         // Nobody asks for more after the last byte. Where there is no tail to withhold, that one
         // makes the request complete.
-        if self.left == 0 && self.chunk.is_empty() && self.frame.tail.is_empty() {
-            self.progress.state().is_whole = true;
-        }
-        piece
+        let is_last = self.left == 0 && self.chunk.is_empty() && self.frame.tail.is_empty();
+        (!is_last || self.progress.make_whole()).then_some(piece)
     }
 
     fn take(&mut self, chunk: Bytes) -> Result<(), Cause> {
@@ -145,15 +156,13 @@ impl Body {
     }
 
     /// Only when the content has ended well and at its length is the request made complete.
-    fn end(&mut self) -> Result<Bytes, Cause> {
+    fn end(&mut self) -> Result<Option<Bytes>, Cause> {
         if self.left > 0 {
             return Err("the content is shorter than announced".into());
         }
         self.phase = Phase::Over;
-        let mut state = self.progress.state();
-        state.is_whole = true;
-        state.sha1 = self.hash.take().map(|hash| hex(&hash.finalize()));
-        Ok(self.frame.tail.clone())
+        self.progress.state().sha1 = self.hash.take().map(|hash| hex(&hash.finalize()));
+        Ok(self.progress.make_whole().then(|| self.frame.tail.clone()))
     }
 
     fn fail(&mut self, cause: Cause) -> Poll<Option<Result<Bytes, BrokenOff>>> {
@@ -186,13 +195,13 @@ impl Stream for Body {
                 Phase::Over => return Poll::Ready(None),
             }
             if !this.chunk.is_empty() {
-                return Poll::Ready(Some(Ok(this.piece())));
+                return Poll::Ready(Some(this.piece().ok_or(BrokenOff)));
             }
             let outcome = match ready!(this.content.as_mut().poll_next(cx)) {
                 Some(Ok(chunk)) => this.take(chunk),
                 Some(Err(cause)) => Err(cause),
                 None => match this.end() {
-                    Ok(end) => return Poll::Ready(Some(Ok(end))),
+                    Ok(end) => return Poll::Ready(Some(end.ok_or(BrokenOff))),
                     Err(cause) => Err(cause),
                 },
             };
@@ -258,5 +267,17 @@ mod tests {
             assert!(!progress.is_whole());
             assert!(!body.ends_with(b">"));
         }
+    }
+
+    #[test]
+    fn what_was_abandoned_never_becomes_whole_and_what_is_whole_says_so() {
+        let late = Progress::new();
+        assert!(!late.abandon());
+        assert!(!late.make_whole());
+        assert!(!late.is_whole());
+
+        let done = Progress::new();
+        assert!(done.make_whole());
+        assert!(done.abandon());
     }
 }

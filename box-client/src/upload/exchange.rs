@@ -148,7 +148,7 @@ impl Exchange<'_> {
         };
         // What never was a whole request had no effect, whatever became of it.
         judged.map_err(|error| {
-            if progress.is_whole() {
+            if progress.abandon() {
                 error
             } else {
                 error.incomplete()

@@ -295,4 +295,16 @@ mod tests {
         let (_, progress) = sent(Encoding::multipart("{}", "a"), chunks, 3);
         assert!(!progress.is_whole());
     }
+
+    #[test]
+    fn what_was_abandoned_never_becomes_whole_and_what_is_whole_says_so() {
+        let late = Progress::new();
+        assert!(!late.abandon());
+        assert!(!late.make_whole());
+        assert!(!late.is_whole());
+
+        let done = Progress::new();
+        assert!(done.make_whole());
+        assert!(done.abandon());
+    }
 }
