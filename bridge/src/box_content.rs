@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use box_client::{
     BoxClient, Error, ErrorKind, FileId, FileVersionId, FolderId, IdError, PathCollection,
+    SignRequestId,
 };
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -185,6 +186,20 @@ impl ContentSource for BoxContent {
             name: folder.name.unwrap_or_default(),
             folders: path(folder.path_collection),
         })
+    }
+
+    async fn is_final(&self, sign_request: &str) -> Result<bool, PortError> {
+        const DOING: &str = "read the sign request in Box";
+        let id = SignRequestId::new(sign_request).map_err(|cause| not_an_id(DOING, cause))?;
+        match self.client.sign_requests().get(&id).await {
+            Ok(request) => {
+                let files = request.sign_files.as_ref();
+                Ok(files.is_none_or(|files| files.is_ready_for_download != Some(false)))
+            }
+            // Nobody can ask for it any more: the file itself is all that there is to go by.
+            Err(error) if error.kind() == ErrorKind::NotFound && error.api().is_some() => Ok(true),
+            Err(error) => Err(port_error(DOING, error)),
+        }
     }
 
     async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError> {

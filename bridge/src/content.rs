@@ -28,6 +28,12 @@ pub trait ContentSource: Debug + Send + Sync + 'static {
     /// The folder as it is now.
     async fn folder(&self, folder: &str) -> Result<FolderState, PortError>;
 
+    /// Whether what a sign request has its signers sign is final, so that its file is the signed
+    /// one. A side that knows of no sign requests has nothing to wait for.
+    async fn is_final(&self, _sign_request: &str) -> Result<bool, PortError> {
+        Ok(true)
+    }
+
     /// The record that a folder itself, not one above it, is mapped to.
     async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError>;
 }

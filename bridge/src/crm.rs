@@ -117,6 +117,9 @@ pub struct Activity {
     pub key: String,
     /// The record.
     pub record: Record,
+    /// The person concerned, where the CRM knows one.
+    #[serde(default)]
+    pub who: Option<Record>,
     /// What happened, in a line.
     pub subject: String,
     /// More of it.

@@ -37,7 +37,9 @@ pub mod testing;
 pub mod webhook;
 mod worker;
 
-pub use action::{Action, AdvanceStage, Attach, LogTask, StepError, Target, Template, Work};
+pub use action::{
+    Action, AdvanceStage, Attach, LogTask, Several, StepError, Target, Template, Whom, Work,
+};
 pub use backoff::Backoff;
 #[cfg(feature = "box")]
 pub use box_content::BoxContent;

@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::{
-    action::{StepError, Work},
+    action::{
+        StepError, Work,
+        digest::{DIGEST, Digest},
+    },
     clock::{Clock, SystemClock},
     content::{ContentSource, FileState, FileVersion, FolderRef, FolderState},
     crm::Crm,
@@ -16,7 +19,7 @@ use crate::{
     port_error::{PortError, PortErrorKind, in_one_line},
     queue::Leased,
     receive::BOX_WEBHOOK,
-    record_event::{RECORD_EVENT, RecordEvent},
+    record_event::{Change, RECORD_EVENT, RecordChange, RecordEvent},
     resolve::{MappingKeys, Resolver},
     rules::Rule,
     situation::{Person, Situation, Subject},
@@ -197,22 +200,9 @@ impl Pipeline {
         if !self.fits(&trigger, &subject) {
             return Prepared::Nothing(format!("no rule for {trigger}"));
         }
-        let if_it_is = |object: &str| {
-            let is_it = record.object.as_deref() == Some(object);
-            is_it.then(|| record.clone())
-        };
-        self.planned(Situation {
-            event: format!("{}:{}", record.id, event.id),
-            trigger,
-            at: event.at.unwrap_or(received_at),
-            actor: None,
-            person: None,
-            subject,
-            mapping: None,
-            opportunity: if_it_is("Opportunity"),
-            account: if_it_is("Account"),
-            details: serde_json::Map::new(),
-        })
+        let id = format!("{}:{}", record.id, event.id);
+        let at = event.at.unwrap_or(received_at);
+        self.planned(Situation::of_record(id, trigger, event.changed.clone(), at))
     }
 
     fn fits(&self, trigger: &str, subject: &Subject) -> bool {
@@ -255,13 +245,8 @@ impl Pipeline {
         })
     }
 
-    async fn carry_out(
-        &self,
-        situation: &Situation,
-        plan: &Plan,
-        hold: &Hold,
-    ) -> Result<String, StepError> {
-        let work = Work {
+    fn work<'w>(&'w self, situation: &'w Situation, hold: &'w Hold) -> Work<'w> {
+        Work {
             situation,
             content: &*self.content,
             crm: &*self.crm,
@@ -269,7 +254,16 @@ impl Pipeline {
             clock: &*self.clock,
             hold,
             options: &self.options,
-        };
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        situation: &Situation,
+        plan: &Plan,
+        hold: &Hold,
+    ) -> Result<String, StepError> {
+        let work = self.work(situation, hold);
         let mut notes = Vec::new();
         for step in &plan.steps {
             let rule = self.rules.get(step.rule_position);
@@ -336,6 +330,12 @@ impl Pipeline {
 #[async_trait]
 impl Handler for Pipeline {
     async fn handle(&self, job: &Leased, hold: &Hold) -> Outcome {
+        if job.kind == DIGEST {
+            return match self.log_digest(job, hold).await {
+                Ok(note) => Outcome::Done(note),
+                Err(error) => self.failed(error),
+            };
+        }
         let prepared = match job.kind.as_str() {
             BOX_WEBHOOK => self.prepare_delivery(job).await,
             RECORD_EVENT => self.prepare_record_event(job),
@@ -373,6 +373,21 @@ impl Pipeline {
         }
         let prepared = self.prepare(&event, job.pushed_at).await;
         prepared.map_err(|error| self.port_failed(&error))
+    }
+
+    async fn log_digest(&self, job: &Leased, hold: &Hold) -> Result<String, StepError> {
+        let digest = Digest::parse(&job.body)?;
+        let change = RecordChange {
+            record: digest.record().clone(),
+            change: Change::Changed,
+        };
+        let situation = Situation::of_record(
+            job.lease.job.to_string(),
+            DIGEST.to_owned(),
+            change,
+            job.pushed_at,
+        );
+        digest.log(&self.work(&situation, hold)).await
     }
 
     fn prepare_record_event(&self, job: &Leased) -> Result<Prepared, Outcome> {

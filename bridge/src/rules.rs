@@ -97,7 +97,7 @@ impl Rule {
             .iter()
             .any(|wanted| match wanted.strip_suffix('*') {
                 Some(start) => start.ends_with('.') && trigger.starts_with(start),
-                None => wanted == trigger,
+                None => one_spelling(wanted) == one_spelling(trigger),
             })
     }
 
@@ -128,6 +128,16 @@ impl fmt::Debug for Rule {
             )
             .field("actions", &self.actions)
             .finish()
+    }
+}
+
+/// Box's guide and its OpenAPI document spell some Sign triggers differently.
+fn one_spelling(trigger: &str) -> &str {
+    match trigger {
+        "SIGN_REQUEST.SIGN_SIGNER_SIGNED" => "SIGN_REQUEST.SIGNER_SIGNED",
+        "SIGN_REQUEST.SIGN_DOCUMENT_CREATED" => "SIGN_REQUEST.SIGNATURE_REQUESTED",
+        "SIGN_REQUEST.SIGN_ERROR_FINALIZING" => "SIGN_REQUEST.ERROR_FINALIZING",
+        trigger => trigger,
     }
 }
 
@@ -216,6 +226,9 @@ mod tests {
     fn a_trigger_can_stand_for_all_that_happens_to_one_kind_of_thing() {
         let rule = Rule::new("r", ["Opportunity.*"], rule().actions().to_vec()).unwrap();
         assert!(rule.wants("Opportunity.CREATED") && rule.wants("Opportunity.UPDATED"));
+        let signed = ["SIGN_REQUEST.SIGNER_SIGNED"];
+        let signed = Rule::new("r", signed, rule.actions().to_vec()).unwrap();
+        assert!(signed.wants("SIGN_REQUEST.SIGN_SIGNER_SIGNED"));
         assert!(!rule.wants("OpportunityLineItem.CREATED") && !rule.wants("Account.CREATED"));
     }
 

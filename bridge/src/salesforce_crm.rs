@@ -184,6 +184,9 @@ impl Crm for SalesforceCrm {
             .status(&self.task_status)
             .activity_date(activity.date)
             .what_id(&id(DOING, &activity.record.id)?);
+        if let Some(who) = &activity.who {
+            task = task.who_id(&id(DOING, &who.id)?);
+        }
         if let Some(field) = &self.task_key {
             task = task.field(field, activity.key.as_str());
         }

@@ -59,6 +59,30 @@ pub struct Person {
 }
 
 impl Situation {
+    pub(crate) fn of_record(
+        event: String,
+        trigger: String,
+        changed: RecordChange,
+        at: Timestamp,
+    ) -> Self {
+        let if_it_is = |object: &str| {
+            let is_it = changed.record.object.as_deref() == Some(object);
+            is_it.then(|| changed.record.clone())
+        };
+        Self {
+            event,
+            trigger,
+            at,
+            actor: None,
+            person: None,
+            mapping: None,
+            opportunity: if_it_is("Opportunity"),
+            account: if_it_is("Account"),
+            subject: Subject::Record(changed),
+            details: serde_json::Map::new(),
+        }
+    }
+
     /// The file, where the event is about one.
     pub fn file(&self) -> Option<&FileState> {
         match &self.subject {

@@ -1,15 +1,54 @@
+use std::{sync::Arc, time::Duration};
+
 use async_trait::async_trait;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
-use super::{Action, StepError, Template, Work};
-use crate::{crm::Activity, ledger::EffectKey, plan::Step, situation::Situation};
+use super::{Action, StepError, Template, Work, digest::Digests};
+use crate::{
+    crm::{Activity, Record},
+    ledger::EffectKey,
+    plan::Step,
+    port_error::PortError,
+    queue::Queue,
+    records::Records,
+    situation::{Person, Situation},
+};
 
 /// Logs what has happened as a completed activity on the mapped Opportunity, or on the Account
-/// where only that is mapped. Once per event and rule.
+/// where only that is mapped. Once per event and rule, or, as a [digest](Self::digest), once for
+/// all events of a time.
 #[derive(Clone, Debug)]
 pub struct LogTask {
     subject: Template,
     description: Template,
+    contact: Option<(Whom, Several, Arc<dyn Records>)>,
+    digests: Option<Digests>,
+}
+
+/// Whose contact an activity is shown on.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whom {
+    /// Whoever did it.
+    Actor,
+    /// Whom it was done to, such as the one invited; where an event has nobody such, whoever did
+    /// it.
+    Person,
+}
+
+/// What to do where several contacts have the e-mail address.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Several {
+    /// Take the one who is nearest to the deal: with a role in it, or of its account. Where
+    /// several are as near, none.
+    #[default]
+    Nearest,
+    /// Take none.
+    None,
+    /// Take one of the nearest, the same each time.
+    First,
 }
 
 impl LogTask {
@@ -18,7 +57,25 @@ impl LogTask {
         Self {
             subject,
             description,
+            contact: None,
+            digests: None,
         }
+    }
+
+    /// Shows it on a contact too, found by e-mail address. Where there is none, the activity is
+    /// logged without.
+    #[must_use]
+    pub fn contact(mut self, whom: Whom, several: Several, records: Arc<dyn Records>) -> Self {
+        self.contact = Some((whom, several, records));
+        self
+    }
+
+    /// One activity for all events of a time, for each rule, record and person, instead of one for
+    /// each event. `queue` is the inbox: the digest waits there.
+    #[must_use]
+    pub fn digest(mut self, every: Duration, queue: Arc<dyn Queue>) -> Self {
+        self.digests = Some(Digests { queue, every });
+        self
     }
 
     fn activity(&self, situation: &Situation, rule: &str) -> Option<Activity> {
@@ -29,11 +86,40 @@ impl LogTask {
         Some(Activity {
             key: format!("{}/{rule}", situation.event),
             record: record.clone(),
+            who: None,
             subject: self.subject.fill(situation),
             description: self.description.fill(situation),
             // By the event's own time, so that a repeat on the next day is the same activity.
             date: TimeZone::UTC.to_datetime(situation.at).date(),
         })
+    }
+
+    /// The e-mail address to look for.
+    fn email<'s>(&self, situation: &'s Situation) -> Option<&'s str> {
+        let (whom, ..) = self.contact.as_ref()?;
+        let person = match whom {
+            Whom::Actor => situation.actor.as_ref(),
+            Whom::Person => situation.person.as_ref().or(situation.actor.as_ref()),
+        };
+        person.and_then(|Person { email, .. }| email.as_deref())
+    }
+
+    async fn who(&self, situation: &Situation, on: &Record) -> Result<Option<Record>, PortError> {
+        let Some(((_, several, records), email)) = self.contact.as_ref().zip(self.email(situation))
+        else {
+            return Ok(None);
+        };
+        let contacts = records.contacts(email, Some(on)).await?;
+        let Some(nearest) = contacts.first() else {
+            return Ok(None);
+        };
+        let as_near = contacts.iter().filter(|it| it.nearness == nearest.nearness);
+        let is_clear = match several {
+            Several::First => true,
+            Several::None => contacts.len() == 1,
+            Several::Nearest => as_near.count() == 1,
+        };
+        Ok(is_clear.then(|| nearest.record.clone()))
     }
 }
 
@@ -45,8 +131,12 @@ impl Action for LogTask {
 
     fn plan(&self, situation: &Situation) -> Option<String> {
         let activity = self.activity(situation, "")?;
+        let how = match &self.digests {
+            Some(_) => "note",
+            None => "log",
+        };
         Some(format!(
-            "log \"{}\" on {}",
+            "{how} \"{}\" on {}",
             activity.subject, activity.record.id
         ))
     }
@@ -61,12 +151,25 @@ impl Action for LogTask {
         let Some(activity) = self.activity(work.situation, &rule) else {
             return Ok("no record to log on".to_owned());
         };
+        let who = async || self.who(work.situation, &activity.record).await;
+        if let Some(digests) = &self.digests {
+            let of = self.email(work.situation).unwrap_or_default();
+            let who = async || Ok(who().await?);
+            return digests.add(work, &activity, &rule, of, who).await;
+        }
         let key = EffectKey::new(["task", &work.situation.event, &rule]);
         let task: String = work
             .once(
                 &key,
                 async || Ok(work.crm.find_activity(&activity).await?),
-                async || work.crm.log_activity(&activity).await,
+                async || {
+                    let who = who().await?;
+                    let activity = Activity {
+                        who,
+                        ..activity.clone()
+                    };
+                    work.crm.log_activity(&activity).await
+                },
             )
             .await?;
         Ok(format!("task {task}"))

@@ -2,6 +2,7 @@
 
 mod advance_stage;
 mod attach;
+pub(crate) mod digest;
 mod log_task;
 mod template;
 
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 pub use self::{
     advance_stage::AdvanceStage,
     attach::{Attach, Target},
-    log_task::LogTask,
+    log_task::{LogTask, Several, Whom},
     template::{Template, TemplateError},
 };
 use crate::{

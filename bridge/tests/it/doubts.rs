@@ -264,6 +264,7 @@ impl Action for Post {
     async fn apply(&self, _: &bridge::Step, work: &Work<'_>) -> Result<String, StepError> {
         let key = EffectKey::new(["post", &work.situation.event]);
         let activity = bridge::crm::Activity {
+            who: None,
             key: key.to_string(),
             record: work.situation.opportunity.clone().unwrap(),
             subject: "posted".into(),

@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) faults: VecDeque<(&'static str, Fault)>,
     pub(crate) under_way: UnderWay,
     pub(crate) corrupt: bool,
+    /// How often a sign request is asked for before it is final.
+    pub(crate) unfinished_signatures: usize,
     pub(crate) writes: Vec<&'static str>,
 }
 
@@ -215,6 +217,13 @@ impl ContentSource for FarSides {
             name: folder.to_owned(),
             folders: vec![above],
         })
+    }
+
+    async fn is_final(&self, _: &str) -> Result<bool, PortError> {
+        let mut world = self.world();
+        let is_final = world.unfinished_signatures == 0;
+        world.unfinished_signatures = world.unfinished_signatures.saturating_sub(1);
+        Ok(is_final)
     }
 
     async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError> {

@@ -7,6 +7,7 @@ mod cluster;
 mod contracts;
 mod crash;
 mod doubts;
+mod engage;
 mod far_sides;
 mod file;
 mod once;

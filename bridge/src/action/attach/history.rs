@@ -35,6 +35,8 @@ pub(super) struct Attached {
 #[derive(Debug)]
 pub(super) struct History<'f> {
     pub(super) file: &'f FileState,
+    /// Whether the versions before it are none of the event's business.
+    alone: bool,
     brought: Vec<Attached>,
     /// Versions whose upload has an unknown outcome.
     doubted: Vec<String>,
@@ -54,10 +56,16 @@ pub(super) fn key(file: &str, version: &str) -> EffectKey {
 }
 
 impl<'f> History<'f> {
-    pub(super) async fn read(work: &Work<'_>, file: &'f FileState) -> Result<Self, StepError> {
+    /// What is known of the file. `alone` leaves out the versions before it.
+    pub(super) async fn read(
+        work: &Work<'_>,
+        file: &'f FileState,
+        alone: bool,
+    ) -> Result<Self, StepError> {
         let under = EffectKey::new(["version", &file.id]);
         let mut history = Self {
             file,
+            alone,
             brought: Vec::new(),
             doubted: Vec::new(),
         };
@@ -164,6 +172,9 @@ impl<'f> History<'f> {
                 return Ok(Due::Nothing(format!("version {} was deleted", own.id)));
             }
             past.truncate(position);
+        }
+        if self.alone {
+            return Ok(Due::Versions(vec![own.clone()]));
         }
         let known = |version: &FileVersion| {
             self.of(&version.id).is_some() || self.doubted.contains(&version.id)

@@ -3,7 +3,10 @@
 mod bring;
 mod history;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -12,18 +15,26 @@ use self::{
 };
 use super::{Action, StepError, Work};
 use crate::{
+    content::FileState,
     crm::Record,
     ledger::EffectKey,
     plan::Step,
     port_error::{PortError, PortErrorKind},
     situation::Situation,
+    webhook::Trigger,
 };
+
+/// How long Box is given to put the signed file together before it is asked again.
+const SIGNING: Duration = Duration::from_secs(30);
 
 /// Brings the file to its records: one document for the file, one version of it for each version
 /// of the file, in order, and one link for each record.
 ///
 /// A version that has been deleted on the content side, or that the far side refuses for good, is
 /// passed over, unless it is the refused one that the event is about: that is for a person.
+///
+/// The end of a sign request brings the signed file once it is final, and none of the versions that
+/// the signers' turns have made on the way.
 #[derive(Clone, Debug)]
 pub struct Attach {
     to: Vec<Target>,
@@ -89,8 +100,13 @@ impl Action for Attach {
         let Some(file) = work.situation.file() else {
             return Ok("no file to attach".to_owned());
         };
+        let signed = match signed_in(work.situation) {
+            Some(request) => Some(signed(work, &file.id, request).await?),
+            None => None,
+        };
+        let file = signed.as_ref().unwrap_or(file);
         let own = &file.version.id;
-        let mut history = History::read(work, file).await?;
+        let mut history = History::read(work, file, signed.is_some()).await?;
         let mut notes = Vec::new();
         match history.due(work).await? {
             Due::Nothing(why) => notes.push(why),
@@ -125,6 +141,26 @@ impl Action for Attach {
         }
         Ok(format!("{document}: {}", notes.join(", ")))
     }
+}
+
+/// The sign request whose end the event is.
+fn signed_in(situation: &Situation) -> Option<&str> {
+    let is_end = situation.trigger == Trigger::SIGN_REQUEST_COMPLETED.as_str();
+    let request = situation.details.get("sign_request_id")?.as_str()?;
+    (is_end && !request.is_empty()).then_some(request)
+}
+
+/// The signed file as it is now. Each signer's turn makes a version, and Box may tell of the end
+/// before the last of them is there.
+async fn signed(work: &Work<'_>, file: &str, request: &str) -> Result<FileState, StepError> {
+    if !work.content.is_final(request).await? {
+        let until = work.clock.now().checked_add(SIGNING);
+        return Err(StepError::Wait {
+            reason: "the signed file is not final yet".to_owned(),
+            until: until.unwrap_or(Timestamp::MAX),
+        });
+    }
+    Ok(work.content.file(file).await?)
 }
 
 async fn link(

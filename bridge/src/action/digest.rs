@@ -1,0 +1,194 @@
+//! Many events of one kind in a time become one activity.
+//!
+//! Each event is noted in the ledger, and the first of a time leaves a job in the inbox that is due
+//! when the time is over. That job has a key of its own: waiting, it keeps no other event waiting.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{Timestamp, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{StepError, Work};
+use crate::{
+    crm::{Activity, Record},
+    ledger::{EffectKey, EffectState},
+    queue::{NewJob, Queue},
+    store_error::{StoreError, StoreErrorKind},
+};
+
+/// The kind of job that a digest is; its body is the [`Digest`] as JSON.
+pub(crate) const DIGEST: &str = "digest";
+
+/// What one activity will tell of.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Digest {
+    rule: String,
+    record: Record,
+    who: Option<Record>,
+    /// Whose doings are put together; empty for everybody's.
+    of: String,
+    from: Timestamp,
+    until: Timestamp,
+}
+
+/// One event of a digest.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct Note {
+    at: Timestamp,
+    subject: String,
+    description: String,
+}
+
+/// Where events are put together.
+#[derive(Clone, Debug)]
+pub(super) struct Digests {
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) every: Duration,
+}
+
+impl Digests {
+    /// Puts an event into the digest of the present time. `who` is asked only for the first.
+    pub(super) async fn add(
+        &self,
+        work: &Work<'_>,
+        activity: &Activity,
+        rule: &str,
+        of: &str,
+        who: impl AsyncFnOnce() -> Result<Option<Record>, StepError>,
+    ) -> Result<String, StepError> {
+        let now = work.clock.now();
+        let event = &work.situation.event;
+        let own = EffectKey::new(["digested", rule, event]);
+        let from = match work.ledger.read(&own).await? {
+            Some(EffectState::Finished(from)) => Timestamp::deserialize(from).map_err(corrupt)?,
+            _ => self.start(now),
+        };
+        let mut digest = Digest {
+            rule: rule.to_owned(),
+            record: activity.record.clone(),
+            who: None,
+            of: of.to_owned(),
+            from,
+            until: from.checked_add(self.every).unwrap_or(Timestamp::MAX),
+        };
+        let noted = digest.key("note", &[event]);
+        let is_noted = work.ledger.read(&noted).await?.is_some();
+        if !is_noted && digest.until <= now {
+            // A crash kept it from being noted in its time, which is over.
+            digest.from = self.start(now);
+            digest.until = digest
+                .from
+                .checked_add(self.every)
+                .unwrap_or(Timestamp::MAX);
+        }
+        let from = serde_json::to_value(digest.from).map_err(corrupt)?;
+        work.ledger.finish(&own, from, now).await?;
+        let note = json!(Note {
+            at: work.situation.at,
+            subject: activity.subject.clone(),
+            description: activity.description.clone(),
+        });
+        work.ledger
+            .finish(&digest.key("note", &[event]), note, now)
+            .await?;
+        let opened = digest.key("open", &[]);
+        if work.ledger.read(&opened).await?.is_none() {
+            digest.who = who().await?;
+            self.queue.push(vec![digest.job()?], now).await?;
+            work.ledger.finish(&opened, json!(null), now).await?;
+        }
+        Ok(format!("noted for the digest of {}", digest.from))
+    }
+
+    /// Times begin at multiples of their length since 1970, so that every process means the same.
+    fn start(&self, now: Timestamp) -> Timestamp {
+        let length = i64::try_from(self.every.as_secs())
+            .unwrap_or(i64::MAX)
+            .max(1);
+        let start = now.as_second() - now.as_second().rem_euclid(length);
+        Timestamp::from_second(start).unwrap_or(now)
+    }
+}
+
+impl Digest {
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, StoreError> {
+        serde_json::from_slice(body).map_err(corrupt)
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The one activity, once the time is over.
+    pub(crate) async fn log(&self, work: &Work<'_>) -> Result<String, StepError> {
+        // Whoever was noting an event in the last moment has had its time then.
+        let due = self.until.checked_add(work.options.settle_after);
+        let due = due.unwrap_or(Timestamp::MAX);
+        if work.clock.now() < due {
+            return Err(StepError::Wait {
+                reason: "the digest's time is not over".to_owned(),
+                until: due,
+            });
+        }
+        let mut notes = Vec::new();
+        for effect in work.ledger.under(&self.key("note", &[])).await? {
+            if let EffectState::Finished(note) = effect.state {
+                notes.push(Note::deserialize(note).map_err(corrupt)?);
+            }
+        }
+        notes.sort_by_key(|note| note.at);
+        let Some(newest) = notes.last() else {
+            return Ok("nothing to tell of".to_owned());
+        };
+        let activity = Activity {
+            key: self.key("task", &[]).to_string(),
+            record: self.record.clone(),
+            who: self.who.clone(),
+            subject: match notes.len() {
+                1 => newest.subject.clone(),
+                count => format!("{} (and {} more)", newest.subject, count - 1),
+            },
+            description: notes.iter().rev().map(Note::line).collect(),
+            date: TimeZone::UTC.to_datetime(self.from).date(),
+        };
+        let task: String = work
+            .once(
+                &self.key("task", &[]),
+                async || Ok(work.crm.find_activity(&activity).await?),
+                async || work.crm.log_activity(&activity).await,
+            )
+            .await?;
+        Ok(format!("task {task} of {} events", notes.len()))
+    }
+
+    fn key(&self, what: &str, more: &[&str]) -> EffectKey {
+        let from = self.from.to_string();
+        let parts = ["digest", what, &self.rule, &self.record.id, &self.of, &from];
+        EffectKey::new(parts.iter().chain(more))
+    }
+
+    fn job(&self) -> Result<NewJob, StoreError> {
+        let key = self.key("job", &[]).to_string();
+        Ok(NewJob {
+            dedupe: key.clone(),
+            key,
+            kind: DIGEST.to_owned(),
+            body: serde_json::to_vec(self).map_err(corrupt)?.into(),
+        })
+    }
+}
+
+impl Note {
+    fn line(&self) -> String {
+        let at = self.at.strftime("%Y-%m-%d %H:%M UTC");
+        match self.description.trim() {
+            "" => format!("{at}  {}\n", self.subject),
+            more => format!("{at}  {}: {}\n", self.subject, more.replace('\n', " ")),
+        }
+    }
+}
+
+fn corrupt(cause: serde_json::Error) -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, "read the digest").with_cause(cause)
+}
