@@ -7,6 +7,7 @@ mod changes;
 mod composite;
 mod governor;
 mod many;
+mod memory;
 mod numbers;
 mod oauth;
 mod org;
