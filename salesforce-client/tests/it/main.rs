@@ -15,6 +15,7 @@ mod processes;
 #[cfg(feature = "pubsub")]
 mod pubsub;
 mod reading;
+mod recordings;
 mod setup;
 mod support;
 mod tokens;
