@@ -169,6 +169,32 @@ async fn a_fresh_token_that_is_refused_again_is_an_error_and_no_loop() {
     assert_eq!(asked, 2);
 }
 
+#[tokio::test]
+async fn fifty_callers_on_an_ended_session_ask_for_one_token() {
+    let builder = FakeSalesforce::builder().client("app", "secret");
+    let org = builder.rotate_refresh_tokens(true).start().await.unwrap();
+    let store = MemoryTokenStore::new(Grant::new(org.issue_refresh_token()));
+    let tokens = RefreshToken::new("app", Some("secret".into()), store);
+    let client = client(&org, tokens);
+    client.limits().await.unwrap();
+    org.expire_sessions();
+    org.clear_requests();
+    // Half of the refusals arrive when the session has long been renewed.
+    for millis in [10, 200] {
+        let late = FaultEffect::Delay { millis };
+        org.inject(Fault::on("*/limits", late).times(25));
+    }
+    let calls = (0..50).map(|_| client.limits());
+    for outcome in futures_util::future::join_all(calls).await {
+        outcome.unwrap();
+    }
+    let requests = org.requests();
+    let refused = requests.iter().filter(|it| it.status == Some(401));
+    assert_eq!(refused.count(), 50);
+    let refreshes = requests.iter().filter(|it| it.path.ends_with("/token"));
+    assert_eq!(refreshes.count(), 1);
+}
+
 #[derive(Debug)]
 struct Subject(&'static str);
 
