@@ -1,66 +1,99 @@
-//! What can be seen of calls from outside: a span each, and numbers.
+//! What can be seen of calls from outside: a span each, and numbers. Never a token, a query or a
+//! body.
 
-use tracing::{Span, debug_span, field::Empty};
+use tokio::time::Instant;
+use tracing::{Span, field::Empty, info_span};
 
-use crate::{call::Call, error::Error};
+use crate::{
+    call::Call,
+    error::{Error, ErrorKind},
+};
 
-/// The span of a call, with all its attempts.
-pub(crate) fn span(call: &Call) -> Span {
-    debug_span!(
-        "salesforce",
-        operation = call.operation,
-        method = call.method.as_str(),
-        status = Empty,
-        attempts = Empty,
-        kind = Empty,
-    )
+/// A call as it is seen from outside, with all its attempts.
+pub(crate) struct Seen {
+    pub(crate) span: Span,
+    operation: &'static str,
+    started: Instant,
 }
 
-/// Tells what became of a call.
-pub(crate) fn finished(
-    span: &Span,
-    operation: &'static str,
-    outcome: Result<u16, &Error>,
-    attempts: u32,
-    started: tokio::time::Instant,
-) {
-    span.record("attempts", attempts);
-    match outcome {
-        Ok(status) => span.record("status", status),
-        Err(error) => {
-            if let Some(status) = error.status() {
-                span.record("status", status);
-            }
-            span.record("kind", tracing::field::debug(error.kind()))
+impl Seen {
+    pub(crate) fn begin(call: &Call) -> Self {
+        Self::new(call.operation, call.method.as_str())
+    }
+
+    pub(crate) fn new(operation: &'static str, method: &str) -> Self {
+        let span = info_span!(
+            "salesforce_client.call",
+            operation,
+            method,
+            status = Empty,
+            attempts = Empty,
+            kind = Empty,
+        );
+        Self {
+            span,
+            operation,
+            started: Instant::now(),
         }
-    };
-    count(operation, outcome, attempts, started);
+    }
+
+    /// Tells what became of it: the status of a good answer, or why there is none.
+    pub(crate) fn end(&self, outcome: Result<u16, &Error>, attempts: u32) {
+        self.span.record("attempts", attempts);
+        match outcome {
+            Ok(status) => self.span.record("status", status),
+            Err(error) => {
+                if let Some(status) = error.status() {
+                    self.span.record("status", status);
+                }
+                self.span
+                    .record("kind", tracing::field::debug(error.kind()))
+            }
+        };
+        self.count(outcome, attempts);
+    }
+
+    #[cfg(feature = "metrics")]
+    fn count(&self, outcome: Result<u16, &Error>, attempts: u32) {
+        let label = match outcome {
+            Ok(_) => "ok",
+            Err(error) => error.kind().label(),
+        };
+        let labels = [("operation", self.operation), ("outcome", label)];
+        metrics::counter!("salesforce_client_calls_total", &labels).increment(1);
+        metrics::histogram!("salesforce_client_call_duration_seconds", &labels)
+            .record(self.started.elapsed().as_secs_f64());
+        metrics::counter!("salesforce_client_retries_total", "operation" => self.operation)
+            .increment(u64::from(attempts.saturating_sub(1)));
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    fn count(&self, _: Result<u16, &Error>, _: u32) {
+        let _ = (self.operation, self.started);
+    }
 }
 
-/// Counts calls in `salesforce_client_calls_total` by `operation` and `outcome`, attempts beyond
-/// the first in `salesforce_client_retries_total`, and takes their time in
-/// `salesforce_client_call_seconds`.
-#[cfg(feature = "metrics")]
-fn count(
-    operation: &'static str,
-    outcome: Result<u16, &Error>,
-    attempts: u32,
-    started: tokio::time::Instant,
-) {
-    let label = match outcome {
-        Ok(_) => "ok",
-        Err(error) => error.kind().label(),
+/// Counts an attempt that Salesforce refused because there are too many.
+pub(crate) fn attempted<T>(outcome: &Result<T, Error>) {
+    let Err(error) = outcome else {
+        return;
     };
-    metrics::counter!("salesforce_client_calls_total", "operation" => operation, "outcome" => label)
-        .increment(1);
-    metrics::counter!("salesforce_client_retries_total", "operation" => operation)
-        .increment(u64::from(attempts.saturating_sub(1)));
-    metrics::histogram!("salesforce_client_call_seconds", "operation" => operation)
-        .record(started.elapsed().as_secs_f64());
+    let is_throttle = matches!(
+        error.kind(),
+        ErrorKind::ConcurrentLimit | ErrorKind::DailyLimit | ErrorKind::RateLimited
+    );
+    if is_throttle {
+        throttled(error.operation());
+    }
+}
+
+#[cfg(feature = "metrics")]
+fn throttled(operation: &'static str) {
+    metrics::counter!("salesforce_client_throttles_total", "operation" => operation).increment(1);
 }
 
 #[cfg(not(feature = "metrics"))]
-fn count(_: &'static str, _: Result<u16, &Error>, _: u32, _: tokio::time::Instant) {}
+fn throttled(_: &'static str) {}
 
 /// Shows how much of the org's calls of 24 hours is used.
 pub(crate) fn usage(usage: crate::ApiUsage) {

@@ -21,7 +21,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     governor::{Governor, Priority, Slot},
     limits::LatestUsage,
-    observe,
+    observe::{self, Seen},
     retry::{Attempts, retry_after},
     token::{AccessToken, TokenCache},
 };
@@ -119,13 +119,12 @@ impl Sender {
         call: &Call,
         caller: Option<(&TokenCache, Priority)>,
     ) -> Result<Reply> {
-        let span = observe::span(call);
-        let started = tokio::time::Instant::now();
+        let seen = Seen::begin(call);
         let mut attempts = Attempts::new(&self.retry);
         let sent = self.until_answered(call, caller, &mut attempts);
-        let sent = sent.instrument(span.clone()).await;
+        let sent = sent.instrument(seen.span.clone()).await;
         let outcome = sent.as_ref().map(|reply| reply.status().as_u16());
-        observe::finished(&span, call.operation, outcome, attempts.made(), started);
+        seen.end(outcome, attempts.made());
         sent
     }
 
@@ -200,8 +199,9 @@ impl Sender {
         }
     }
 
-    /// Lets the governor, where there is one, know what became of a call.
+    /// Lets the governor, where there is one, know what became of an attempt.
     pub(crate) async fn governed<T>(&self, outcome: Result<T>) -> Result<T> {
+        observe::attempted(&outcome);
         let Some(governor) = &self.governor else {
             return outcome;
         };

@@ -12,14 +12,16 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use super::part::Part;
 use crate::{
     call::Call,
     classify::is_session_end,
     error::{Error, ErrorKind, Result},
+    observe::Seen,
     token::AccessToken,
-    transport::{Sender, Transport, broken},
+    transport::{Reply, Sender, Transport, broken},
 };
 
 /// Sends `part` once; once more with another token where the session had ended.
@@ -30,16 +32,37 @@ pub(super) async fn put(transport: &Transport, call: Call, part: &Part) -> Resul
             HeaderValue::from_static("text/csv; charset=UTF-8"),
         )
         .header(CONTENT_LENGTH, HeaderValue::from(part.length));
-    let token = transport.tokens.token().await?;
-    match attempt(&transport.sender, &call, &token, part).await {
-        Err(error) if is_session_end(&error) => transport.tokens.reject(&token),
-        outcome => return outcome,
-    }
-    let token = transport.tokens.token().await?;
-    attempt(&transport.sender, &call, &token, part).await
+    let seen = Seen::begin(&call);
+    let mut attempts = 0;
+    let sent = until_sent(transport, &call, part, &mut attempts);
+    let sent = sent.instrument(seen.span.clone()).await;
+    let outcome = sent.as_ref().map(|reply| reply.status().as_u16());
+    seen.end(outcome, attempts);
+    sent.map(drop)
 }
 
-async fn attempt(sender: &Sender, call: &Call, token: &AccessToken, part: &Part) -> Result<()> {
+async fn until_sent(
+    transport: &Transport,
+    call: &Call,
+    part: &Part,
+    attempts: &mut u32,
+) -> Result<Reply> {
+    let sender = &transport.sender;
+    loop {
+        let token = transport.tokens.token().await?;
+        let _slot = sender.admit(call.operation, transport.priority).await?;
+        *attempts += 1;
+        let sent = attempt(sender, call, &token, part).await;
+        match sender.governed(sent).await {
+            Err(error) if is_session_end(&error) && *attempts == 1 => {
+                transport.tokens.reject(&token);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn attempt(sender: &Sender, call: &Call, token: &AccessToken, part: &Part) -> Result<Reply> {
     let content = |cause| Error::new(ErrorKind::Content, call.operation).cause(cause);
     let pulse = Pulse::new();
     let (beat, end) = (pulse.clone(), pulse.clone());
@@ -59,7 +82,7 @@ async fn attempt(sender: &Sender, call: &Call, token: &AccessToken, part: &Part)
         match timeout_at(patience, &mut answer).await {
             Ok(answer) => {
                 let response = answer.map_err(|cause| broken(call.operation, cause))?;
-                return sender.judge(call.operation, response).await.map(drop);
+                return sender.judge(call.operation, response).await;
             }
             // A piece has gone out meanwhile, most likely.
             Err(_) if pulse.patience(sender.idle, sender.upload_answer) > Instant::now() => {}

@@ -2,11 +2,10 @@ use std::{future::Future, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
-use tracing::{Span, debug};
+use tracing::debug;
 
 use super::{
     body::{Body, Content, Progress, content},
@@ -20,7 +19,6 @@ use crate::{
     call::{Call, Repeat},
     classify::is_session_end,
     error::{Error, ErrorKind, Result},
-    observe,
     retry::Attempts,
     token::AccessToken,
     transport::Transport,
@@ -33,26 +31,6 @@ pub(super) struct Upload {
     pub(super) call: Call,
     pub(super) encoding: Arc<Encoding>,
     pub(super) size: u64,
-}
-
-/// An upload as it is seen from outside.
-pub(super) struct Seen {
-    pub(super) span: Span,
-    started: Instant,
-}
-
-impl Seen {
-    pub(super) fn begin(call: &Call) -> Self {
-        Self {
-            span: observe::span(call),
-            started: Instant::now(),
-        }
-    }
-
-    pub(super) fn end(&self, sent: &Result<RecordId>, attempts: u32) {
-        let outcome = sent.as_ref().map(|_| StatusCode::CREATED.as_u16());
-        observe::finished(&self.span, OPERATION, outcome, attempts, self.started);
-    }
 }
 
 impl Upload {

@@ -10,13 +10,14 @@ use serde_json::Value;
 use tracing::Instrument;
 
 use super::{
-    attempt::{Seen, Upload},
+    attempt::Upload,
     encoding::Encoding,
     idempotent::{self, IdempotencyKey},
 };
 use crate::{
     Record, RecordId,
     error::{Error, ErrorKind, Result},
+    observe::Seen,
     retry::Attempts,
     sobjects::check_name,
     tasks::truncate,
@@ -31,6 +32,9 @@ const LARGEST_FILE: u64 = (1 << 31) - 1;
 /// Up to here base64 costs less than it saves; it is also what every proxy lets through.
 const BASE64_UP_TO: u64 = 6 * 1024 * 1024;
 const LONGEST_TITLE: usize = 255;
+
+/// The status of an upload that was taken.
+const CREATED: u16 = 201;
 
 /// How a file's bytes are sent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -152,7 +156,7 @@ impl UploadRequest {
         let sent = upload.attempt(&token, super::body::content(content));
         let sent = sent.instrument(seen.span.clone()).await;
         let sent = sent.map_err(|error| upload.renewable(&token, error).after(1, false));
-        seen.end(&sent, 1);
+        seen.end(sent.as_ref().map(|_| CREATED), 1);
         sent
     }
 
@@ -171,7 +175,7 @@ impl UploadRequest {
         let mut attempts = Attempts::new(&upload.transport.sender.retry);
         let sent = upload.until_sent(open, &mut attempts);
         let sent = sent.instrument(seen.span.clone()).await;
-        seen.end(&sent, attempts.made());
+        seen.end(sent.as_ref().map(|_| CREATED), attempts.made());
         sent
     }
 

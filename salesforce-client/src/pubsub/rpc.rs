@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::stream;
-use http::uri::PathAndQuery;
+use http::{StatusCode, uri::PathAndQuery};
 use prost::Message;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -18,13 +18,14 @@ use tonic::{
     transport::Channel,
 };
 use tonic_prost::ProstCodec;
-use tracing::debug;
+use tracing::{Instrument, debug};
 
 use super::proto::{FetchRequest, FetchResponse};
 use crate::{
     ApiError, Query,
     call::Repeat,
     error::{Error, ErrorKind, Result},
+    observe::Seen,
     retry::Attempts,
     token::AccessToken,
     transport::Transport,
@@ -61,8 +62,27 @@ impl Rpc {
         Q: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
-        let sender = &self.transport.sender;
-        let mut attempts = Attempts::new(&sender.retry);
+        let seen = Seen::new(operation, "POST");
+        let mut attempts = Attempts::new(&self.transport.sender.retry);
+        let answer = self.until_answered(operation, method, message, repeat, &mut attempts);
+        let answer = answer.instrument(seen.span.clone()).await;
+        let outcome = answer.as_ref().map(|_: &A| StatusCode::OK.as_u16());
+        seen.end(outcome, attempts.made());
+        answer
+    }
+
+    async fn until_answered<Q, A>(
+        &self,
+        operation: &'static str,
+        method: &'static str,
+        message: Q,
+        repeat: Repeat,
+        attempts: &mut Attempts<'_>,
+    ) -> Result<A>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
         let mut renewed = false;
         loop {
             let token = self.transport.tokens.token().await?;

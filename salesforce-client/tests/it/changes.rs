@@ -13,7 +13,7 @@ use wiremock::{
 
 use crate::{
     org::{self, create},
-    support::{DATA, client, errors, fixture},
+    support::{DATA, client, errors},
 };
 
 fn ago(minutes: i64) -> Timestamp {
@@ -137,15 +137,6 @@ async fn a_window_with_too_many_ids_is_made_smaller() {
         .unwrap()
         .unwrap();
     assert_eq!(text(page.cursor.updated), text(half));
-}
-
-#[test]
-fn recorded_updates_are_read() {
-    if let Some(recorded) = fixture("exchanges/restforce-get-updated.json") {
-        let body = recorded["response"]["body"].as_str().unwrap();
-        let read: salesforce_client::UpdatedRecords = serde_json::from_str(body).unwrap();
-        assert!(!read.ids.is_empty());
-    }
 }
 
 #[cfg(feature = "outbound")]

@@ -146,6 +146,19 @@ async fn too_many_long_calls_are_waited_out_and_not_taken_for_the_daily_limit() 
     assert_eq!(governor.state().quota.closed_until, None);
 }
 
+#[tokio::test]
+async fn the_data_of_a_bulk_job_is_a_call_like_others() {
+    let (org, client, governor) = governed(Governor::builder().pause(LONG), 1000).await;
+    org.inject(Fault::on("*/batches", FaultEffect::DailyLimit));
+    let rows = stream::iter([Ok::<_, std::io::Error>(("Acme",))]);
+    let insert = client.bulk().insert("Account").columns(["Name"]);
+    let jobs: Vec<_> = insert.rows(rows).collect().await;
+    let error = jobs[0].as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DailyLimit);
+    assert_eq!(error.retry_after(), Some(LONG));
+    assert!(governor.state().quota.closed_until.is_some());
+}
+
 /// What several processes would have in a row of a database.
 #[derive(Clone, Debug, Default)]
 struct Row(Arc<Mutex<Quota>>);

@@ -7,6 +7,7 @@ mod changes;
 mod composite;
 mod governor;
 mod many;
+mod memory;
 mod numbers;
 mod oauth;
 mod org;
@@ -14,6 +15,7 @@ mod processes;
 #[cfg(feature = "pubsub")]
 mod pubsub;
 mod reading;
+mod recordings;
 mod setup;
 mod support;
 mod tokens;

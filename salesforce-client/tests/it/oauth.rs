@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use http::header::LOCATION;
 use salesforce_client::{
     ClientCredentials, ErrorKind, Grant, Introspected, LoginError, MemoryTokenStore, OAuthApp,
-    PendingLogin, RefreshToken, SalesforceClient, SubjectTokens, TokenExchange, TokenStoreError,
+    PendingLogin, RefreshToken, SalesforceClient, SubjectTokens, TokenExchange, TokenSource,
+    TokenStoreError,
     testing::{FakeSalesforce, Fault, FaultEffect, token_store_contract},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -47,7 +48,7 @@ async fn browse(login: &PendingLogin) -> Option<String> {
     Some(location.to_str().unwrap().to_owned())
 }
 
-fn client(org: &FakeSalesforce, tokens: RefreshToken) -> SalesforceClient {
+fn client(org: &FakeSalesforce, tokens: impl TokenSource) -> SalesforceClient {
     let client = SalesforceClient::builder(tokens).login_url(org.url());
     client.retry(quick()).build().unwrap()
 }
@@ -167,6 +168,34 @@ async fn a_fresh_token_that_is_refused_again_is_an_error_and_no_loop() {
         .filter(|it| it.path.ends_with("/token"))
         .count();
     assert_eq!(asked, 2);
+}
+
+#[tokio::test]
+async fn fifty_callers_on_an_ended_session_ask_for_one_token() {
+    let builder = FakeSalesforce::builder().client("app", "secret");
+    let org = builder.rotate_refresh_tokens(true).start().await.unwrap();
+    let store = MemoryTokenStore::new(Grant::new(org.issue_refresh_token()));
+    let rotating = RefreshToken::new("app", Some("secret".into()), store);
+    let credentials = ClientCredentials::new("app", "secret");
+    for client in [client(&org, rotating), client(&org, credentials)] {
+        client.limits().await.unwrap();
+        org.expire_sessions();
+        org.clear_requests();
+        // Half of the refusals arrive when the session has long been renewed.
+        for millis in [10, 200] {
+            let late = FaultEffect::Delay { millis };
+            org.inject(Fault::on("*/limits", late).times(25));
+        }
+        let calls = (0..50).map(|_| client.limits());
+        for outcome in futures_util::future::join_all(calls).await {
+            outcome.unwrap();
+        }
+        let requests = org.requests();
+        let refused = requests.iter().filter(|it| it.status == Some(401));
+        assert_eq!(refused.count(), 50);
+        let asked = requests.iter().filter(|it| it.path.ends_with("/token"));
+        assert_eq!(asked.count(), 1);
+    }
 }
 
 #[derive(Debug)]

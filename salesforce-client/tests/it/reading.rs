@@ -233,22 +233,6 @@ async fn objects_tell_what_they_are_like() {
 }
 
 #[tokio::test]
-async fn recorded_describes_and_limits_are_read() {
-    if let Some(recorded) =
-        crate::support::fixture("exchanges/cci-describe-OpportunityContactRole.json")
-    {
-        let body = recorded["response"]["body"].as_str().unwrap();
-        let describe: salesforce_client::ObjectDescribe = serde_json::from_str(body).unwrap();
-        assert!(!describe.takes_files() && !describe.fields.is_empty());
-    }
-    if let Some(recorded) = crate::support::fixture("exchanges/ss-limits.json") {
-        let body = recorded["response"]["body"].as_str().unwrap();
-        let limits: salesforce_client::Limits = serde_json::from_str(body).unwrap();
-        assert!(limits.iter().count() > 0);
-    }
-}
-
-#[tokio::test]
 async fn limits_counts_and_the_newest_version_are_told() {
     let builder = FakeSalesforce::builder()
         .daily_limit(1000)

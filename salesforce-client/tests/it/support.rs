@@ -37,11 +37,14 @@ pub(crate) fn errors(code: &str, message: &str) -> Value {
     json!([{ "errorCode": code, "message": message, "fields": [] }])
 }
 
-/// Vendors' own bodies lie beside the checkout. Without them a test says so, and in CI it fails.
+/// Vendors' own bodies lie beside the checkout, or where `SALESFORCE_FIXTURES` says. Without them a
+/// test says so, and in CI it fails.
 pub(crate) fn fixture(name: &str) -> Option<Value> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../shared/fixtures/salesforce")
-        .join(name);
+    let folder = std::env::var_os("SALESFORCE_FIXTURES").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/salesforce"),
+        PathBuf::from,
+    );
+    let path = folder.join(name);
     match std::fs::read(&path) {
         Ok(bytes) => Some(serde_json::from_slice(&bytes).unwrap()),
         Err(_) if std::env::var_os("CI").is_some() => panic!("{} is missing", path.display()),
