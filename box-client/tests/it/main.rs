@@ -14,6 +14,7 @@ mod events;
 mod fake;
 mod file_store;
 mod gate;
+mod gigabyte;
 mod grant;
 mod instances;
 mod items;
