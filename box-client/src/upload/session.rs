@@ -11,8 +11,9 @@ use serde_json::json;
 use url::Url;
 
 use super::{
-    chunked::{Chunked, Terms},
+    chunked::{Chunked, Sent, Terms},
     content::Content,
+    deliver::checked,
 };
 use crate::{
     File, FileId, FolderId, UploadSessionId,
@@ -167,7 +168,8 @@ impl SendSession<'_> {
             content: &self.content,
             terms: &self.terms,
         };
-        chunked.send(stored).await.file
+        let Sent { file, sha1 } = chunked.send(stored).await;
+        checked(file?, self.content.size(), sha1.as_deref())
     }
 
     fn attribute(mut self, name: &str, at: Timestamp) -> Self {

@@ -317,6 +317,30 @@ async fn a_part_that_box_has_otherwise_ends_the_upload() {
 }
 
 #[tokio::test]
+async fn a_file_that_box_has_made_otherwise_is_told() {
+    let boxed = Boxed::start().await;
+    let content = bytes(2 * PART);
+    for (size, sha1) in [(2 * PART, sha1_hex(b"other")), (PART, sha1_hex(&content))] {
+        let file = json!({ "type": "file", "id": "1", "size": size, "sha1": sha1 });
+        let lie = FaultEffect::Status {
+            status: 201,
+            headers: Default::default(),
+            body: json!({ "total_count": 1, "entries": [file] }).to_string(),
+        };
+        let commit = "/api/2.0/files/upload_sessions/*/commit";
+        boxed.fake.inject(Fault::on(commit, lie).times(2));
+        let upload = boxed.client.files().upload(&root(), "a", content.clone());
+        let error = upload.chunked_from(0).send().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity);
+        let id = session(&boxed, &content).await.id;
+        let sessions = boxed.client.upload_sessions();
+        let resumed = sessions.send(&id, content.clone()).send().await;
+        assert_eq!(resumed.unwrap_err().kind(), ErrorKind::Integrity);
+    }
+    boxed.done();
+}
+
+#[tokio::test]
 async fn a_commit_waits_for_box_and_survives_a_lost_answer() {
     let boxed = Boxed::start().await;
     let commit = "/api/2.0/files/upload_sessions/*/commit";
