@@ -5,6 +5,7 @@ mod bad_bytes;
 mod boxed;
 mod changes;
 mod collaborations;
+mod consumed;
 mod desk;
 mod download;
 mod endpoints;
