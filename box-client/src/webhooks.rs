@@ -171,7 +171,7 @@ fn existing_id(conflict: &Error) -> Option<WebhookId> {
 
 #[derive(Deserialize)]
 struct Page {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     entries: Vec<WebhookMini>,
     next_marker: Option<String>,
 }

@@ -255,7 +255,7 @@ pub struct Lock {
     /// When it ends by itself.
     pub expired_at: Option<Timestamp>,
     /// Whether nobody else may download the file meanwhile.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     pub is_download_prevented: bool,
     /// The program that holds it.
     pub app_type: Option<String>,
@@ -295,7 +295,7 @@ pub struct FolderMini {
 #[non_exhaustive]
 pub struct PathCollection {
     /// The folders, root first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     pub entries: Vec<FolderMini>,
 }
 

@@ -59,7 +59,7 @@ pub(super) struct Delivered {
 /// Box lists one file.
 #[derive(Deserialize)]
 struct FileList {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     entries: Vec<File>,
 }
 

@@ -202,7 +202,7 @@ pub struct UploadSession {
     pub num_parts_processed: Option<u64>,
     /// When it ends by itself.
     pub session_expires_at: Option<Timestamp>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     session_endpoints: Endpoints,
 }
 
@@ -356,7 +356,7 @@ fn parts(
     #[derive(Deserialize)]
     struct Page {
         total_count: Option<u64>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
         entries: Vec<UploadPart>,
     }
     let pages = stream::try_unfold((call, Some(0)), move |(call, offset)| async move {

@@ -15,7 +15,7 @@ use crate::desk::document;
 /// Method, path, and the operations that send it, as errors name them. To be extended with each
 /// typed call; all else is sent by `BoxClient::request`.
 #[rustfmt::skip]
-const TYPED: &[(&str, &str, &[&str])] = &[
+pub(crate) const TYPED: &[(&str, &str, &[&str])] = &[
     ("POST", "/oauth2/token", &["token"]),
     ("POST", "/oauth2/revoke", &["revoke"]),
     ("GET", "/files/{file_id}", &["files.get", "shared_links.get"]),
@@ -245,7 +245,7 @@ fn table(document: &Value) -> (String, BTreeSet<usize>) {
 
 /// Variants after a `#` are the same endpoint. Of metadata, paths with a template's key in them
 /// are too.
-fn is(path: &str, template: &str) -> bool {
+pub(crate) fn is(path: &str, template: &str) -> bool {
     let path = path.split('#').next().unwrap_or_default();
     if path == template {
         return true;
@@ -259,7 +259,7 @@ fn is(path: &str, template: &str) -> bool {
         })
 }
 
-fn read(folder: PathBuf, into: &mut String) {
+pub(crate) fn read(folder: PathBuf, into: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
