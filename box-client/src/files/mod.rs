@@ -18,6 +18,19 @@ use crate::{
 };
 
 /// Calls on files. From [`BoxClient::files`](crate::BoxClient::files).
+///
+/// ```no_run
+/// use box_client::{BoxClient, FileId, FolderId};
+///
+/// # async fn example(client: BoxClient, id: FileId, signed: FolderId) -> box_client::Result<()> {
+/// let files = client.files();
+/// let file = files.get(&id).send().await?;
+/// files.move_to(&id, &signed).send().await?;
+/// let bytes = files.download(&id).send().await?.bytes(1 << 20).await?;
+/// println!("{:?}: {} bytes", file.name, bytes.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Files<'a> {
     transport: &'a Arc<Transport>,

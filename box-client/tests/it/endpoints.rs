@@ -126,6 +126,9 @@ pub(crate) const TYPED: &[(&str, &str, &[&str])] = &[
     ("POST", "/sign_requests/{sign_request_id}/resend", &["sign_requests.resend"]),
 ];
 
+/// What a browser is sent to: this crate makes the address and no request.
+const BUILT: &[(&str, &str, &str)] = &[("GET", "/authorize", "OAuth::authorize")];
+
 /// Operations that send to no path of the document.
 const ELSEWHERE: &[&str] = &["events.long_poll"];
 
@@ -208,7 +211,13 @@ fn table(document: &Value) -> (String, BTreeSet<usize>) {
                         .collect::<Vec<_>>()
                         .join(", ")
                 }
-                None => "raw".to_owned(),
+                None => match BUILT.iter().find(|it| it.0 == verb && it.1 == path) {
+                    Some((_, _, method)) => {
+                        typed += 1;
+                        format!("`{method}`")
+                    }
+                    None => "raw".to_owned(),
+                },
             };
             let summary = operation["summary"]
                 .as_str()
@@ -220,12 +229,13 @@ fn table(document: &Value) -> (String, BTreeSet<usize>) {
         }
     }
     let all: usize = chapters.values().map(Vec::len).sum();
+    let paths = document["paths"].as_object().unwrap().len();
     let mut text = format!(
         "# Endpoints\n\n\
          Every endpoint of Box's OpenAPI document (version {}), and the operation of this crate that\n\
          sends it, as errors and spans name it: `folders.get` is `client.folders().get(…)`. What is raw\n\
-         goes through `BoxClient::request` with the same token, retries and errors. Of {all}, {typed} are\n\
-         typed. A `#` marks another use of the same endpoint.\n\n\
+         goes through `BoxClient::request` with the same token, retries and errors. Of {all} on {paths}\n\
+         paths, {typed} are typed. A `#` marks another use of the same endpoint.\n\n\
          This file is written and checked by `tests/it/endpoints.rs`.\n",
         document["info"]["version"].as_str().unwrap_or_default(),
     );

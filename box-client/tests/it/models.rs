@@ -152,7 +152,7 @@ fn read_document() -> Option<Value> {
 }
 
 /// A schema by its name, or a member's by its way there: `File--Full.lock`.
-fn schema<'a>(document: &'a Value, path: &str) -> Value {
+fn schema(document: &Value, path: &str) -> Value {
     let mut steps = path.split('.');
     let name = steps.next().unwrap();
     let mut schema = document["components"]["schemas"][name].clone();
