@@ -33,7 +33,11 @@ pub struct ApiError {
 #[non_exhaustive]
 pub struct Conflicting {
     /// `file` or `folder`.
-    #[serde(rename = "type", default)]
+    #[serde(
+        rename = "type",
+        default,
+        deserialize_with = "crate::lenient::null_to_default"
+    )]
     pub kind: String,
     /// The item's id.
     #[serde(deserialize_with = "crate::ids::text")]

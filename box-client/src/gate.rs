@@ -36,7 +36,7 @@ impl Lane {
             "metadata.query" => Self::MetadataQuery,
             "search" => Self::Search,
             "sign_requests.create" | "sign_requests.resend" => Self::Sign,
-            _ if operation.starts_with("files.upload") => Self::Upload,
+            "files.upload" | "upload_sessions.part" => Self::Upload,
             _ => Self::Api,
         }
     }

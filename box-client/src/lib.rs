@@ -7,6 +7,9 @@ mod client;
 mod collaborations;
 mod comments;
 mod download;
+#[cfg(doc)]
+#[doc = include_str!("../ENDPOINTS.md")]
+pub mod endpoints {}
 mod error;
 mod events;
 mod files;

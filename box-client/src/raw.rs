@@ -15,6 +15,19 @@ const OPERATION: &str = "request";
 const LIMIT: usize = 32 * 1024 * 1024;
 
 /// Any call. From [`BoxClient::request`](crate::BoxClient::request).
+///
+/// ```no_run
+/// use box_client::BoxClient;
+/// use http::Method;
+/// use serde_json::{Value, json};
+///
+/// # async fn example(client: BoxClient) -> box_client::Result<()> {
+/// let link = json!({ "url": "https://example.com/", "parent": { "id": "0" } });
+/// let reply = client.request(Method::POST, "/web_links").json(&link).send().await?;
+/// println!("{}", reply.json::<Value>()?["id"]);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing is sent before send()"]
 pub struct RawRequest<'a> {
     transport: &'a Transport,

@@ -20,6 +20,18 @@ use crate::{
 /// Vendor: <https://developer.box.com/reference/resources/webhook/>. An application and user can
 /// have one webhook per item and 1,000 in all; none on the root folder. The keys that sign the
 /// deliveries belong to the application and are made in the Developer Console.
+///
+/// ```no_run
+/// use box_client::{BoxClient, FolderId, WebhookTarget};
+///
+/// # async fn example(client: BoxClient, folder: FolderId) -> box_client::Result<()> {
+/// let webhooks = client.webhooks();
+/// let target = WebhookTarget::Folder { id: folder };
+/// let webhook = webhooks.create(&target, "https://example.com/box", &["FILE.UPLOADED"]).await?;
+/// webhooks.delete(&webhook.id).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Webhooks<'a> {
     transport: &'a Transport,
@@ -171,7 +183,7 @@ fn existing_id(conflict: &Error) -> Option<WebhookId> {
 
 #[derive(Deserialize)]
 struct Page {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     entries: Vec<WebhookMini>,
     next_marker: Option<String>,
 }

@@ -39,7 +39,7 @@ pub(super) struct LongPoll {
 
 #[derive(Deserialize)]
 struct Servers {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     entries: Vec<Server>,
 }
 

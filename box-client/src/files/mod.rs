@@ -18,6 +18,19 @@ use crate::{
 };
 
 /// Calls on files. From [`BoxClient::files`](crate::BoxClient::files).
+///
+/// ```no_run
+/// use box_client::{BoxClient, FileId, FolderId};
+///
+/// # async fn example(client: BoxClient, id: FileId, signed: FolderId) -> box_client::Result<()> {
+/// let files = client.files();
+/// let file = files.get(&id).send().await?;
+/// files.move_to(&id, &signed).send().await?;
+/// let bytes = files.download(&id).send().await?.bytes(1 << 20).await?;
+/// println!("{:?}: {} bytes", file.name, bytes.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Files<'a> {
     transport: &'a Arc<Transport>,
@@ -255,7 +268,7 @@ pub struct Lock {
     /// When it ends by itself.
     pub expired_at: Option<Timestamp>,
     /// Whether nobody else may download the file meanwhile.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     pub is_download_prevented: bool,
     /// The program that holds it.
     pub app_type: Option<String>,
@@ -295,7 +308,7 @@ pub struct FolderMini {
 #[non_exhaustive]
 pub struct PathCollection {
     /// The folders, root first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     pub entries: Vec<FolderMini>,
 }
 

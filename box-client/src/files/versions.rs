@@ -97,6 +97,6 @@ fn path<'a>(id: &'a FileId, version: &'a FileVersionId) -> [&'a str; 4] {
 struct VersionPage {
     total_count: u64,
     limit: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     entries: Vec<FileVersion>,
 }

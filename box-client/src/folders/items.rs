@@ -96,7 +96,7 @@ impl fmt::Debug for ListItems<'_> {
 
 #[derive(Deserialize)]
 pub(super) struct Page {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     pub(super) entries: Vec<Item>,
     /// At the end it is missing, null or empty.
     #[serde(default, deserialize_with = "marker")]

@@ -59,7 +59,7 @@ pub(super) struct Delivered {
 /// Box lists one file.
 #[derive(Deserialize)]
 struct FileList {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     entries: Vec<File>,
 }
 
@@ -169,7 +169,7 @@ impl Deliver<'_> {
         } else {
             self.in_parts(destination).await
         };
-        let file = file.and_then(|file| self.check(file, sha1.as_deref()));
+        let file = file.and_then(|file| checked(file, self.content.size(), sha1.as_deref()));
         Delivered { file, sha1 }
     }
 
@@ -301,27 +301,27 @@ impl Deliver<'_> {
         there.file_id().ok_or_else(unreadable)
     }
 
-    /// Holds what Box says it has stored against what was sent.
-    fn check(&self, file: File, sha1: Option<&str>) -> Result<File> {
-        let differs = file.size.is_some_and(|size| size != self.content.size())
-            || file
-                .sha1
-                .as_deref()
-                .zip(sha1)
-                .is_some_and(|(stored, sent)| !stored.eq_ignore_ascii_case(sent));
-        if differs {
-            return Err(Error::new(ErrorKind::Integrity, OPERATION)
-                .detail("Box has stored other bytes than were sent"));
-        }
-        Ok(file)
-    }
-
     fn without_sha1(&self, error: Error) -> Delivered {
         Delivered {
             file: Err(error),
             sha1: self.sha1.clone(),
         }
     }
+}
+
+/// Holds what Box says it has stored against what was sent.
+pub(super) fn checked(file: File, size: u64, sha1: Option<&str>) -> Result<File> {
+    let differs = file.size.is_some_and(|stored| stored != size)
+        || file
+            .sha1
+            .as_deref()
+            .zip(sha1)
+            .is_some_and(|(stored, sent)| !stored.eq_ignore_ascii_case(sent));
+    if differs {
+        return Err(Error::new(ErrorKind::Integrity, OPERATION)
+            .detail("Box has stored other bytes than were sent"));
+    }
+    Ok(file)
 }
 
 pub(super) fn only_file(list: Value) -> Result<File> {

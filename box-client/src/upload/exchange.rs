@@ -1,10 +1,10 @@
 //! One request whose body is sent as it comes, as often as that is safe and possible.
 
-use std::{ops::Range, pin::pin, sync::Arc};
+use std::{ops::Range, pin::pin, sync::Arc, time::Duration};
 
 use http::{HeaderValue, header::CONTENT_LENGTH};
-use tokio::time::{Instant, timeout_at};
-use tracing::debug;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{Instrument, debug};
 
 use super::{
     body::{Body, Frame, Progress},
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     call::Call,
     error::{Error, ErrorKind, Result},
+    observe::Watch,
     token::AccessToken,
     transport::{Transport, Whole, broken, may_repeat, wants_new_token},
 };
@@ -40,19 +41,28 @@ impl Exchange<'_> {
     /// A new attempt is made where the content can be had again and the one before had no effect,
     /// or may have had it twice.
     pub(super) async fn run(&self) -> Exchanged {
+        let watch = Watch::new(self.call.operation);
+        let attempts = self.attempts(&watch);
+        let exchanged = attempts.instrument(watch.span()).await;
+        watch.ended(&exchanged.answer);
+        exchanged
+    }
+
+    async fn attempts(&self, watch: &Watch) -> Exchanged {
         let policy = self.transport.retry();
         let mut waits = policy.waits();
         let mut patience = policy.deadline;
         let mut renewed = false;
         let mut attempts = 0;
         loop {
-            let token = match self.transport.caller.tokens.token().await {
+            let token = match self.permitted(&mut patience).await {
                 Ok(token) => token,
-                Err(error) => return Exchanged::without_hash(error),
+                Err(error) => return Exchanged::without_hash(error.after(attempts)),
             };
             attempts += 1;
+            watch.attempt(attempts);
             let progress = Progress::new();
-            let error = match self.attempt(&token, &progress).await {
+            let error = match self.attempt(watch, &token, &progress).await {
                 Ok(answer) => {
                     return Exchanged {
                         answer: Ok(answer),
@@ -61,6 +71,8 @@ impl Exchange<'_> {
                 }
                 Err(error) => error,
             };
+            watch.failed(&error);
+            self.transport.sender.gate.shut(&error);
             let is_lasting = self.content.is_lasting();
             let token_is_over = wants_new_token(&error);
             if token_is_over {
@@ -95,7 +107,27 @@ impl Exchange<'_> {
         }
     }
 
-    async fn attempt(&self, token: &AccessToken, progress: &Arc<Progress>) -> Result<Whole> {
+    /// A token, once Box lets calls like this one go on.
+    async fn permitted(&self, patience: &mut Duration) -> Result<AccessToken> {
+        let operation = self.call.operation;
+        let began = Instant::now();
+        let left = || patience.saturating_sub(began.elapsed());
+        self.transport.sender.gate.pass(operation, left).await?;
+        *patience = left();
+        timeout(*patience, self.transport.caller.tokens.token())
+            .await
+            .map_err(|_| Error::new(ErrorKind::Timeout, operation))
+            .map_err(|late| late.detail("there was no token in time"))?
+            // Nothing of this call was sent, whatever became of the login.
+            .map_err(Error::incomplete)
+    }
+
+    async fn attempt(
+        &self,
+        watch: &Watch,
+        token: &AccessToken,
+        progress: &Arc<Progress>,
+    ) -> Result<Whole> {
         let operation = self.call.operation;
         let sender = &self.transport.sender;
         let content = self
@@ -141,7 +173,10 @@ impl Exchange<'_> {
         }
         let judged = match answer {
             Ok(response) => match sender.judge(operation, response).await {
-                Ok(reply) => reply.whole(ANSWER_LIMIT).await,
+                Ok(reply) => {
+                    watch.answered(&reply);
+                    reply.whole(ANSWER_LIMIT).await
+                }
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),

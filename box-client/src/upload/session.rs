@@ -11,8 +11,9 @@ use serde_json::json;
 use url::Url;
 
 use super::{
-    chunked::{Chunked, Terms},
+    chunked::{Chunked, Sent, Terms},
     content::Content,
+    deliver::checked,
 };
 use crate::{
     File, FileId, FolderId, UploadSessionId,
@@ -167,7 +168,8 @@ impl SendSession<'_> {
             content: &self.content,
             terms: &self.terms,
         };
-        chunked.send(stored).await.file
+        let Sent { file, sha1 } = chunked.send(stored).await;
+        checked(file?, self.content.size(), sha1.as_deref())
     }
 
     fn attribute(mut self, name: &str, at: Timestamp) -> Self {
@@ -200,7 +202,7 @@ pub struct UploadSession {
     pub num_parts_processed: Option<u64>,
     /// When it ends by itself.
     pub session_expires_at: Option<Timestamp>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
     session_endpoints: Endpoints,
 }
 
@@ -354,7 +356,7 @@ fn parts(
     #[derive(Deserialize)]
     struct Page {
         total_count: Option<u64>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "crate::lenient::null_to_default")]
         entries: Vec<UploadPart>,
     }
     let pages = stream::try_unfold((call, Some(0)), move |(call, offset)| async move {

@@ -69,12 +69,15 @@ impl Boxed {
 
 /// With tokens that can be renewed.
 pub(crate) fn client(fake: &FakeBox) -> BoxClientBuilder {
+    client_of(&fake.url())
+}
+
+/// The same for a fake of another process.
+pub(crate) fn client_of(url: &str) -> BoxClientBuilder {
     let subject = Subject::Enterprise("12345".to_owned());
     let tokens = ClientCredentials::new(FakeBox::CLIENT_ID, FakeBox::CLIENT_SECRET, subject);
     let retry = RetryPolicy::default().delays(Duration::from_millis(1), Duration::from_millis(2));
-    BoxClient::builder(tokens)
-        .base_url(&fake.url())
-        .retry(retry)
+    BoxClient::builder(tokens).base_url(url).retry(retry)
 }
 
 pub(crate) fn root() -> FolderId {

@@ -15,7 +15,7 @@ use crate::desk::document;
 /// Method, path, and the operations that send it, as errors name them. To be extended with each
 /// typed call; all else is sent by `BoxClient::request`.
 #[rustfmt::skip]
-const TYPED: &[(&str, &str, &[&str])] = &[
+pub(crate) const TYPED: &[(&str, &str, &[&str])] = &[
     ("POST", "/oauth2/token", &["token"]),
     ("POST", "/oauth2/revoke", &["revoke"]),
     ("GET", "/files/{file_id}", &["files.get", "shared_links.get"]),
@@ -126,6 +126,9 @@ const TYPED: &[(&str, &str, &[&str])] = &[
     ("POST", "/sign_requests/{sign_request_id}/resend", &["sign_requests.resend"]),
 ];
 
+/// What a browser is sent to: this crate makes the address and no request.
+const BUILT: &[(&str, &str, &str)] = &[("GET", "/authorize", "OAuth::authorize")];
+
 /// Operations that send to no path of the document.
 const ELSEWHERE: &[&str] = &["events.long_poll"];
 
@@ -208,7 +211,13 @@ fn table(document: &Value) -> (String, BTreeSet<usize>) {
                         .collect::<Vec<_>>()
                         .join(", ")
                 }
-                None => "raw".to_owned(),
+                None => match BUILT.iter().find(|it| it.0 == verb && it.1 == path) {
+                    Some((_, _, method)) => {
+                        typed += 1;
+                        format!("`{method}`")
+                    }
+                    None => "raw".to_owned(),
+                },
             };
             let summary = operation["summary"]
                 .as_str()
@@ -220,12 +229,13 @@ fn table(document: &Value) -> (String, BTreeSet<usize>) {
         }
     }
     let all: usize = chapters.values().map(Vec::len).sum();
+    let paths = document["paths"].as_object().unwrap().len();
     let mut text = format!(
         "# Endpoints\n\n\
          Every endpoint of Box's OpenAPI document (version {}), and the operation of this crate that\n\
          sends it, as errors and spans name it: `folders.get` is `client.folders().get(…)`. What is raw\n\
-         goes through `BoxClient::request` with the same token, retries and errors. Of {all}, {typed} are\n\
-         typed. A `#` marks another use of the same endpoint.\n\n\
+         goes through `BoxClient::request` with the same token, retries and errors. Of {all} on {paths}\n\
+         paths, {typed} are typed. A `#` marks another use of the same endpoint.\n\n\
          This file is written and checked by `tests/it/endpoints.rs`.\n",
         document["info"]["version"].as_str().unwrap_or_default(),
     );
@@ -245,7 +255,7 @@ fn table(document: &Value) -> (String, BTreeSet<usize>) {
 
 /// Variants after a `#` are the same endpoint. Of metadata, paths with a template's key in them
 /// are too.
-fn is(path: &str, template: &str) -> bool {
+pub(crate) fn is(path: &str, template: &str) -> bool {
     let path = path.split('#').next().unwrap_or_default();
     if path == template {
         return true;
@@ -259,7 +269,7 @@ fn is(path: &str, template: &str) -> bool {
         })
 }
 
-fn read(folder: PathBuf, into: &mut String) {
+pub(crate) fn read(folder: PathBuf, into: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

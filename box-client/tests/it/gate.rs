@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use box_client::{BoxClient, DeveloperToken, ErrorKind, FileId, RetryPolicy};
+use box_client::{
+    BoxClient, DeveloperToken, ErrorKind, FileId, RetryPolicy,
+    testing::{Fault, FaultEffect},
+};
 use serde_json::json;
 
+use crate::boxed::{Boxed, PART, bytes, client, root};
 use crate::vendor::{Vendor, error, file, quick, reply};
 
 fn limited() -> wiremock::ResponseTemplate {
@@ -74,6 +78,61 @@ async fn searches_that_are_too_many_hold_back_searches_only() {
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::RateLimited);
     get(&client).await.unwrap();
     vendor.done().await;
+}
+
+fn too_many(path: &str) -> Fault {
+    let retry_after = Some("1".to_owned());
+    Fault::on(path, FaultEffect::RateLimit { retry_after })
+}
+
+/// The uploads of a content at once, and in parts.
+const UPLOADS: [(&str, &str, u64); 2] = [
+    ("POST", "/api/2.0/files/content", u64::MAX),
+    ("PUT", "/api/2.0/files/upload_sessions/*", 0),
+];
+
+#[tokio::test]
+async fn uploads_that_are_too_many_hold_back_uploads_only() {
+    for (method, path, chunked_from) in UPLOADS {
+        let boxed = Boxed::start().await;
+        let once = client(&boxed.fake).retry(RetryPolicy::none());
+        let client = once.build().unwrap();
+        let clone = client.clone();
+        let upload = async |client: &BoxClient| {
+            let upload = client.files().upload(&root(), "a", bytes(PART));
+            upload.chunked_from(chunked_from).send().await
+        };
+        boxed.fake.inject(too_many(path).method(method));
+        let error = upload(&client).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RateLimited);
+        let start = Instant::now();
+        clone.users().me().await.unwrap();
+        assert!(start.elapsed() < Duration::from_millis(900));
+        upload(&clone).await.unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(900));
+        boxed.done();
+    }
+}
+
+#[tokio::test]
+async fn an_upload_without_time_to_wait_is_not_sent() {
+    for (method, path, chunked_from) in UPLOADS {
+        let boxed = Boxed::start().await;
+        let impatient = quick().deadline(Duration::from_millis(500));
+        let client = client(&boxed.fake).retry(impatient).build().unwrap();
+        boxed.fake.inject(too_many(path).method(method));
+        for attempts in [1, 0] {
+            let upload = client.files().upload(&root(), "a", bytes(PART));
+            let refused = upload.chunked_from(chunked_from).send().await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::RateLimited);
+            assert_eq!(refused.attempts(), attempts);
+            assert!(refused.retry_after().is_some() && !refused.may_have_happened());
+        }
+        let sent = boxed.fake.requests().into_iter();
+        let sent = sent.filter(|it| it.method == method && !it.path.starts_with("/oauth2"));
+        assert_eq!(sent.filter(|it| it.content_length > 0).count(), 1);
+        boxed.done();
+    }
 }
 
 #[tokio::test]

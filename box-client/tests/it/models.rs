@@ -1,16 +1,27 @@
 //! Reads what Box's document gives as examples, and the least that it allows.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use box_client::{
-    Collaboration, Comment, Event, File, FileMini, FileVersion, Folder, FolderMini, FoundItem,
-    Group, GroupMembership, GroupMini, MetadataCascadePolicy, MetadataInstance, MetadataTemplate,
-    SignRequest, SignRequestSigner, Task, TaskAssignment, User, UserMini, Webhook, WebhookMini,
+    Collaboration, Comment, Conflicting, Event, FieldOption, File, FileMini, FileVersion,
+    FileVersionMini, Folder, FolderMini, FoundItem, Grantee, Group, GroupMembership, GroupMini,
+    Item, LinkAccess, Lock, MetadataCascadePolicy, MetadataInstance, MetadataTemplate,
+    PathCollection, PolicyFolder, Preflight, RestrictedItem, Restriction, SharedLink, SignFiles,
+    SignRequest, SignRequestSigner, SignerDecision, StreamPosition, Task, TaskAssignment,
+    TemplateField, TokenReply, UploadPart, UploadSession, User, UserMini, Webhook, WebhookMini,
+    WebhookTarget,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::desk::document;
+use crate::{
+    desk::document,
+    endpoints::{self, TYPED, is},
+};
 
 type Reads = fn(&Value) -> Result<(), serde_json::Error>;
 
@@ -18,40 +29,91 @@ fn reads<T: DeserializeOwned>(value: &Value) -> Result<(), serde_json::Error> {
     T::deserialize(value).map(drop)
 }
 
-/// Schemas of the document and the types that read them.
-const MODELS: &[(&str, Reads)] = &[
-    ("Collaboration", reads::<Collaboration>),
-    ("Comment--Full", reads::<Comment>),
-    ("Event", reads::<Event>),
-    ("File--Full", reads::<File>),
-    ("File--Mini", reads::<FileMini>),
-    ("FileVersion--Full", reads::<FileVersion>),
-    ("Folder--Full", reads::<Folder>),
-    ("Folder--Mini", reads::<FolderMini>),
-    ("Group--Full", reads::<Group>),
-    ("Group--Mini", reads::<GroupMini>),
-    ("GroupMembership", reads::<GroupMembership>),
-    ("MetadataCascadePolicy", reads::<MetadataCascadePolicy>),
-    ("Metadata--Full", reads::<MetadataInstance>),
-    ("MetadataQueryResultItem", reads::<FoundItem>),
-    ("MetadataTemplate", reads::<MetadataTemplate>),
-    ("SearchResultItem", reads::<FoundItem>),
-    ("SignRequest", reads::<SignRequest>),
-    ("SignRequestSigner", reads::<SignRequestSigner>),
-    ("Task", reads::<Task>),
-    ("TaskAssignment", reads::<TaskAssignment>),
-    ("TrashFile", reads::<File>),
-    ("TrashFolder", reads::<Folder>),
-    ("User--Full", reads::<User>),
-    ("User--Mini", reads::<UserMini>),
-    ("Webhook", reads::<Webhook>),
-    ("Webhook--Mini", reads::<WebhookMini>),
+macro_rules! models {
+    ($($schema:literal => $model:ident,)+) => {
+        &[$(($schema, stringify!($model), reads::<$model>)),+]
+    };
+}
+
+/// Schemas of the document, or members of them, and the types that read them.
+const MODELS: &[(&str, &str, Reads)] = models! {
+    "AccessToken" => TokenReply,
+    "AccessToken.restricted_to" => Restriction,
+    "AccessToken.restricted_to.object" => RestrictedItem,
+    "AppItem" => Item,
+    "Classification" => MetadataInstance,
+    "ClassificationTemplate" => MetadataTemplate,
+    "Collaboration" => Collaboration,
+    "Collaboration.accessible_by" => Grantee,
+    "Comment--Full" => Comment,
+    "Event" => Event,
+    "Events.next_stream_position" => StreamPosition,
+    "File--Full" => File,
+    "File--Full.file_version" => FileVersionMini,
+    "File--Full.lock" => Lock,
+    "File--Full.path_collection" => PathCollection,
+    "File--Full.shared_link" => SharedLink,
+    "File--Full.shared_link.access" => LinkAccess,
+    "File--Mini" => FileMini,
+    "FileConflict" => Conflicting,
+    "FileVersion--Full" => FileVersion,
+    "Folder--Full" => Folder,
+    "Folder--Full.shared_link" => SharedLink,
+    "Folder--Mini" => FolderMini,
+    "Group--Full" => Group,
+    "Group--Mini" => GroupMini,
+    "GroupMembership" => GroupMembership,
+    "Item" => Item,
+    "Metadata" => MetadataInstance,
+    "Metadata--Full" => MetadataInstance,
+    "MetadataCascadePolicy" => MetadataCascadePolicy,
+    "MetadataCascadePolicy.parent" => PolicyFolder,
+    "MetadataQueryResultItem" => FoundItem,
+    "MetadataTemplate" => MetadataTemplate,
+    "MetadataTemplate.fields" => TemplateField,
+    "MetadataTemplate.fields.options" => FieldOption,
+    "SearchResultItem" => FoundItem,
+    "SignRequest" => SignRequest,
+    "SignRequest.sign_files" => SignFiles,
+    "SignRequestSigner" => SignRequestSigner,
+    "SignRequestSigner.signer_decision" => SignerDecision,
+    "SkillCardsMetadata" => MetadataInstance,
+    "Task" => Task,
+    "TaskAssignment" => TaskAssignment,
+    "TrashFile" => File,
+    "TrashFileRestored" => File,
+    "TrashFolder" => Folder,
+    "TrashFolderRestored" => Folder,
+    "UploadPart" => UploadPart,
+    "UploadSession" => UploadSession,
+    "UploadUrl" => Preflight,
+    "User--Full" => User,
+    "User--Mini" => UserMini,
+    "WebLink" => Item,
+    "Webhook" => Webhook,
+    "Webhook--Mini" => WebhookMini,
+    "Webhook.target" => WebhookTarget,
+};
+
+/// What an answer is for. The document calls nothing of it required, and without it there is
+/// nothing that a program could do with the rest.
+const VITAL: &[(&str, &[&str])] = &[
+    ("AccessToken", &["access_token"]),
+    ("UploadPart", &["part_id", "offset", "size"]),
+    ("UploadSession", &["part_size"]),
 ];
+
+/// Answers without a model of their own: servers are read for their addresses, by a type that
+/// nobody sees, and the other comes only with a parameter that is never sent.
+const APART: &[&str] = &["RealtimeServers", "SearchResultsWithSharedLinks"];
+
+/// What the document has no schema of.
+const UNDOCUMENTED: &[&str] = &["Complaint"];
 
 /// Deeper members are left out: the document goes round.
 const DEPTH: usize = 5;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Of {
     /// Each member with its example.
     Everything,
@@ -59,20 +121,74 @@ enum Of {
     Required,
     /// The rest is null.
     Null,
+    /// Each member, with only what is required in it.
+    Shallow,
+    /// Each member, with nothing else in it but null.
+    Hollow,
+}
+
+impl Of {
+    const ALL: [Self; 5] = [
+        Self::Everything,
+        Self::Required,
+        Self::Null,
+        Self::Shallow,
+        Self::Hollow,
+    ];
+
+    /// For what is within.
+    fn within(self) -> Self {
+        match self {
+            Self::Shallow => Self::Required,
+            Self::Hollow => Self::Null,
+            other => other,
+        }
+    }
+}
+
+fn read_document() -> Option<Value> {
+    let bytes = fs::read(document()?).unwrap();
+    Some(serde_json::from_slice(&bytes).unwrap())
+}
+
+/// A schema by its name, or a member's by its way there: `File--Full.lock`.
+fn schema(document: &Value, path: &str) -> Value {
+    let mut steps = path.split('.');
+    let name = steps.next().unwrap();
+    let mut schema = document["components"]["schemas"][name].clone();
+    for step in steps {
+        schema = member(document, &schema, step);
+        if schema["type"] == "array" {
+            schema = schema["items"].clone();
+        }
+    }
+    assert!(schema.is_object(), "{path} is not in the document");
+    schema
+}
+
+fn member(document: &Value, schema: &Value, name: &str) -> Value {
+    let (mut members, mut required) = (Map::new(), BTreeSet::new());
+    gather(document, schema, &mut members, &mut required);
+    members.remove(name).unwrap_or_default()
 }
 
 #[test]
 fn every_documented_shape_is_read() {
-    let Some(path) = document() else { return };
-    let document: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let Some(document) = read_document() else {
+        return;
+    };
+    let vital: BTreeMap<_, _> = VITAL.iter().copied().collect();
     let mut unread = Vec::new();
-    for (name, read) in MODELS {
-        let schema = &document["components"]["schemas"][*name];
-        assert!(schema.is_object(), "{name} is not in the document");
-        for of in [Of::Everything, Of::Required, Of::Null] {
-            for value in examples(&document, schema, of, DEPTH) {
+    for (path, model, read) in MODELS {
+        let vital = vital.get(path).copied().unwrap_or_default();
+        for of in Of::ALL {
+            for mut value in examples(&document, &schema(&document, path), of, DEPTH) {
+                for name in vital {
+                    let schema = member(&document, &schema(&document, path), name);
+                    value[name] = scalar(&document, &schema, DEPTH);
+                }
                 if let Err(error) = read(&value) {
-                    unread.push(format!("{name}: {error}: {value}"));
+                    unread.push(format!("{model} of {path}, {of:?}: {error}: {value}"));
                 }
             }
         }
@@ -81,9 +197,105 @@ fn every_documented_shape_is_read() {
 }
 
 #[test]
+fn an_answer_without_what_it_is_for_is_none() {
+    let Some(document) = read_document() else {
+        return;
+    };
+    for (path, vital) in VITAL {
+        let (_, _, read) = MODELS.iter().find(|(known, _, _)| known == path).unwrap();
+        let schema = schema(&document, path);
+        let whole = examples(&document, &schema, Of::Everything, DEPTH).remove(0);
+        read(&whole).unwrap();
+        for name in *vital {
+            let mut without = whole.clone();
+            without.as_object_mut().unwrap().remove(*name).unwrap();
+            assert!(read(&without).is_err(), "{path} without {name}");
+        }
+    }
+}
+
+#[test]
+fn no_model_of_the_crate_is_left_out() {
+    let mut source = String::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    endpoints::read(folder, &mut source);
+    let derived = source.split("#[derive(").skip(1).filter_map(|rest| {
+        let (traits, rest) = rest.split_once(")]")?;
+        // Attributes, then the item.
+        let item = rest.lines().find(|line| line.starts_with("pub "))?;
+        let between = &rest[..rest.find(item)?];
+        let is_model = traits.contains("Deserialize") && between.contains("#[non_exhaustive]");
+        let is_next = !between.contains("#[derive(") && !between.contains('}');
+        (is_model && is_next).then(|| name_in(item))
+    });
+    let by_hand = source.split("> Deserialize<'de> for ").skip(1);
+    let by_hand = by_hand.map(|rest| rest.split(' ').next().unwrap());
+    // That of the words' macro, which reads every text.
+    let by_hand = by_hand.filter(|name| *name != "$name");
+    let models: BTreeSet<&str> = derived.chain(by_hand).collect();
+    let known: BTreeSet<&str> = MODELS.iter().map(|(_, model, _)| *model).collect();
+    let missing: Vec<_> = models
+        .iter()
+        .filter(|model| !known.contains(*model) && !UNDOCUMENTED.contains(model))
+        .collect();
+    assert!(missing.is_empty(), "to be put into MODELS: {missing:?}");
+    assert!(models.len() > 40, "the source was not understood");
+}
+
+/// The name in `pub struct Name {`.
+fn name_in(item: &str) -> &str {
+    let name = item.split(' ').nth(2).unwrap_or_default();
+    name.split(['<', '(', ';']).next().unwrap_or_default()
+}
+
+#[test]
+fn the_answer_of_every_typed_endpoint_is_among_the_models() {
+    let Some(document) = read_document() else {
+        return;
+    };
+    let mut missing = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (verb, operation) in item.as_object().unwrap() {
+            let verb = verb.to_ascii_uppercase();
+            if !TYPED.iter().any(|it| it.0 == verb && is(path, it.1)) {
+                continue;
+            }
+            let answers = operation["responses"].as_object().unwrap().iter();
+            for (_, answer) in answers.filter(|(status, _)| status.starts_with('2')) {
+                let schema = &answer["content"]["application/json"]["schema"];
+                if !schema.is_null() && !is_modelled(&document, schema) {
+                    missing.insert(format!("{verb} {path}: {schema}"));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// Whether there is a type for it, or for all that it can be or lists.
+fn is_modelled(document: &Value, schema: &Value) -> bool {
+    let name = schema["$ref"].as_str().and_then(|it| it.rsplit('/').next());
+    if let Some(name) = name {
+        return APART.contains(&name)
+            || MODELS.iter().any(|(known, _, _)| *known == name)
+            || is_modelled(document, &document["components"]["schemas"][name]);
+    }
+    for key in ["oneOf", "anyOf"] {
+        if let Some(shapes) = schema[key].as_array() {
+            return shapes.iter().all(|shape| is_modelled(document, shape));
+        }
+    }
+    let listed = member(document, schema, "entries");
+    let wrapped = member(document, schema, "part");
+    (!listed.is_null() && is_modelled(document, &listed["items"]))
+        || (!wrapped.is_null() && is_modelled(document, &wrapped))
+}
+
+#[test]
 fn every_example_of_an_answer_is_read() {
-    let Some(path) = document() else { return };
-    let document: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let Some(document) = read_document() else {
+        return;
+    };
     let mut read = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
         for (verb, operation) in item.as_object().unwrap() {
@@ -91,7 +303,7 @@ fn every_example_of_an_answer_is_read() {
                 let media = &answer.1["content"]["application/json"];
                 let named = media["schema"]["$ref"].as_str();
                 let model = named.and_then(|it| it.rsplit('/').next());
-                let Some((name, reads)) = MODELS.iter().find(|(name, _)| Some(*name) == model)
+                let Some((_, name, reads)) = MODELS.iter().find(|(it, _, _)| Some(*it) == model)
                 else {
                     continue;
                 };
@@ -139,7 +351,7 @@ fn examples(document: &Value, schema: &Value, of: Of, depth: usize) -> Vec<Value
         let shapes = match of {
             Of::Required if !is_required => continue,
             Of::Null if !is_required => vec![Value::Null],
-            _ => examples(document, member, of, depth - 1),
+            _ => examples(document, member, of.within(), depth - 1),
         };
         for (n, shape) in shapes.into_iter().enumerate() {
             // One value for each shape of a member, with the first shapes of the others.

@@ -5,12 +5,16 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use box_client::FileId;
+use box_client::{
+    FileId,
+    testing::{Fault, FaultEffect},
+};
 use metrics::{
     Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
 
+use crate::boxed::{Boxed, PART, bytes, root};
 use crate::vendor::{Vendor, error, file, reply, status};
 
 type Counts = Arc<Mutex<BTreeMap<String, u64>>>;
@@ -120,4 +124,46 @@ async fn calls_retries_throttles_and_durations_are_counted_by_operation() {
     let expected = expected.map(|(name, count)| (name.to_owned(), count));
     assert_eq!(counts, BTreeMap::from(expected));
     vendor.done().await;
+}
+
+#[tokio::test]
+async fn uploads_are_counted_like_other_calls() {
+    let boxed = Boxed::start().await;
+    let limit = || FaultEffect::RateLimit { retry_after: None };
+    boxed
+        .fake
+        .inject(Fault::on("/api/2.0/files/content", limit()));
+    boxed
+        .fake
+        .inject(Fault::on("/api/2.0/files/upload_sessions/*", limit()).method("PUT"));
+    let book = Book::default();
+    let guard = metrics::set_default_local_recorder(&book);
+    for (name, chunked_from) in [("one", u64::MAX), ("parts", 0)] {
+        let upload = boxed.client.files().upload(&root(), name, bytes(2 * PART));
+        let upload = upload.chunked_from(chunked_from).parallel(1);
+        upload.send().await.unwrap();
+    }
+    drop(guard);
+    let mut counts = book.0.lock().unwrap().clone();
+    counts.retain(|name, _| !name.contains("operation=token"));
+    let expected = [
+        ("files.upload", 1, 1),
+        ("upload_sessions.create", 1, 0),
+        ("upload_sessions.part", 2, 1),
+        ("upload_sessions.commit", 1, 0),
+    ];
+    let expected = expected
+        .into_iter()
+        .flat_map(|(operation, calls, refused)| {
+            let line = |name: &str, rest| format!("box_client_{name} operation={operation}{rest}");
+            [
+                (line("calls_total", " outcome=ok"), calls),
+                (line("call_duration_seconds", " outcome=ok"), calls),
+                (line("retries_total", ""), refused),
+                (line("throttles_total", ""), refused),
+            ]
+        });
+    let expected: BTreeMap<_, _> = expected.filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counts, expected);
+    boxed.done();
 }

@@ -7,13 +7,16 @@ use std::{
 };
 
 use box_client::{
-    AccessToken, BoxClient, ClientCredentials, DeveloperToken, File, FileId, FolderId, Grant,
-    MemoryTokenStore, OAuth, Preflight, RefreshToken, SharedLinkAccess, Subject, UploadSession,
+    AccessToken, BoxClient, ClientCredentials, Content, DeveloperToken, File, FileId, FolderId,
+    Grant, MemoryTokenStore, OAuth, Preflight, RefreshToken, SharedLinkAccess, Subject,
+    UploadSession,
+    testing::{Fault, FaultEffect},
 };
 use secrecy::SecretString;
 use serde_json::json;
 use tracing::{Event, Metadata, Subscriber, field, span};
 
+use crate::boxed::Boxed;
 use crate::vendor::{Vendor, bad_token, error, file, refusal, reply, status};
 
 /// Stands in every place where a secret belongs.
@@ -258,4 +261,46 @@ async fn nothing_that_is_logged_is_a_secret() {
     }
     assert_silent(&log);
     vendor.done().await;
+}
+
+#[tokio::test]
+async fn an_upload_is_logged_like_any_other_call_and_nothing_of_its_content() {
+    let log = Log::default();
+    // As above.
+    let _second = tracing::Dispatch::new(Log::default());
+    let boxed = Boxed::start().await;
+    let failing = || FaultEffect::ExpireSession;
+    let faults = [
+        Fault::on("/api/2.0/files/content", failing()),
+        Fault::on("/api/2.0/files/upload_sessions/*", failing()).method("PUT"),
+    ];
+    faults.into_iter().for_each(|it| boxed.fake.inject(it));
+    let guard = tracing::subscriber::set_default(log.clone());
+    for (name, chunked_from) in [("files.upload", u64::MAX), ("upload_sessions.part", 0)] {
+        log.0.lock().unwrap().clear();
+        let content = Content::from(PLANTED.repeat(100));
+        let upload = boxed
+            .client
+            .files()
+            .upload(&FolderId::root(), name, content);
+        let upload = upload.chunked_from(chunked_from);
+        upload.send().await.unwrap();
+        let log = log.0.lock().unwrap().clone();
+        let operation = format!("operation=\"{name}\"");
+        let status = if chunked_from == 0 { 200 } else { 201 };
+        let status = format!("status={status}");
+        let recorded = [
+            &*operation,
+            "attempt=2",
+            "status=401",
+            &status,
+            "box_request_id",
+        ];
+        for recorded in recorded {
+            assert!(log.contains(recorded), "{recorded}: {log}");
+        }
+        assert_silent(&log);
+    }
+    drop(guard);
+    boxed.done();
 }

@@ -317,6 +317,30 @@ async fn a_part_that_box_has_otherwise_ends_the_upload() {
 }
 
 #[tokio::test]
+async fn a_file_that_box_has_made_otherwise_is_told() {
+    let boxed = Boxed::start().await;
+    let content = bytes(2 * PART);
+    for (size, sha1) in [(2 * PART, sha1_hex(b"other")), (PART, sha1_hex(&content))] {
+        let file = json!({ "type": "file", "id": "1", "size": size, "sha1": sha1 });
+        let lie = FaultEffect::Status {
+            status: 201,
+            headers: Default::default(),
+            body: json!({ "total_count": 1, "entries": [file] }).to_string(),
+        };
+        let commit = "/api/2.0/files/upload_sessions/*/commit";
+        boxed.fake.inject(Fault::on(commit, lie).times(2));
+        let upload = boxed.client.files().upload(&root(), "a", content.clone());
+        let error = upload.chunked_from(0).send().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Integrity);
+        let id = session(&boxed, &content).await.id;
+        let sessions = boxed.client.upload_sessions();
+        let resumed = sessions.send(&id, content.clone()).send().await;
+        assert_eq!(resumed.unwrap_err().kind(), ErrorKind::Integrity);
+    }
+    boxed.done();
+}
+
+#[tokio::test]
 async fn a_commit_waits_for_box_and_survives_a_lost_answer() {
     let boxed = Boxed::start().await;
     let commit = "/api/2.0/files/upload_sessions/*/commit";
@@ -457,47 +481,6 @@ async fn no_more_is_read_than_may_be_on_its_way() {
     // The last chunk can reach into the next part.
     assert!(read.load(Ordering::SeqCst) < 3 * PART + 300, "{read:?}");
     assert_eq!(boxed.puts_of_parts().len(), 3);
-}
-
-/// Takes a while: `cargo test -p box-client --all-features -- --ignored a_gigabyte`.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "sends a gigabyte"]
-async fn a_gigabyte_takes_no_more_memory_than_its_parts_on_their_way() {
-    const SIZE: u64 = 1 << 30;
-    const PIECE: u64 = 1 << 16;
-    let boxed = Boxed::with(FakeBox::builder().keep_bytes(false)).await;
-    let piece = Bytes::from(bytes(PIECE));
-    let pieces = stream::iter(0..SIZE / PIECE).map(move |n| {
-        let mut piece = piece.to_vec();
-        piece[..8].copy_from_slice(&n.to_le_bytes());
-        Ok::<_, io::Error>(Bytes::from(piece))
-    });
-    let before = peak_memory();
-    let content = Content::once(pieces, SIZE);
-    let uploaded = boxed
-        .client
-        .files()
-        .upload(&root(), "big", content)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(uploaded.file.size, Some(SIZE));
-    assert_eq!(boxed.puts_of_parts().len(), 128);
-    // Four parts of 8 MiB here, and as many on the other side, which is in this process too and
-    // holds each twice while it grows.
-    let grown = peak_memory() - before;
-    assert!(grown < 160 << 20, "{} MiB", grown >> 20);
-    boxed.done();
-}
-
-fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kib << 10
 }
 
 #[tokio::test]
