@@ -17,7 +17,7 @@ use crate::{
     ledger::Ledger,
     plan::Plan,
     port_error::{PortError, PortErrorKind, in_one_line},
-    queue::Leased,
+    queue::{Leased, Queue},
     receive::BOX_WEBHOOK,
     record_event::{Change, RECORD_EVENT, RecordChange, RecordEvent},
     resolve::{MappingKeys, Resolver},
@@ -37,6 +37,7 @@ pub struct Pipeline {
     content: Arc<dyn ContentSource>,
     crm: Arc<dyn Crm>,
     ledger: Arc<dyn Ledger>,
+    queue: Option<Arc<dyn Queue>>,
     clock: Arc<dyn Clock>,
     rules: Vec<Rule>,
     resolver: Resolver,
@@ -94,11 +95,19 @@ impl Pipeline {
             content,
             crm,
             ledger,
+            queue: None,
             clock: Arc::new(SystemClock),
             rules,
             resolver: Resolver::new(MappingKeys::default()),
             options: PipelineOptions::default(),
         }
+    }
+
+    /// With an inbox for what actions leave to be done later, such as digests.
+    #[must_use]
+    pub fn inbox(mut self, queue: Arc<dyn Queue>) -> Self {
+        self.queue = Some(queue);
+        self
     }
 
     /// With other metadata keys.
@@ -251,6 +260,7 @@ impl Pipeline {
             content: &*self.content,
             crm: &*self.crm,
             ledger: &*self.ledger,
+            queue: self.queue.as_deref(),
             clock: &*self.clock,
             hold,
             options: &self.options,

@@ -3,7 +3,7 @@
 //! Each event is noted in the ledger, and the first of a time leaves a job in the inbox that is due
 //! when the time is over. That job has a key of its own: waiting, it keeps no other event waiting.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::{StepError, Work};
 use crate::{
     crm::{Activity, Record},
     ledger::{EffectKey, EffectState},
-    queue::{NewJob, Queue},
+    queue::NewJob,
     store_error::{StoreError, StoreErrorKind},
 };
 
@@ -40,10 +40,9 @@ struct Note {
     description: String,
 }
 
-/// Where events are put together.
-#[derive(Clone, Debug)]
+/// Into how long a time events are put together.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Digests {
-    pub(super) queue: Arc<dyn Queue>,
     pub(super) every: Duration,
 }
 
@@ -57,6 +56,10 @@ impl Digests {
         of: &str,
         who: impl AsyncFnOnce() -> Result<Option<Record>, StepError>,
     ) -> Result<String, StepError> {
+        let Some(queue) = work.queue else {
+            let lacks = "a digest waits in the inbox, and the pipeline was given none";
+            return Err(StepError::Person(lacks.to_owned()));
+        };
         let now = work.clock.now();
         let event = &work.situation.event;
         let own = EffectKey::new(["digested", rule, event]);
@@ -95,7 +98,7 @@ impl Digests {
         let opened = digest.key("open", &[]);
         if work.ledger.read(&opened).await?.is_none() {
             digest.who = who().await?;
-            self.queue.push(vec![digest.job()?], now).await?;
+            queue.push(vec![digest.job()?], now).await?;
             work.ledger.finish(&opened, json!(null), now).await?;
         }
         Ok(format!("noted for the digest of {}", digest.from))

@@ -10,7 +10,6 @@ use crate::{
     ledger::EffectKey,
     plan::Step,
     port_error::PortError,
-    queue::Queue,
     records::Records,
     situation::{Person, Situation},
 };
@@ -71,10 +70,10 @@ impl LogTask {
     }
 
     /// One activity for all events of a time, for each rule, record and person, instead of one for
-    /// each event. `queue` is the inbox: the digest waits there.
+    /// each event. It waits in the [pipeline's inbox](crate::Pipeline::inbox).
     #[must_use]
-    pub fn digest(mut self, every: Duration, queue: Arc<dyn Queue>) -> Self {
-        self.digests = Some(Digests { queue, every });
+    pub fn digest(mut self, every: Duration) -> Self {
+        self.digests = Some(Digests { every });
         self
     }
 

@@ -19,7 +19,8 @@ pub use self::{
 };
 use crate::{
     clock::Clock, content::ContentSource, crm::Crm, ledger::Ledger, pipeline::PipelineOptions,
-    plan::Step, port_error::PortError, situation::Situation, store_error::StoreError, worker::Hold,
+    plan::Step, port_error::PortError, queue::Queue, situation::Situation, store_error::StoreError,
+    worker::Hold,
 };
 
 /// Something that a rule does.
@@ -49,6 +50,8 @@ pub struct Work<'a> {
     pub crm: &'a dyn Crm,
     /// What was done before.
     pub ledger: &'a dyn Ledger,
+    /// The inbox, where the pipeline was given one: for what is to be done later.
+    pub queue: Option<&'a dyn Queue>,
     /// The time.
     pub clock: &'a dyn Clock,
     /// To be asked before each write.

@@ -66,12 +66,9 @@ struct Deal {
 }
 
 impl Deal {
-    fn with(
-        triggers: &[&str],
-        action: impl FnOnce(Arc<MemoryStore>) -> Vec<Arc<dyn Action>>,
-    ) -> Self {
+    fn with(triggers: &[&str], actions: Vec<Arc<dyn Action>>) -> Self {
         let (sides, store) = (FarSides::new(), Arc::new(MemoryStore::new()));
-        let rule = Rule::new("r", triggers.iter().copied(), action(store.clone())).unwrap();
+        let rule = Rule::new("r", triggers.iter().copied(), actions).unwrap();
         let mut options = PipelineOptions::default();
         options.settle_after = Duration::ZERO;
         let pipeline = Pipeline::new(
@@ -80,6 +77,7 @@ impl Deal {
             store.clone(),
             vec![rule],
         )
+        .inbox(store.clone())
         .options(options);
         let worker = Worker::new(store.clone(), pipeline, "w");
         Self {
@@ -142,7 +140,7 @@ fn collaboration(event: &str, email: &str) -> Value {
 }
 
 async fn who(several: Several, email: &str) -> Option<String> {
-    let deal = Deal::with(&["COLLABORATION.ACCEPTED"], |_| {
+    let deal = Deal::with(&["COLLABORATION.ACCEPTED"], {
         vec![Arc::new(logging(several))]
     });
     deal.deliver(collaboration("e1", email)).await;
@@ -190,8 +188,8 @@ async fn wait_for_digests(deal: &Deal, wanted: usize) {
 #[tokio::test]
 async fn many_previews_in_a_time_become_one_task_for_each_person_and_hold_up_nothing() {
     let every = Duration::from_secs(1);
-    let deal = Deal::with(&["FILE.PREVIEWED"], |store| {
-        vec![Arc::new(logging(Several::Nearest).digest(every, store))]
+    let deal = Deal::with(&["FILE.PREVIEWED"], {
+        vec![Arc::new(logging(Several::Nearest).digest(every))]
     });
     deal.sides.add_version("7", b"bytes");
     // All within one time.
@@ -232,9 +230,9 @@ async fn many_previews_in_a_time_become_one_task_for_each_person_and_hold_up_not
 
 #[tokio::test]
 async fn an_event_that_comes_again_is_told_of_once() {
-    let deal = Deal::with(&["FILE.PREVIEWED"], |store| {
+    let deal = Deal::with(&["FILE.PREVIEWED"], {
         vec![Arc::new(
-            logging(Several::Nearest).digest(Duration::from_secs(1), store),
+            logging(Several::Nearest).digest(Duration::from_secs(1)),
         )]
     });
     deal.sides.add_version("7", b"bytes");
@@ -258,7 +256,7 @@ async fn an_event_that_comes_again_is_told_of_once() {
 
 #[tokio::test]
 async fn the_end_of_a_sign_request_brings_the_final_version_and_none_on_the_way() {
-    let deal = Deal::with(&["SIGN_REQUEST.COMPLETED"], |_| {
+    let deal = Deal::with(&["SIGN_REQUEST.COMPLETED"], {
         vec![Arc::new(Attach::to([Target::Opportunity]))]
     });
     let first = deal.sides.add_version("7", b"signed by one");

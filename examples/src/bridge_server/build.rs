@@ -38,7 +38,7 @@ pub(crate) fn parts(
     let rules: Vec<_> = config
         .rules
         .iter()
-        .filter_map(|it| problems.take(&format!("rule `{}`", it.name), rule(it)))
+        .filter_map(|it| problems.take(&format!("rule `{}`", it.name), rule(it, crm.as_ref())))
         .collect();
     match (verifier, content, crm, problems.0.is_empty()) {
         (Some(verifier), Some(content), Some(crm), true) => Ok(Parts {
@@ -74,6 +74,7 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
         Arc::clone(&store.ledger),
         rules,
     )
+    .inbox(store.queue.clone())
     .mapping_keys(keys)
     .options(options)
 }
@@ -248,7 +249,7 @@ fn crm(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<Salesf
         }))
 }
 
-fn rule(rule: &crate::config::Rule) -> Result<Rule, String> {
+fn rule(rule: &crate::config::Rule, crm: Option<&SalesforceCrm>) -> Result<Rule, String> {
     for trigger in &rule.triggers {
         Trigger::for_registration(trigger).map_err(|error| error.to_string())?;
     }
@@ -264,10 +265,14 @@ fn rule(rule: &crate::config::Rule) -> Result<Rule, String> {
             text.parse()
                 .map_err(|error| format!("log_task: {}", in_one_line(&error)))
         };
-        actions.push(Arc::new(LogTask::new(
-            template(&task.subject)?,
-            template(&task.description)?,
-        )));
+        let mut log = LogTask::new(template(&task.subject)?, template(&task.description)?);
+        if let (Some(whom), Some(crm)) = (task.contact, crm) {
+            log = log.contact(whom, task.several_contacts, Arc::new(crm.clone()));
+        }
+        if let Some(every) = &task.digest {
+            log = log.digest(every.0);
+        }
+        actions.push(Arc::new(log));
     }
     let said = |error: bridge::RuleError| in_one_line(&error);
     let mut built = Rule::new(&rule.name, rule.triggers.clone(), actions).map_err(said)?;

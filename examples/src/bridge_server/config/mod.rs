@@ -293,6 +293,10 @@ pub(crate) struct LogTask {
     pub(crate) subject: String,
     #[serde(default)]
     pub(crate) description: String,
+    pub(crate) contact: Option<bridge::Whom>,
+    #[serde(default)]
+    pub(crate) several_contacts: bridge::Several,
+    pub(crate) digest: Option<Span>,
 }
 
 impl Config {

@@ -8,18 +8,17 @@ use super::{BoxAuth, Calls, Config, Rule, Secrets};
 const BOX_REPEATS_FOR: Duration = Duration::from_secs(2 * 3600);
 const MOST_CONNECTIONS: usize = 100_000;
 const MOST_BODY: usize = 64 * 1024 * 1024;
+/// The shortest and the longest time that one Task can tell of.
+const DIGEST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 24 * 3600));
 const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
-/// Events whose source is no file that is there to be read.
-const WITHOUT_A_FILE: [&str; 7] = [
-    "COLLABORATION.",
-    "FOLDER.",
-    "METADATA_INSTANCE.",
-    "SHARED_LINK.",
-    "TASK_ASSIGNMENT.",
-    "WEBHOOK.",
-    "COMMENT.",
+/// Events whose item is not there to be read, so that nobody can tell which record they concern.
+const ITEM_IS_GONE: [&str; 5] = [
+    "FILE.DELETED",
+    "FILE.TRASHED",
+    "FOLDER.DELETED",
+    "FOLDER.TRASHED",
+    "WEBHOOK.DELETED",
 ];
-const FILE_IS_GONE: [&str; 2] = ["FILE.DELETED", "FILE.TRASHED"];
 
 impl Config {
     pub(crate) fn problems(&self) -> Vec<String> {
@@ -192,12 +191,16 @@ fn check_rule(rule: &Rule, problems: &mut Problems) {
         format!("rule `{name}`: the name must be a line of text"),
     );
     for trigger in &rule.triggers {
-        let without = WITHOUT_A_FILE.iter().any(|it| trigger.starts_with(it));
         problems.unless(
-            !without && !FILE_IS_GONE.contains(&trigger.as_str()),
+            !ITEM_IS_GONE.contains(&trigger.as_str()),
             format!(
-                "rule `{name}`: {trigger} comes without a file, so its actions could do nothing"
+                "rule `{name}`: {trigger} comes when nothing is left to be read, so its actions \
+                 could do nothing"
             ),
+        );
+        problems.unless(
+            rule.attach.is_none() || !trigger.starts_with("FOLDER."),
+            format!("rule `{name}`: {trigger} comes without a file, so attach could do nothing"),
         );
     }
     problems.unless(
@@ -210,6 +213,13 @@ fn check_rule(rule: &Rule, problems: &mut Problems) {
         rule.attach.is_some() || rule.advance_stage.is_some() || rule.log_task.is_some(),
         format!("rule `{name}`: it does nothing; set attach, advance_stage or log_task"),
     );
+    if let Some(task) = &rule.log_task {
+        problems.unless(
+            task.digest
+                .is_none_or(|every| (DIGEST.0..=DIGEST.1).contains(&every.0)),
+            format!("rule `{name}`: log_task.digest must be from 1s to 7d"),
+        );
+    }
     for (key, text) in [
         ("folder", &rule.folder),
         ("file", &rule.file),
