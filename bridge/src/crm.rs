@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use crate::{content::Content, port_error::PortError};
+use crate::{content::Content, port_error::PortError, worker::Hold};
 
 /// Reads and writes the CRM side.
 ///
@@ -39,6 +39,17 @@ pub trait Crm: Debug + Send + Sync + 'static {
 
     /// Logs an activity and gives its id.
     async fn log_activity(&self, activity: &Activity) -> Result<String, PortError>;
+
+    /// [`log_activity`](Crm::log_activity) for a caller who may lose its `hold` while it waits. A
+    /// side that gathers the activities of many callers looks at it again right before the write.
+    async fn log_activity_held(
+        &self,
+        activity: &Activity,
+        hold: &Hold,
+    ) -> Result<String, PortError> {
+        let _ = hold;
+        self.log_activity(activity).await
+    }
 
     /// The id of this very activity, if it has been logged.
     async fn find_activity(&self, activity: &Activity) -> Result<Option<String>, PortError>;

@@ -66,7 +66,7 @@ impl Action for LogTask {
             .once(
                 &key,
                 async || Ok(work.crm.find_activity(&activity).await?),
-                async || work.crm.log_activity(&activity).await,
+                async || work.crm.log_activity_held(&activity, work.hold).await,
             )
             .await?;
         Ok(format!("task {task}"))
