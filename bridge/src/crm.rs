@@ -25,6 +25,17 @@ pub trait Crm: Debug + Send + Sync + 'static {
     /// What the far side has stored under the id that [`upload`](Crm::upload) gave.
     async fn stored(&self, version: &str) -> Result<StoredVersion, PortError>;
 
+    /// [`stored`](Crm::stored), and shows the document on these records where that takes no call of
+    /// its own. Gives those of them that show it now; the others are for [`link`](Crm::link).
+    async fn stored_and_linked(
+        &self,
+        version: &str,
+        records: &[Record],
+    ) -> Result<(StoredVersion, Vec<Record>), PortError> {
+        let _ = records;
+        Ok((self.stored(version).await?, Vec::new()))
+    }
+
     /// What the far side has that may be `origin`: everything that says so of itself, and on
     /// `record` and in `document` also what does not say where it comes from.
     async fn find(

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::{
@@ -37,6 +38,7 @@ pub struct Pipeline {
     rules: Vec<Rule>,
     resolver: Resolver,
     options: PipelineOptions,
+    transfers: Semaphore,
 }
 
 /// How a [`Pipeline`] works.
@@ -56,6 +58,9 @@ pub struct PipelineOptions {
     /// was sent. The content side's SHA-1 is always checked on the way, and the size afterwards;
     /// the MD5 doubles the processor time of a transfer.
     pub compare_checksums: bool,
+    /// How many files are on their way at a time. Each takes some memory, whatever else the
+    /// worker has in hand.
+    pub transfers: usize,
 }
 
 impl Default for PipelineOptions {
@@ -65,6 +70,7 @@ impl Default for PipelineOptions {
             overtaken_within: Duration::from_secs(3 * 3600),
             outage_pause: Duration::from_secs(300),
             compare_checksums: false,
+            transfers: 8,
         }
     }
 }
@@ -93,6 +99,7 @@ impl Pipeline {
             clock: Arc::new(SystemClock),
             rules,
             resolver: Resolver::new(MappingKeys::default()),
+            transfers: Semaphore::new(PipelineOptions::default().transfers),
             options: PipelineOptions::default(),
         }
     }
@@ -107,6 +114,8 @@ impl Pipeline {
     /// With other options.
     #[must_use]
     pub fn options(mut self, options: PipelineOptions) -> Self {
+        let places = options.transfers.clamp(1, Semaphore::MAX_PERMITS);
+        self.transfers = Semaphore::new(places);
         self.options = options;
         self
     }
@@ -191,6 +200,7 @@ impl Pipeline {
             clock: &*self.clock,
             hold,
             options: &self.options,
+            transfers: &self.transfers,
         };
         let mut notes = Vec::new();
         for step in &plan.steps {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     content::{FileState, Mapping},
     crm::Record,
-    webhook::Event,
+    webhook::{Event, Source},
 };
 
 /// What has happened, to which file, and which records it concerns.
@@ -21,6 +21,8 @@ pub struct Situation {
     pub actor: Option<String>,
     /// The file.
     pub file: FileState,
+    /// Whether the event itself says that the file had no version before this one.
+    pub is_first_version: bool,
     /// The folder's metadata that names the records.
     pub mapping: Mapping,
     /// The mapped Opportunity.
@@ -49,12 +51,26 @@ impl Situation {
                     .filter(|name| !name.is_empty())
                     .or_else(|| actor.login.clone())
             }),
+            is_first_version: is_first(&event.source, &file),
             file,
             mapping: mapped.mapping,
             opportunity: mapped.opportunity,
             account: mapped.account,
         }
     }
+}
+
+/// A new file has the sequence id 0, which grows with every change, and was made when it was last
+/// changed. A second version has neither; that both are asked for is caution.
+fn is_first(source: &Source, file: &FileState) -> bool {
+    let Source::File(source) = source else {
+        return false;
+    };
+    let version = source.version.as_ref();
+    version.is_some_and(|version| version.id == file.version.id)
+        && source.sequence_id.as_deref() == Some("0")
+        && source.created_at.is_some()
+        && source.created_at == source.modified_at
 }
 
 /// A mapping and the records that it names.

@@ -135,7 +135,7 @@ pub struct WorkerOptions {
 impl Default for WorkerOptions {
     fn default() -> Self {
         Self {
-            concurrency: 8,
+            concurrency: 64,
             lease: Duration::from_secs(60),
             poll: Duration::from_millis(500),
             grace: Duration::from_secs(30),

@@ -4,6 +4,7 @@ mod deals;
 mod failure;
 mod links;
 mod origin;
+mod read_back;
 mod tasks;
 mod together;
 
@@ -218,6 +219,19 @@ impl Crm for SalesforceCrm {
         version
             .map(stored)
             .map_err(|error| port_error(DOING, error))
+    }
+
+    async fn stored_and_linked(
+        &self,
+        version: &str,
+        records: &[Record],
+    ) -> Result<(StoredVersion, Vec<Record>), PortError> {
+        if records.is_empty() {
+            return Ok((self.stored(version).await?, Vec::new()));
+        }
+        let version = id("read the version back from Salesforce", version)?;
+        let visibility = &self.settings.visibility;
+        read_back::stored_and_linked(&self.client, &version, records, visibility).await
     }
 
     async fn find(

@@ -240,7 +240,7 @@ async fn while_all_good<T>(holds: &[Hold], work: impl Future<Output = T>) -> Opt
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use futures_util::{FutureExt, future::join_all};
     use tokio::sync::Semaphore;
 

@@ -83,9 +83,9 @@ impl Action for Attach {
 
     async fn apply(&self, _: &Step, work: &Work<'_>) -> Result<String, StepError> {
         let records = self.records(work.situation);
-        let Some((first, _)) = records.split_first() else {
+        if records.is_empty() {
             return Ok("no record to attach to".to_owned());
-        };
+        }
         let own = &work.situation.file.version.id;
         let mut history = History::read(work).await?;
         let mut notes = Vec::new();
@@ -93,7 +93,7 @@ impl Action for Attach {
             Due::Nothing(why) => notes.push(why),
             Due::Versions(versions) => {
                 for version in &versions {
-                    match bring(work, &history, version, first).await {
+                    match bring(work, &history, version, &records).await {
                         Ok(Brought::There(attached)) => history.add(attached),
                         Ok(Brought::Deleted) => {
                             notes.push(format!(
@@ -130,7 +130,7 @@ async fn link(
     document: &str,
     record: &Record,
 ) -> Result<(), StepError> {
-    if history.published_on(document, record) {
+    if history.is_shown_on(document, record) {
         return Ok(());
     }
     let key = EffectKey::new(["link", document, &record.id]);
