@@ -62,6 +62,7 @@ fn route(shared: &Shared, head: &Parts, received: Received) -> Result<Reply, Ref
             far_side::update(shared, id, &parse::<Values>(received)?)?;
         }
         (&Method::DELETE, ["records", id]) => far_side::delete(shared, id)?,
+        (&Method::PUT, ["api_calls"]) => shared.lock().calls = parse::<u64>(received)?,
         (&Method::POST, ["custom_fields", object]) => {
             far_side::add_custom_field(shared, object, parse::<Field>(received)?)?;
         }

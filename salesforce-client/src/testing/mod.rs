@@ -34,6 +34,7 @@
 //! | `POST /_fake/custom_fields/{object}` | adds a [`Field`] |
 //! | `POST`, `DELETE /_fake/faults` | adds a [`Fault`] or a list of them; clears them |
 //! | `GET`, `DELETE /_fake/requests` | what was sent; forgets it |
+//! | `PUT /_fake/api_calls` | sets how many calls of the day are used: `0` begins another day |
 //! | `GET /_fake/state` | `records` by object, `files`, `api_calls` |
 //!
 //! Bulk jobs move on each time they are asked after. Not there: lists of Bulk jobs, Bulk 1.0 other
@@ -254,6 +255,12 @@ impl FakeSalesforce {
     /// API calls that were counted against the daily limit.
     pub fn calls(&self) -> u64 {
         self.shared.lock().calls
+    }
+
+    /// Sets how many calls of the daily limit are used: what others use is told by it, and 0
+    /// begins another day.
+    pub fn set_calls(&self, calls: u64) {
+        self.shared.lock().calls = calls;
     }
 
     /// The last 10,000 requests, oldest first.
