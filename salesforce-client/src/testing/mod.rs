@@ -34,7 +34,7 @@
 //! | `POST /_fake/custom_fields/{object}` | adds a [`Field`] |
 //! | `POST`, `DELETE /_fake/faults` | adds a [`Fault`] or a list of them; clears them |
 //! | `GET`, `DELETE /_fake/requests` | what was sent; forgets it |
-//! | `PUT /_fake/api_calls` | sets how many calls of the day are used: `0` begins another day |
+//! | `PUT /_fake/api_calls` | sets the `used` calls of the day and how many are `allowed`, if given |
 //! | `GET /_fake/state` | `records` by object, `files`, `api_calls` |
 //!
 //! Bulk jobs move on each time they are asked after. Not there: lists of Bulk jobs, Bulk 1.0 other
@@ -257,10 +257,11 @@ impl FakeSalesforce {
         self.shared.lock().calls
     }
 
-    /// Sets how many calls of the daily limit are used: what others use is told by it, and 0
-    /// begins another day.
-    pub fn set_calls(&self, calls: u64) {
-        self.shared.lock().calls = calls;
+    /// Sets how many calls of the day are used, as others use them too, and how many are allowed.
+    /// Without any used another day begins.
+    pub fn set_calls(&self, used: u64, allowed: u64) {
+        let mut state = self.shared.lock();
+        (state.calls, state.daily_limit) = (used, allowed);
     }
 
     /// The last 10,000 requests, oldest first.
