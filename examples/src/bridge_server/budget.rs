@@ -137,6 +137,15 @@ impl Budget {
                         } else if was_refused && !is_refused {
                             info!("Salesforce: there are calls again");
                         }
+                        // Nothing is sent now that would tell it by the way.
+                        if is_refused != was_refused
+                            && let Err(error) = self.share.publish(&state.quota).await
+                        {
+                            warn!(
+                                error = in_one_line(&*error),
+                                "the quota could not be shared"
+                            );
+                        }
                         was_refused = is_refused;
                     }
                     Err(error) => {

@@ -86,9 +86,13 @@ async fn a_storm_spends_the_calls_down_to_the_reserve_and_goes_on_the_next_day()
         // The calls of a group that was under way may be left, and no more.
         assert!(used + 12 > ours, "{used} of {ours} used");
         if days == 1 {
-            let told = setting.said_by_queue_list().await;
-            assert!(told.contains("kept for others until"), "{told}");
-            assert!(setting.log().contains("kept for others until"));
+            let says = "kept for others until";
+            setting
+                .until("the log and the list to say so", async || {
+                    let told = setting.said_by_queue_list().await;
+                    told.contains(says) && setting.log().contains(says)
+                })
+                .await;
         }
         // It goes on accepting.
         post(&setting, events - files + days..events - files + days + 1).await;
@@ -155,7 +159,11 @@ impl Setting {
     }
 
     async fn said_by_queue_list(&self) -> String {
-        let run = self.program().args(["queue", "list"]).output().await;
+        let run = self
+            .program()
+            .args(["queue", "list", "--limit", "1"])
+            .output()
+            .await;
         String::from_utf8(run.unwrap().stdout).unwrap()
     }
 }
