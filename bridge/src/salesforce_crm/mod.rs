@@ -3,6 +3,7 @@
 mod deals;
 mod failure;
 mod links;
+mod looks;
 mod origin;
 mod read_back;
 mod tasks;
@@ -17,8 +18,9 @@ use self::{
     deals::{Deals, Known, Stages},
     failure::{id, is_duplicate_value, is_locked, is_no_document, port_error},
     links::{LinkRow, Links},
+    looks::Looks,
     origin::{marker, stored},
-    tasks::{Looks, TaskRow, Tasks},
+    tasks::{TaskRow, Tasks},
     together::Together,
 };
 use crate::{
