@@ -21,11 +21,10 @@ const EVENTS_A_FILE: usize = 20;
 const PAUSE: Duration = Duration::from_secs(12);
 
 fn rules(configuration: String) -> String {
+    let pause = PAUSE.as_secs();
+    let budget = format!("budget = {{ reserve = {RESERVE}, pause = \"{pause}s\" }}");
+    let configuration = configuration.replace("budget = { pause = \"300ms\" }", &budget);
     let (before, _) = configuration.split_once("[[rules]]").unwrap();
-    let budget = format!(
-        "[salesforce.budget]\nreserve = {RESERVE}\npause = \"{}s\"\n",
-        PAUSE.as_secs()
-    );
     let rules = r#"
 [[rules]]
 name = "contracts"
@@ -37,7 +36,7 @@ name = "everything"
 triggers = ["FILE.UPLOADED"]
 log_task = { subject = "{file.name} came" }
 "#;
-    format!("{before}{budget}{rules}")
+    format!("{before}{rules}")
 }
 
 #[tokio::test(flavor = "multi_thread")]
