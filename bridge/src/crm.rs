@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use crate::{content::Content, port_error::PortError};
+use crate::{content::Content, port_error::PortError, worker::Hold};
 
 /// Reads and writes the CRM side.
 ///
@@ -25,6 +25,17 @@ pub trait Crm: Debug + Send + Sync + 'static {
     /// What the far side has stored under the id that [`upload`](Crm::upload) gave.
     async fn stored(&self, version: &str) -> Result<StoredVersion, PortError>;
 
+    /// [`stored`](Crm::stored), and shows the document on these records where that takes no call of
+    /// its own. Gives those of them that show it now; the others are for [`link`](Crm::link).
+    async fn stored_and_linked(
+        &self,
+        version: &str,
+        records: &[Record],
+    ) -> Result<(StoredVersion, Vec<Record>), PortError> {
+        let _ = records;
+        Ok((self.stored(version).await?, Vec::new()))
+    }
+
     /// What the far side has that may be `origin`: everything that says so of itself, and on
     /// `record` and in `document` also what does not say where it comes from.
     async fn find(
@@ -39,6 +50,17 @@ pub trait Crm: Debug + Send + Sync + 'static {
 
     /// Logs an activity and gives its id.
     async fn log_activity(&self, activity: &Activity) -> Result<String, PortError>;
+
+    /// [`log_activity`](Crm::log_activity) for a caller who may lose its `hold` while it waits. A
+    /// side that gathers the activities of many callers looks at it again right before the write.
+    async fn log_activity_held(
+        &self,
+        activity: &Activity,
+        hold: &Hold,
+    ) -> Result<String, PortError> {
+        let _ = hold;
+        self.log_activity(activity).await
+    }
 
     /// The id of this very activity, if it has been logged.
     async fn find_activity(&self, activity: &Activity) -> Result<Option<String>, PortError>;

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::{
@@ -42,6 +43,7 @@ pub struct Pipeline {
     rules: Vec<Rule>,
     resolver: Resolver,
     options: PipelineOptions,
+    transfers: Semaphore,
 }
 
 /// How a [`Pipeline`] works.
@@ -61,6 +63,9 @@ pub struct PipelineOptions {
     /// was sent. The content side's SHA-1 is always checked on the way, and the size afterwards;
     /// the MD5 doubles the processor time of a transfer.
     pub compare_checksums: bool,
+    /// How many files are on their way at a time. Each takes some memory, whatever else the
+    /// worker has in hand.
+    pub transfers: usize,
 }
 
 impl Default for PipelineOptions {
@@ -70,6 +75,7 @@ impl Default for PipelineOptions {
             overtaken_within: Duration::from_secs(3 * 3600),
             outage_pause: Duration::from_secs(300),
             compare_checksums: false,
+            transfers: 8,
         }
     }
 }
@@ -99,6 +105,7 @@ impl Pipeline {
             clock: Arc::new(SystemClock),
             rules,
             resolver: Resolver::new(MappingKeys::default()),
+            transfers: Semaphore::new(PipelineOptions::default().transfers),
             options: PipelineOptions::default(),
         }
     }
@@ -120,6 +127,8 @@ impl Pipeline {
     /// With other options.
     #[must_use]
     pub fn options(mut self, options: PipelineOptions) -> Self {
+        let places = options.transfers.clamp(1, Semaphore::MAX_PERMITS);
+        self.transfers = Semaphore::new(places);
         self.options = options;
         self
     }
@@ -191,6 +200,7 @@ impl Pipeline {
             at: event.created_at.unwrap_or(received_at),
             actor: event.created_by.as_ref().and_then(Person::of),
             person: concerned(&event.source),
+            is_first_version: is_first(&event.source, &subject),
             subject,
             mapping: Some(mapped.mapping),
             opportunity: mapped.opportunity,
@@ -264,6 +274,7 @@ impl Pipeline {
             clock: &*self.clock,
             hold,
             options: &self.options,
+            transfers: &self.transfers,
         }
     }
 
@@ -405,6 +416,19 @@ impl Pipeline {
             .map_err(|error| Outcome::Dead(format!("no record event: {error}")))?;
         Ok(self.prepare_record(&event, job.pushed_at))
     }
+}
+
+/// A new file has the sequence id 0, which grows with every change, and was made when it was last
+/// changed. A second version has neither; that both are asked for is caution.
+fn is_first(source: &Source, subject: &Subject) -> bool {
+    let (Source::File(source), Subject::File(file)) = (source, subject) else {
+        return false;
+    };
+    let version = source.version.as_ref();
+    version.is_some_and(|version| version.id == file.version.id)
+        && source.sequence_id.as_deref() == Some("0")
+        && source.created_at.is_some()
+        && source.created_at == source.modified_at
 }
 
 /// Whom it was done to, where the event is about somebody else's rights.

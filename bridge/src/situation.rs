@@ -25,6 +25,8 @@ pub struct Situation {
     pub person: Option<Person>,
     /// What it is about.
     pub subject: Subject,
+    /// Whether the event itself says that the file had no version before this one.
+    pub is_first_version: bool,
     /// The folder's metadata that names the records. A record's own event comes without.
     pub mapping: Option<Mapping>,
     /// The Opportunity concerned.
@@ -75,6 +77,7 @@ impl Situation {
             at,
             actor: None,
             person: None,
+            is_first_version: false,
             mapping: None,
             opportunity: if_it_is("Opportunity"),
             account: if_it_is("Account"),

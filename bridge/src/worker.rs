@@ -82,9 +82,12 @@ impl Hold {
 
     /// A hold that never ends, for handlers that run without a worker.
     pub fn forever() -> Self {
-        let far = Instant::now() + Duration::from_secs(30 * 365 * 24 * 3600);
+        Self::until(Instant::now() + Duration::from_secs(30 * 365 * 24 * 3600))
+    }
+
+    pub(crate) fn until(end: Instant) -> Self {
         Self {
-            good_until: watch::channel(far).1,
+            good_until: watch::channel(end).1,
         }
     }
 }
@@ -132,7 +135,7 @@ pub struct WorkerOptions {
 impl Default for WorkerOptions {
     fn default() -> Self {
         Self {
-            concurrency: 8,
+            concurrency: 64,
             lease: Duration::from_secs(60),
             poll: Duration::from_millis(500),
             grace: Duration::from_secs(30),

@@ -159,7 +159,7 @@ impl Digest {
             .once(
                 &self.key("task", &[]),
                 async || Ok(work.crm.find_activity(&activity).await?),
-                async || work.crm.log_activity(&activity).await,
+                async || work.crm.log_activity_held(&activity, work.hold).await,
             )
             .await?;
         Ok(format!("task {task} of {} events", notes.len()))

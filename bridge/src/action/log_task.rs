@@ -167,7 +167,7 @@ impl Action for LogTask {
                         who,
                         ..activity.clone()
                     };
-                    work.crm.log_activity(&activity).await
+                    work.crm.log_activity_held(&activity, work.hold).await
                 },
             )
             .await?;

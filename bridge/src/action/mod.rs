@@ -10,6 +10,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 
 pub use self::{
     advance_stage::AdvanceStage,
@@ -57,6 +58,8 @@ pub struct Work<'a> {
     /// To be asked before each write.
     pub hold: &'a Hold,
     pub(crate) options: &'a PipelineOptions,
+    /// Places for files on their way.
+    pub(crate) transfers: &'a Semaphore,
 }
 
 /// A step did not come to its end.

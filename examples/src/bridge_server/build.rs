@@ -14,6 +14,7 @@ use secrecy::SecretString;
 
 use crate::{
     Failure,
+    budget::Budget,
     config::{BoxAuth, Calls, Config, LinkVisibility, SalesforceAuth, Secret},
     in_one_line, secrets as secret_store,
     store::Store,
@@ -24,6 +25,7 @@ pub(crate) struct Parts {
     pub(crate) verifier: Verifier,
     pub(crate) content: BoxContent,
     pub(crate) crm: SalesforceCrm,
+    pub(crate) budget: Budget,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -32,9 +34,10 @@ pub(crate) fn parts(
     secrets: Option<&Arc<dyn SecretStore>>,
 ) -> Result<Parts, Failure> {
     let mut problems = Problems(Vec::new());
+    let budget = Budget::new(&config.salesforce.budget);
     let verifier = problems.take("webhook", verifier(config));
     let content = problems.take("box", content(config, secrets));
-    let crm = problems.take("salesforce", crm(config, secrets));
+    let crm = problems.take("salesforce", crm(config, secrets, &budget));
     let rules: Vec<_> = config
         .rules
         .iter()
@@ -45,6 +48,7 @@ pub(crate) fn parts(
             verifier,
             content,
             crm,
+            budget,
             rules,
         }),
         _ => Err(Failure::Setup(problems.0)),
@@ -62,6 +66,7 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
     options.overtaken_within = config.worker.overtaken_within.0;
     options.outage_pause = config.worker.outage_pause.0;
     options.compare_checksums = config.worker.compare_checksums;
+    options.transfers = config.worker.transfers;
     let Parts {
         content,
         crm,
@@ -175,7 +180,11 @@ fn content(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<Bo
     ))
 }
 
-fn crm(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<SalesforceCrm, String> {
+fn crm(
+    config: &Config,
+    secrets: Option<&Arc<dyn SecretStore>>,
+    budget: &Budget,
+) -> Result<SalesforceCrm, String> {
     let side = &config.salesforce;
     let calls = &side.calls;
     let said = |error: salesforce_client::Error| in_one_line(&error);
@@ -237,12 +246,16 @@ fn crm(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<Salesf
         .idle_timeout(calls.idle_timeout.0)
         .token_lifetime(side.session_lifetime.0)
         .upload_answer_timeout(side.upload_answer_timeout.0)
+        .governor(&budget.governor)
         .build()
         .map_err(said)?;
     Ok(SalesforceCrm::new(client)
         .version_key_field(side.version_key_field.clone())
         .task_key_field(side.task_key_field.clone())
         .task_status(&side.task_status)
+        .remember_stages(side.remember_stages.0)
+        .linger(side.linger.0)
+        .bulk_from(side.bulk_from)
         .link_visibility(match side.link_visibility {
             LinkVisibility::AllUsers => salesforce_client::Visibility::AllUsers,
             LinkVisibility::InternalUsers => salesforce_client::Visibility::InternalUsers,

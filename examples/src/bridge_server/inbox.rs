@@ -1,13 +1,13 @@
 //! `queue`: what people do with the inbox, also while the service works on it.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use bridge::{Job, JobFilter, JobId, JobState, QueueAdmin, StoreError};
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 use jiff::Timestamp;
 
-use crate::{Failure, config::Config, say, store::Store};
+use crate::{Failure, budget, config::Config, say, store::Store};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -78,7 +78,8 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
             path.display()
         )]));
     }
-    let store = Store::open(&config).await?.queue;
+    let opened = Store::open(&config).await?;
+    let store = Arc::clone(&opened.queue);
     match command {
         Command::List {
             state,
@@ -91,7 +92,12 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
                 after: after.map(JobId),
                 limit,
             };
-            print(&store.jobs(&filter).await.map_err(Failure::run)?, json)
+            print(&store.jobs(&filter).await.map_err(Failure::run)?, json)?;
+            let told = budget::told(&opened, &config.salesforce.budget).await;
+            match told.map_err(Failure::run)?.filter(|_| !json) {
+                Some(line) => say(line),
+                None => Ok(()),
+            }
         }
         Command::Dead { limit, json } => {
             let filter = JobFilter {

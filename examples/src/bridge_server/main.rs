@@ -1,5 +1,6 @@
 //! The whole integration as one program.
 
+mod budget;
 mod build;
 mod config;
 mod demo;

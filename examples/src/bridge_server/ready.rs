@@ -1,4 +1,5 @@
-//! `/healthz`: the process lives. `/readyz`: its store takes writes.
+//! `/healthz`: the process lives. `/readyz`: its store takes writes; and whether the calls
+//! of the day are enough.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,15 +11,16 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::store::Store;
+use crate::{budget::Budget, store::Store};
 
 /// However often somebody asks, the store is tried no more often than this.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const WRITES_WITHIN: Duration = Duration::from_secs(5);
 
-pub(crate) fn routes(store: &Store) -> Router {
+pub(crate) fn routes(store: &Store, budget: &Budget) -> Router {
     let ready = Ready {
         store: store.clone(),
+        budget: budget.clone(),
         last: Arc::default(),
     };
     Router::new()
@@ -30,6 +32,7 @@ pub(crate) fn routes(store: &Store) -> Router {
 #[derive(Clone)]
 struct Ready {
     store: Store,
+    budget: Budget,
     last: Arc<Mutex<Option<(Instant, String)>>>,
 }
 
@@ -41,7 +44,7 @@ async fn answer(State(ready): State<Ready>) -> (StatusCode, String) {
     {
         return (StatusCode::OK, counts.clone());
     }
-    match timeout(WRITES_WITHIN, try_out(&ready.store)).await {
+    match timeout(WRITES_WITHIN, try_out(&ready)).await {
         Ok(Ok(counts)) => {
             *last = Some((Instant::now(), counts.clone()));
             (StatusCode::OK, counts)
@@ -55,10 +58,15 @@ async fn answer(State(ready): State<Ready>) -> (StatusCode, String) {
 }
 
 /// A full disk still answers questions, so something is written.
-async fn try_out(store: &Store) -> Result<String, StoreError> {
+async fn try_out(Ready { store, budget, .. }: &Ready) -> Result<String, StoreError> {
     let key = EffectKey::new(["readyz"]);
     store.ledger.begin(&key, Timestamp::now()).await?;
     store.ledger.abandon(&key).await?;
     let counts = store.queue.counts().await?;
-    Ok(format!("ready {}, dead {}\n", counts.ready, counts.dead))
+    let line = budget.line(store, &counts).await;
+    let line = line.map(|line| format!("{line}\n")).unwrap_or_default();
+    Ok(format!(
+        "ready {}, dead {}\n{line}",
+        counts.ready, counts.dead
+    ))
 }

@@ -33,11 +33,14 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
         })?;
     let address = listener.local_addr().map_err(Failure::run)?;
 
+    let budget = parts.budget.clone();
+    budget.share_in(&store);
     let queue: Arc<dyn Queue> = store.queue.clone();
     let receiver = Receiver::new(parts.verifier.clone(), Arc::clone(&queue))
         .body_limit(config.webhook.body_limit)
         .body_timeout(config.server.idle_timeout.0);
-    let router = bridge::axum::route(&config.webhook.path, receiver).merge(ready::routes(&store));
+    let router =
+        bridge::axum::route(&config.webhook.path, receiver).merge(ready::routes(&store, &budget));
     let name = format!("bridge-server/{}/{}", host(), std::process::id());
     let worker = Worker::new(queue, build::pipeline(&config, parts, &store), name)
         .options(build::worker_options(&config));
@@ -59,6 +62,7 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
     tokio::join!(
         worker.run(until(stopped.clone())),
         serve(listener, router, &config, until(stopped.clone())),
+        budget.watch(&store, until(stopped.clone())),
         tidy(&*store.queue, &config, until(stopped)),
     );
     info!("stopped");

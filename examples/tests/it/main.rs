@@ -4,6 +4,7 @@
 #[cfg(target_os = "linux")]
 mod backlog;
 mod bad_input;
+mod calls;
 #[cfg(unix)]
 #[path = "../../../bridge/tests/it/cluster.rs"]
 mod cluster;
@@ -21,4 +22,5 @@ mod memory;
 mod sdks;
 mod secrets;
 mod setting;
+mod storm;
 mod way;

@@ -247,6 +247,7 @@ auth = {{ kind = "developer_token", token = {{ env = "TEST_BOX_TOKEN" }} }}
 [salesforce]
 login_url = "{crm}"
 auth = {{ kind = "client_credentials", client_id = "app", client_secret = {{ env = "TEST_SALESFORCE_SECRET" }} }}
+budget = {{ pause = "300ms" }}
 [worker]
 poll = "20ms"
 settle_after = "300ms"

@@ -16,13 +16,13 @@ pub(super) struct Gate(Arc<Mutex<State>>);
 struct State {
     places: usize,
     free: usize,
-    interactive: VecDeque<oneshot::Sender<Slot>>,
-    backfill: VecDeque<oneshot::Sender<Slot>>,
+    interactive: VecDeque<oneshot::Sender<Place>>,
+    backfill: VecDeque<oneshot::Sender<Place>>,
 }
 
 /// A place among those that run. Dropped, it is the next one's.
 #[derive(Debug)]
-pub(crate) struct Slot(Option<Gate>);
+pub(super) struct Place(Option<Gate>);
 
 impl Gate {
     pub(super) fn new(places: usize) -> Self {
@@ -34,12 +34,12 @@ impl Gate {
         })))
     }
 
-    pub(super) async fn enter(&self, priority: Priority) -> Slot {
+    pub(super) async fn enter(&self, priority: Priority) -> Place {
         let turn = {
             let mut state = self.state();
             if state.free > 0 {
                 state.free -= 1;
-                return Slot(Some(self.clone()));
+                return Place(Some(self.clone()));
             }
             let (call, turn) = oneshot::channel();
             match priority {
@@ -49,7 +49,7 @@ impl Gate {
             turn
         };
         // The gate outlives all who wait at it, so the other end never goes first.
-        turn.await.unwrap_or(Slot(None))
+        turn.await.unwrap_or(Place(None))
     }
 
     /// How many run, and how many wait.
@@ -65,7 +65,7 @@ impl Gate {
     }
 }
 
-impl Drop for Slot {
+impl Drop for Place {
     fn drop(&mut self) {
         let Some(gate) = self.0.take() else {
             return;
@@ -79,9 +79,9 @@ impl Drop for Slot {
             };
             // One who has gone meanwhile gives the place back without being dropped here, where
             // the gate is locked.
-            match next.send(Slot(Some(gate.clone()))) {
+            match next.send(Place(Some(gate.clone()))) {
                 Ok(()) => return,
-                Err(mut slot) => slot.0 = None,
+                Err(mut place) => place.0 = None,
             }
         }
     }

@@ -1,20 +1,30 @@
 //! What keeps a program from using up the org's calls, or all of its patience.
 
 mod gate;
+mod probe;
 mod quota;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use jiff::Timestamp;
-use tokio::{sync::Mutex as AsyncMutex, time::Instant};
+use tokio::{
+    sync::Mutex as AsyncMutex,
+    time::{Instant, timeout},
+};
 use tracing::warn;
 
-pub(crate) use self::gate::Slot;
 pub use self::quota::{Quota, QuotaShare, QuotaShareError};
-use self::{gate::Gate, quota::Verdict};
+use self::{
+    gate::{Gate, Place},
+    probe::{Probe, Probes},
+    quota::{Terms, Verdict},
+};
 use crate::{
     ApiUsage,
     error::{Error, ErrorKind, Result},
@@ -38,7 +48,7 @@ pub enum Priority {
 ///   each answer. At the reserve, and when Salesforce says that all calls are used up, calls are
 ///   refused at once with [`DailyLimit`](ErrorKind::DailyLimit), whose
 ///   [`retry_after`](Error::retry_after) tells how long; then one call at a time tries whether
-///   there is more.
+///   there is more, and those that come meanwhile wait for what it brings.
 /// - It lets only so many calls run at once. Interactive ones come before backfill.
 /// - When Salesforce says that too many long calls run at once, it lets new ones wait a little.
 ///
@@ -60,6 +70,8 @@ struct Inner {
     gate: Gate,
     quota: Mutex<Quota>,
     slow: Mutex<Slow>,
+    probes: Probes,
+    calls: AtomicU64,
     /// Held across the exchange with other processes on purpose: that makes it the only one.
     synced: AsyncMutex<Option<Instant>>,
 }
@@ -81,6 +93,17 @@ pub struct GovernorState {
     pub running: usize,
     /// Calls that wait for their turn.
     pub waiting: usize,
+    /// Calls that were let through since it was made.
+    pub calls: u64,
+    /// Until when interactive calls are refused for want of calls; `None` where they go.
+    pub refused_until: Option<Timestamp>,
+}
+
+/// A call's place among those that run. Dropped, it is the next one's.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    _place: Place,
+    _probe: Option<Probe>,
 }
 
 /// A governor that is being set up.
@@ -111,6 +134,8 @@ impl Default for GovernorBuilder {
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long others wait for a call that tries: one that uploads a file may take far longer.
+const LONGEST_TRY: Duration = Duration::from_secs(30);
 
 impl GovernorBuilder {
     /// Which part of the org's calls of 24 hours is left to others: 0.05 unless set.
@@ -159,6 +184,8 @@ impl GovernorBuilder {
             settings: self,
             quota: Mutex::default(),
             slow: Mutex::default(),
+            probes: Probes::default(),
+            calls: AtomicU64::new(0),
             synced: AsyncMutex::default(),
         }))
     }
@@ -173,27 +200,50 @@ impl Governor {
     /// What it knows now.
     pub fn state(&self) -> GovernorState {
         let (running, waiting) = self.0.gate.counts();
+        let quota = self.quota().clone();
+        let settings = &self.0.settings;
         GovernorState {
-            quota: self.quota().clone(),
+            refused_until: quota.refused_until(settings.reserve, settings.pause, Timestamp::now()),
+            quota,
             running,
             waiting,
+            calls: self.0.calls.load(Ordering::Relaxed),
         }
     }
 
     /// Tells it what is used of the org's calls, as [`Limits::api_usage`](crate::Limits::api_usage)
     /// has it. What comes with the answers to its own calls it knows by itself.
     pub fn observe(&self, usage: ApiUsage) {
-        self.quota().tell(usage, Timestamp::now());
+        let overtaken = u64::try_from(self.0.settings.max_concurrent).unwrap_or(u64::MAX);
+        self.quota().tell(usage, overtaken, Timestamp::now());
+        self.0.probes.told();
     }
 
     /// Waits for the call's turn.
     pub(crate) async fn admit(&self, operation: &'static str, priority: Priority) -> Result<Slot> {
         self.sync().await;
+        loop {
+            // Asked for before anything is looked at, so that no end of a try goes unheard.
+            let tried = self.0.probes.end();
+            let refused = match self.enter(operation, priority).await {
+                Ok(slot) => return Ok(slot),
+                Err(refused) => refused,
+            };
+            let Some(tried) = tried.or_else(|| self.0.probes.end()) else {
+                return Err(refused);
+            };
+            if timeout(LONGEST_TRY, tried).await.is_err() {
+                return Err(refused);
+            }
+        }
+    }
+
+    async fn enter(&self, operation: &'static str, priority: Priority) -> Result<Slot> {
         // Nobody queues only to be refused.
-        self.check(operation, priority, |quota, reserve, pause, now| {
-            quota.would_admit(reserve, pause, now)
+        self.check(operation, priority, 0, |quota, terms, now| {
+            quota.would_admit(terms, now)
         })?;
-        let slot = self.0.gate.enter(priority).await;
+        let place = self.0.gate.enter(priority).await;
         loop {
             let until = self.slow().until;
             match until.filter(|until| Instant::now() < *until) {
@@ -201,10 +251,18 @@ impl Governor {
                 None => break,
             }
         }
-        self.check(operation, priority, |quota, reserve, pause, now| {
-            quota.admit(reserve, pause, now)
+        let mut probe = None;
+        self.check(operation, priority, 1, |quota, terms, now| {
+            let verdict = quota.admit(terms, now);
+            // As long as the quota is locked: whoever is refused because of it sees it.
+            probe = (verdict == Verdict::Try).then(|| self.0.probes.begin());
+            verdict
         })?;
-        Ok(slot)
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
+        Ok(Slot {
+            _place: place,
+            _probe: probe,
+        })
     }
 
     /// What became of a call that was let through, as far as it concerns others. Gives back how
@@ -225,21 +283,27 @@ impl Governor {
         None
     }
 
+    /// `own` of the places that are taken are the caller's.
     fn check(
         &self,
         operation: &'static str,
         priority: Priority,
-        ask: impl FnOnce(&mut Quota, f64, Duration, Timestamp) -> Verdict,
+        own: usize,
+        ask: impl FnOnce(&mut Quota, Terms, Timestamp) -> Verdict,
     ) -> Result<()> {
         let settings = &self.0.settings;
-        let reserve = match priority {
-            Priority::Interactive => settings.reserve,
-            Priority::Backfill => settings.backfill_reserve.max(settings.reserve),
+        let (running, _) = self.0.gate.counts();
+        let terms = Terms {
+            reserve: match priority {
+                Priority::Interactive => settings.reserve,
+                Priority::Backfill => settings.backfill_reserve.max(settings.reserve),
+            },
+            pause: settings.pause,
+            running: running.saturating_sub(own),
         };
-        let now = Timestamp::now();
-        let verdict = ask(&mut self.quota(), reserve, settings.pause, now);
+        let verdict = ask(&mut self.quota(), terms, Timestamp::now());
         match verdict {
-            Verdict::Go => Ok(()),
+            Verdict::Go | Verdict::Try => Ok(()),
             Verdict::Wait(wait) => Err(Error::new(ErrorKind::DailyLimit, operation)
                 .wait(Some(wait))
                 .detail("not sent: the calls that are left of the day are kept for others")),

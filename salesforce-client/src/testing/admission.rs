@@ -59,7 +59,7 @@ impl Admitted {
             }
         };
         if tells_usage {
-            return reply.with_header("sforce-limit-info", limits::usage(&state, &shared.config));
+            return reply.with_header("sforce-limit-info", limits::usage(&state));
         }
         reply
     }
@@ -120,7 +120,7 @@ pub(super) fn admit(
             let admitted = version_of(version, config).and_then(|version| {
                 let lifetime = config.session_lifetime;
                 let user = state.auth.authenticate(authorization, lifetime, now)?;
-                limits::count_call(state, config)?;
+                limits::count_call(state)?;
                 Ok(Call {
                     method: head.method.clone(),
                     version,
@@ -139,7 +139,7 @@ pub(super) fn admit(
             let admitted = version_of(&format!("v{version}"), config).and_then(|version| {
                 let lifetime = config.session_lifetime;
                 let user = state.auth.authenticate(authorization, lifetime, now)?;
-                limits::count_call(state, config)?;
+                limits::count_call(state)?;
                 Ok(Call {
                     method: head.method.clone(),
                     version,

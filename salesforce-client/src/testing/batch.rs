@@ -48,7 +48,7 @@ pub(super) fn answer(
             Reply::from(Refusal::new(412, "BATCH_PROCESSING_HALTED", text))
         } else {
             // The call itself has paid for the first one.
-            let paid = place == 0 || limits::count_call(state, config).is_ok();
+            let paid = place == 0 || limits::count_call(state).is_ok();
             perform(state, config, call, part, paid)
         };
         has_errors |= reply.status >= 400;

@@ -21,6 +21,13 @@ enum Faults {
     Many(Vec<Fault>),
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Calls {
+    used: u64,
+    allowed: Option<u64>,
+}
+
 /// Answers the calls under `/_fake/`, by which programs in any language steer
 /// the fake. They are neither recorded nor counted nor faulted.
 pub(super) fn answer(shared: &Shared, head: &Parts, received: Received) -> Reply {
@@ -62,6 +69,12 @@ fn route(shared: &Shared, head: &Parts, received: Received) -> Result<Reply, Ref
             far_side::update(shared, id, &parse::<Values>(received)?)?;
         }
         (&Method::DELETE, ["records", id]) => far_side::delete(shared, id)?,
+        (&Method::PUT, ["api_calls"]) => {
+            let calls: Calls = parse(received)?;
+            let mut state = shared.lock();
+            state.calls = calls.used;
+            state.daily_limit = calls.allowed.unwrap_or(state.daily_limit);
+        }
         (&Method::POST, ["custom_fields", object]) => {
             far_side::add_custom_field(shared, object, parse::<Field>(received)?)?;
         }

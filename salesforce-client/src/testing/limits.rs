@@ -2,11 +2,11 @@ use serde_json::{Map, Value, json};
 
 use super::refusal::Refusal;
 use super::reply::Reply;
-use super::state::{Call, Config, State};
+use super::state::{Call, State};
 
 /// Takes one call from the day's allocation.
-pub(super) fn count_call(state: &mut State, config: &Config) -> Result<(), Refusal> {
-    if state.calls >= config.daily_limit {
+pub(super) fn count_call(state: &mut State) -> Result<(), Refusal> {
+    if state.calls >= state.daily_limit {
         return Err(Refusal::daily_limit());
     }
     state.calls += 1;
@@ -14,15 +14,15 @@ pub(super) fn count_call(state: &mut State, config: &Config) -> Result<(), Refus
 }
 
 /// The value of `Sforce-Limit-Info`.
-pub(super) fn usage(state: &State, config: &Config) -> String {
-    format!("api-usage={}/{}", state.calls, config.daily_limit)
+pub(super) fn usage(state: &State) -> String {
+    format!("api-usage={}/{}", state.calls, state.daily_limit)
 }
 
 /// `limits`.
-pub(super) fn answer(state: &State, config: &Config) -> Reply {
-    let remaining = config.daily_limit.saturating_sub(state.calls);
+pub(super) fn answer(state: &State) -> Reply {
+    let remaining = state.daily_limit.saturating_sub(state.calls);
     let mut limits = json!({
-        "DailyApiRequests": { "Max": config.daily_limit, "Remaining": remaining },
+        "DailyApiRequests": { "Max": state.daily_limit, "Remaining": remaining },
     });
     for (name, most) in [
         ("ConcurrentAsyncGetReportInstances", 200),

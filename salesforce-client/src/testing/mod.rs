@@ -34,6 +34,7 @@
 //! | `POST /_fake/custom_fields/{object}` | adds a [`Field`] |
 //! | `POST`, `DELETE /_fake/faults` | adds a [`Fault`] or a list of them; clears them |
 //! | `GET`, `DELETE /_fake/requests` | what was sent; forgets it |
+//! | `PUT /_fake/api_calls` | sets the `used` calls of the day and how many are `allowed`, if given |
 //! | `GET /_fake/state` | `records` by object, `files`, `api_calls` |
 //!
 //! Bulk jobs move on each time they are asked after. Not there: lists of Bulk jobs, Bulk 1.0 other
@@ -254,6 +255,13 @@ impl FakeSalesforce {
     /// API calls that were counted against the daily limit.
     pub fn calls(&self) -> u64 {
         self.shared.lock().calls
+    }
+
+    /// Sets how many calls of the day are used, as others use them too, and how many are allowed.
+    /// Without any used another day begins.
+    pub fn set_calls(&self, used: u64, allowed: u64) {
+        let mut state = self.shared.lock();
+        (state.calls, state.daily_limit) = (used, allowed);
     }
 
     /// The last 10,000 requests, oldest first.

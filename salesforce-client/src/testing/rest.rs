@@ -19,7 +19,7 @@ fn route(state: &mut State, config: &Config, call: &mut Call) -> Result<Reply, R
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path.as_slice() {
         [] => Ok(resources(call.version)),
-        ["limits"] => Ok(limits::answer(state, config)),
+        ["limits"] => Ok(limits::answer(state)),
         ["limits", "recordCount"] => Ok(limits::record_count(state, call)),
         ["query"] => query::answer(state, config, call, None, false),
         ["query" | "queryAll", locator] => query::answer(state, config, call, Some(locator), false),

@@ -46,7 +46,6 @@ pub(super) struct Config {
     pub(super) other_user: String,
     pub(super) versions: Vec<u32>,
     pub(super) page_size: Option<usize>,
-    pub(super) daily_limit: u64,
     pub(super) keep_bytes: bool,
     pub(super) accept_chunked: bool,
     pub(super) rotate_refresh_tokens: bool,
@@ -72,6 +71,7 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) log: Log,
     pub(super) calls: u64,
+    pub(super) daily_limit: u64,
     /// Custom fields that were created.
     pub(super) fields: u64,
     /// Notifications of outbound messages that were made.

@@ -203,6 +203,25 @@ async fn requests_are_recorded_without_their_tokens() {
 }
 
 #[tokio::test]
+async fn the_calls_of_the_day_can_be_set() {
+    let session = Session::start().await;
+    let limits = async || send(session.request("GET", "limits")).await;
+    control(
+        &session,
+        "PUT",
+        "api_calls",
+        json!({ "used": 9, "allowed": 10 }),
+    )
+    .await;
+    let told = limits().await;
+    assert_eq!(told.header("sforce-limit-info"), Some("api-usage=10/10"));
+    assert_eq!(limits().await.status, 403);
+    control(&session, "PUT", "api_calls", json!({ "used": 0 })).await;
+    let told = limits().await;
+    assert_eq!(told.header("sforce-limit-info"), Some("api-usage=1/10"));
+}
+
+#[tokio::test]
 async fn what_is_no_control_call_is_refused() {
     let session = Session::start().await;
     assert_eq!(

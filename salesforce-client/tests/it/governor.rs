@@ -97,6 +97,40 @@ async fn after_the_pause_one_call_tries_and_its_answer_opens_the_way() {
 }
 
 #[tokio::test]
+async fn those_who_come_while_a_call_tries_wait_for_what_it_brings() {
+    let builder = Governor::builder().pause(Duration::from_millis(300));
+    let (org, client, governor) = governed(builder, 1000).await;
+    org.inject(Fault::on("*/limits", FaultEffect::DailyLimit));
+    client.limits().await.unwrap_err();
+    assert!(governor.state().refused_until.is_some());
+    while governor.state().refused_until.is_some() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    org.inject(Fault::on("*/limits", FaultEffect::Delay { millis: 200 }));
+    let asked = org.requests().len();
+    for outcome in join_all((0..10).map(|_| client.limits())).await {
+        outcome.unwrap();
+    }
+    assert_eq!(org.requests().len() - asked, 10);
+    assert_eq!(governor.state().calls, 11);
+}
+
+#[tokio::test]
+async fn calls_at_the_same_time_do_not_go_below_the_reserve_together() {
+    let builder = Governor::builder()
+        .reserve(0.1)
+        .pause(LONG)
+        .max_concurrent(10);
+    let (org, client, _) = governed(builder, 1000).await;
+    client.limits().await.unwrap();
+    let calls = (0..2_000).map(|_| client.limits());
+    let outcomes: Vec<_> = stream::iter(calls).buffer_unordered(10).collect().await;
+    let made = outcomes.iter().filter(|it| it.is_ok()).count() + 1;
+    assert_eq!(org.calls(), made as u64);
+    assert!((880..=900).contains(&made), "{made}");
+}
+
+#[tokio::test]
 async fn only_so_many_calls_run_at_once() {
     let (org, client, governor) = governed(Governor::builder().max_concurrent(3), 1000).await;
     org.inject(Fault::on("*/limits", FaultEffect::Delay { millis: 10 }).times(1000));

@@ -24,13 +24,15 @@ pub(super) enum Brought {
 }
 
 /// Brings one version: uploads it, or finds it where an earlier upload's answer was lost, and
-/// reads back what the far side has.
+/// reads back what the far side has. The document is published on the first of the records.
 pub(super) async fn bring(
     work: &Work<'_>,
     history: &History<'_>,
     version: &FileVersion,
-    record: &Record,
+    records: &[&Record],
 ) -> Result<Brought, StepError> {
+    // Before the effect is begun, so that nothing stands begun that only waits for its place.
+    let _place = work.transfers.acquire().await;
     let file = history.file;
     let origin = Origin {
         file: file.id.clone(),
@@ -42,7 +44,7 @@ pub(super) async fn bring(
         .once(
             &key,
             async || {
-                let found = find(work, history, version, &origin, record).await?;
+                let found = find(work, history, version, &origin, records).await?;
                 Ok(found.map(|stored| Attached {
                     from: version.id.clone(),
                     made_at: version.created_at,
@@ -51,10 +53,11 @@ pub(super) async fn bring(
                     size: stored.size,
                     md5: stored.md5,
                     published_on: None,
+                    linked_to: Vec::new(),
                     order,
                 }))
             },
-            async || upload(work, history, version, &origin, record, order).await,
+            async || upload(work, history, version, &origin, records, order).await,
         )
         .await;
     let attached = match attached {
@@ -93,10 +96,14 @@ async fn upload(
     history: &History<'_>,
     version: &FileVersion,
     origin: &Origin,
-    record: &Record,
+    records: &[&Record],
     order: usize,
 ) -> Result<Attached, PortError> {
     let file = history.file;
+    let Some((record, others)) = records.split_first() else {
+        return Err(PortError::new(PortErrorKind::Refused, "upload").with_cause("no record"));
+    };
+    let record = *record;
     let mut place = match history.document() {
         Some(document) => Place::VersionOf {
             document: document.to_owned(),
@@ -121,6 +128,7 @@ async fn upload(
         };
         match work.crm.upload(&new, content).await {
             Ok(id) => {
+                let is_new = matches!(place, Place::New { .. });
                 let attached = Attached {
                     from: version.id.clone(),
                     made_at: version.created_at,
@@ -128,15 +136,12 @@ async fn upload(
                     document: None,
                     size: Some(size),
                     md5: fingerprint.md5(),
-                    published_on: matches!(place, Place::New { .. }).then(|| record.id.clone()),
+                    published_on: is_new.then(|| record.id.clone()),
+                    linked_to: Vec::new(),
                     order,
                 };
-                // Most of the time this spares the ledger a half-known entry. Where it fails or
-                // does not fit, the entry is stored and the caller asks again and judges.
-                let stored = work.crm.stored(&attached.version).await.ok();
-                return Ok(stored
-                    .and_then(|stored| confirmed(attached.clone(), stored).ok())
-                    .unwrap_or(attached));
+                let others = if is_new { others } else { &[] };
+                return Ok(read_back(work, attached, others).await);
             }
             // A person has deleted the document: the file starts anew.
             Err(error)
@@ -149,6 +154,25 @@ async fn upload(
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Most of the time this spares the ledger a half-known entry, and the links a call each. Where it
+/// fails or does not fit, the entry is stored and the caller asks again and judges.
+async fn read_back(work: &Work<'_>, attached: Attached, others: &[&Record]) -> Attached {
+    // What is to be compared first is shown afterwards.
+    let records = match work.options.compare_checksums || !work.hold.is_good() {
+        true => Vec::new(),
+        false => others.iter().map(|record| (*record).clone()).collect(),
+    };
+    let read = work.crm.stored_and_linked(&attached.version, &records);
+    let Ok((stored, linked)) = read.await else {
+        return attached;
+    };
+    let linked_to = linked.into_iter().map(|record| record.id).collect();
+    match confirmed(attached.clone(), stored) {
+        Ok(whole) => Attached { linked_to, ..whole },
+        Err(_) => attached,
     }
 }
 
@@ -201,8 +225,11 @@ async fn find(
     history: &History<'_>,
     version: &FileVersion,
     origin: &Origin,
-    record: &Record,
+    records: &[&Record],
 ) -> Result<Option<StoredVersion>, StepError> {
+    let Some(record) = records.first() else {
+        return Ok(None);
+    };
     let found = work.crm.find(origin, record, history.document()).await?;
     let fits = |stored: &StoredVersion| {
         stored

@@ -27,6 +27,9 @@ pub(super) struct Attached {
     pub(super) md5: Option<String>,
     /// The record that the upload itself has put the document on.
     pub(super) published_on: Option<String>,
+    /// The records that it was put on when it was read back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) linked_to: Vec<String>,
     /// How many versions of the file had been brought before it.
     pub(super) order: usize,
 }
@@ -112,10 +115,12 @@ impl<'f> History<'f> {
             .max_by_key(|attached| attached.order)
     }
 
-    /// Whether the document came to be on this record.
-    pub(super) fn published_on(&self, document: &str, record: &Record) -> bool {
-        self.in_document(document)
-            .any(|attached| attached.published_on.as_ref() == Some(&record.id))
+    /// Whether the document came to be on this record along with one of its versions.
+    pub(super) fn is_shown_on(&self, document: &str, record: &Record) -> bool {
+        self.in_document(document).any(|attached| {
+            let mut records = attached.published_on.iter().chain(&attached.linked_to);
+            records.any(|shown_on| *shown_on == record.id)
+        })
     }
 
     pub(super) fn add(&mut self, attached: Attached) {
@@ -154,6 +159,9 @@ impl<'f> History<'f> {
         let own = &self.file.version;
         if self.is_whole(&own.id) {
             return Ok(Due::Nothing(format!("version {} is there already", own.id)));
+        }
+        if work.situation.is_first_version && self.knows_only(&own.id) {
+            return Ok(Due::Versions(vec![own.clone()]));
         }
         let mut past = work.content.earlier_versions(&self.file.id).await?;
         let position = past.iter().position(|version| version.id == own.id);
@@ -198,6 +206,12 @@ impl<'f> History<'f> {
         due.retain(|version| !version.is_deleted);
         due.push(own.clone());
         Ok(Due::Versions(due))
+    }
+
+    /// Whether nothing was ever begun for another version.
+    fn knows_only(&self, version: &str) -> bool {
+        let brought = self.brought.iter().map(|attached| &attached.from);
+        brought.chain(&self.doubted).all(|known| known == version)
     }
 
     fn in_document(&self, document: &str) -> impl Iterator<Item = &Attached> {
@@ -260,6 +274,7 @@ mod tests {
             size: None,
             md5: None,
             published_on: None,
+            linked_to: Vec::new(),
             order: 0,
         }
     }

@@ -94,9 +94,9 @@ impl Action for Attach {
 
     async fn apply(&self, _: &Step, work: &Work<'_>) -> Result<String, StepError> {
         let records = self.records(work.situation);
-        let Some((first, _)) = records.split_first() else {
+        if records.is_empty() {
             return Ok("no record to attach to".to_owned());
-        };
+        }
         let Some(file) = work.situation.file() else {
             return Ok("no file to attach".to_owned());
         };
@@ -112,7 +112,7 @@ impl Action for Attach {
             Due::Nothing(why) => notes.push(why),
             Due::Versions(versions) => {
                 for version in &versions {
-                    match bring(work, &history, version, first).await {
+                    match bring(work, &history, version, &records).await {
                         Ok(Brought::There(attached)) => history.add(attached),
                         Ok(Brought::Deleted) => {
                             notes.push(format!(
@@ -169,7 +169,7 @@ async fn link(
     document: &str,
     record: &Record,
 ) -> Result<(), StepError> {
-    if history.published_on(document, record) {
+    if history.is_shown_on(document, record) {
         return Ok(());
     }
     let key = EffectKey::new(["link", document, &record.id]);

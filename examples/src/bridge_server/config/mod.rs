@@ -1,5 +1,6 @@
 //! The configuration file: every key, its default, and what is wrong with it in one line.
 
+mod budget;
 mod problems;
 mod secret;
 mod secrets;
@@ -9,7 +10,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use serde::Deserialize;
 
-pub(crate) use self::{secret::Secret, secrets::Secrets, span::Span};
+pub(crate) use self::{budget::Budget, secret::Secret, secrets::Secrets, span::Span};
 use crate::Failure;
 
 #[derive(Debug, Deserialize)]
@@ -163,8 +164,16 @@ pub(crate) struct SalesforceSide {
     pub(crate) session_lifetime: Span,
     #[serde(default = "ten_minutes")]
     pub(crate) upload_answer_timeout: Span,
+    #[serde(default = "one_minute")]
+    pub(crate) remember_stages: Span,
+    #[serde(default = "fifty_milliseconds")]
+    pub(crate) linger: Span,
+    #[serde(default = "two_thousand")]
+    pub(crate) bulk_from: usize,
     #[serde(default)]
     pub(crate) calls: Calls,
+    #[serde(default)]
+    pub(crate) budget: Budget,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -229,6 +238,7 @@ impl Default for Calls {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Worker {
     pub(crate) concurrency: usize,
+    pub(crate) transfers: usize,
     pub(crate) lease: Span,
     pub(crate) poll: Span,
     pub(crate) grace: Span,
@@ -241,7 +251,8 @@ pub(crate) struct Worker {
 impl Default for Worker {
     fn default() -> Self {
         Self {
-            concurrency: 8,
+            concurrency: 64,
+            transfers: 8,
             lease: Span::seconds(60),
             poll: Span(Duration::from_millis(500)),
             grace: Span::seconds(30),
@@ -421,6 +432,12 @@ fn one_minute() -> Span {
 fn thirteen_minutes() -> Span {
     Span::seconds(13 * 60)
 }
+fn fifty_milliseconds() -> Span {
+    Span(Duration::from_millis(50))
+}
+fn two_thousand() -> usize {
+    2_000
+}
 fn one_mebibyte() -> usize {
     1024 * 1024
 }
@@ -498,7 +515,7 @@ mod tests {
         for (from, to) in [
             ("lease = \"60s\"", "lease = \"soon\""),
             ("lease = \"60s\"", "lease = \"-5s\""),
-            ("concurrency = 8", "concurrency = -1"),
+            ("concurrency = 64", "concurrency = -1"),
             ("listen = \"127.0.0.1:8080\"", "listen = \"everywhere\""),
             (
                 "attach = [\"opportunity\", \"account\"]",
@@ -515,7 +532,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_told_at_once() {
         let text = EXAMPLE
-            .replace("concurrency = 8", "concurrency = 0")
+            .replace("concurrency = 64", "concurrency = 0")
             .replace("url = \"sqlite:", "url = \"mysql:");
         let problems = Config::parse(&text).unwrap().problems();
         assert_eq!(problems.len(), 2, "{problems:?}");

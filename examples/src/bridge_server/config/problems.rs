@@ -6,6 +6,7 @@ use super::{BoxAuth, Calls, Config, Rule, Secrets};
 
 /// Box repeats a delivery for so long.
 const BOX_REPEATS_FOR: Duration = Duration::from_secs(2 * 3600);
+const MOST_AT_A_TIME: usize = 10_000;
 const MOST_CONNECTIONS: usize = 100_000;
 const MOST_BODY: usize = 64 * 1024 * 1024;
 /// The shortest and the longest time that one Task can tell of.
@@ -133,6 +134,27 @@ impl Config {
             !crm.task_status.is_empty(),
             "salesforce.task_status must not be empty",
         );
+        problems.unless(
+            crm.linger.0 <= Duration::from_secs(5),
+            "salesforce.linger must not be above 5s",
+        );
+        problems.unless(
+            crm.bulk_from >= 200,
+            "salesforce.bulk_from must be at least 200: so many go in one call anyway",
+        );
+        let budget = &crm.budget;
+        problems.unless(
+            (0.0..1.0).contains(&budget.reserve),
+            "salesforce.budget.reserve must be from 0 to below 1",
+        );
+        problems.unless(
+            (1..=1024).contains(&budget.max_concurrent),
+            "salesforce.budget.max_concurrent must be from 1 to 1024",
+        );
+        problems.unless(
+            budget.pause.0 > Duration::ZERO,
+            "salesforce.budget.pause must be above 0",
+        );
         problems.calls("box.calls", &content.calls);
         problems.calls("salesforce.calls", &crm.calls);
     }
@@ -140,8 +162,12 @@ impl Config {
     fn check_work(&self, problems: &mut Problems) {
         let worker = &self.worker;
         problems.unless(
-            (1..=1024).contains(&worker.concurrency),
-            "worker.concurrency must be from 1 to 1024",
+            (1..=MOST_AT_A_TIME).contains(&worker.concurrency),
+            "worker.concurrency must be from 1 to 10000",
+        );
+        problems.unless(
+            (1..=1024).contains(&worker.transfers),
+            "worker.transfers must be from 1 to 1024",
         );
         problems.unless(
             (Duration::from_millis(300)..=LONGEST_LEASE).contains(&worker.lease.0),

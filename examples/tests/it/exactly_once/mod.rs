@@ -213,6 +213,7 @@ calls = {{ first_delay = "50ms", max_delay = "500ms", deadline = "10s", idle_tim
 login_url = "{crm}"
 auth = {{ kind = "client_credentials", client_id = "app", client_secret = {{ env = "TEST_SALESFORCE_SECRET" }} }}
 upload_answer_timeout = "2s"
+budget = {{ pause = "300ms" }}
 calls = {{ first_delay = "50ms", max_delay = "500ms", deadline = "10s", idle_timeout = "2s" }}
 [worker]
 lease = "{lease}s"

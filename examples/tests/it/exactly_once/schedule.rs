@@ -266,9 +266,11 @@ fn crm_fault(rng: &mut Rng) -> crm_side::Fault {
             let (path, method) = [
                 ("*/sobjects/ContentVersion", "POST"),
                 ("*/sobjects/ContentDocumentLink", "POST"),
+                ("*/composite", "POST"),
+                ("*/composite/sobjects", "POST"),
                 ("*/sobjects/Task", "POST"),
                 ("*/sobjects/Opportunity/*", "PATCH"),
-            ][rng.usize(0..4)];
+            ][rng.usize(0..6)];
             let effect = match which {
                 3..=6 => lost(rng),
                 _ => refusal(rng),
