@@ -324,7 +324,8 @@ fn behaviour() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
-/// At its finest level the SDK logs whole requests, with the secret in them.
+/// At its finest level the SDK logs whole requests and answers. Whether secrets show depends on
+/// what it has wrapped them in, so it does not get to log.
 async fn quietly<T>(call: impl Future<Output = T>) -> T {
     call.with_subscriber(NoSubscriber::default()).await
 }

@@ -49,8 +49,8 @@ const FREE: &str = "bridge-nobody-has-this-lease-0001";
 /// }
 /// ```
 ///
-/// Secrets Manager keeps every version for a day and allows about a hundred of them, so a grant
-/// that is refreshed more often than each quarter of an hour for a day belongs in another store.
+/// Secrets Manager asks for no more than a new version each ten minutes. Each refresh of a grant
+/// is one, and its lease another of its own; the clients refresh less often than that.
 ///
 /// Vendor: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html>,
 /// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html>

@@ -11,6 +11,7 @@ mod moto;
 #[cfg(unix)]
 pub(crate) mod postgres;
 mod processes;
+mod shared;
 #[cfg(feature = "vault")]
 mod vault;
 
