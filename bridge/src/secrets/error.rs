@@ -32,6 +32,8 @@ pub enum SecretErrorKind {
     Denied,
     /// The store refuses what it was given: the name is not plain, or the secret is too long.
     Refused,
+    /// It is marked for deletion: restore it.
+    Deleted,
     /// The store cannot be reached or does not answer in time: try again.
     Unavailable,
     /// Another process changed it at every try: try again.
@@ -80,6 +82,7 @@ impl fmt::Display for SecretError {
             SecretErrorKind::OpenToOthers => "it is open to other users",
             SecretErrorKind::Denied => "the store does not allow it",
             SecretErrorKind::Refused => "the store refuses it",
+            SecretErrorKind::Deleted => "it is marked for deletion",
             SecretErrorKind::Unavailable => "the store is not available",
             SecretErrorKind::Contended => "others changed it at every try",
         };

@@ -2,8 +2,8 @@
 //!
 //! A [`SecretStore`] holds a few short secrets by name, such as a vendor's grant. [`FileSecrets`]
 //! keeps them in one encrypted file for the processes of a machine, [`PostgresSecrets`] encrypted
-//! in the database that the processes share, [`VaultSecrets`] in HashiCorp Vault. A [`GrantStore`]
-//! makes any of them the place where the clients keep a rotating refresh token.
+//! in the database that the processes share, [`VaultSecrets`] in HashiCorp Vault, [`AwsSecrets`] in AWS
+//! Secrets Manager. A [`GrantStore`] makes any of them the place where the clients keep a rotating refresh token.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -19,6 +19,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "aws")]
+mod aws;
 mod error;
 #[cfg(feature = "secret-file")]
 mod file;
@@ -35,6 +37,8 @@ mod sealed;
 #[cfg(feature = "vault")]
 mod vault;
 
+#[cfg(feature = "aws")]
+pub use self::aws::{AwsAuth, AwsOptions, AwsSecrets};
 #[cfg(feature = "secret-file")]
 pub use self::file::FileSecrets;
 #[cfg(any(feature = "box", feature = "salesforce"))]

@@ -152,3 +152,13 @@ pub(super) fn check(secret: &SecretString) -> Result<(), SecretError> {
         }
     }
 }
+
+#[cfg(any(feature = "vault", feature = "aws"))]
+/// Names between slashes, so that nothing of it can be taken for something else.
+pub(super) fn path(text: &str) -> Result<String, SecretError> {
+    let text = text.trim_matches('/');
+    for part in text.split('/') {
+        SecretName::new(part)?;
+    }
+    Ok(text.to_owned())
+}

@@ -4,8 +4,8 @@ use std::{io::Read, path::PathBuf, sync::Arc};
 
 use bridge::{
     secrets::{
-        FileSecrets, GrantStore, PostgresSecrets, SecretError, SecretKey, SecretName, SecretStore,
-        VaultAuth, VaultSecrets,
+        AwsAuth, AwsOptions, AwsSecrets, FileSecrets, GrantStore, PostgresSecrets, SecretError,
+        SecretKey, SecretName, SecretStore, VaultAuth, VaultSecrets,
     },
     store::postgres::{PostgresOptions, PostgresStore},
 };
@@ -71,6 +71,10 @@ pub(crate) async fn run(config: &std::path::Path, command: Command) -> Result<()
                 Opened::Postgres(store) => store.rotate_key(new).await,
                 Opened::Vault(_) => {
                     let problem = "secrets: Vault has its own key, see `vault operator rotate`";
+                    return Err(Failure::Setup(vec![problem.to_owned()]));
+                }
+                Opened::Aws(_) => {
+                    let problem = "secrets: KMS has the key, see `aws kms enable-key-rotation`";
                     return Err(Failure::Setup(vec![problem.to_owned()]));
                 }
             };
@@ -155,6 +159,7 @@ enum Opened {
     File(FileSecrets),
     Postgres(PostgresSecrets),
     Vault(VaultSecrets),
+    Aws(AwsSecrets),
 }
 
 impl Opened {
@@ -175,6 +180,7 @@ impl Opened {
                 Self::File(FileSecrets::open(path, key()?).await.map_err(told)?)
             }
             Secrets::Vault { .. } => Self::Vault(vault(secrets).map_err(setup)?),
+            Secrets::Aws { .. } => Self::Aws(aws(secrets).await.map_err(setup)?),
             Secrets::Postgres { .. } => {
                 let store = database(config).await.map_err(setup)?;
                 Self::Postgres(PostgresSecrets::open(store, key()?).await.map_err(told)?)
@@ -187,6 +193,7 @@ impl Opened {
             Self::File(store) => Arc::new(store),
             Self::Postgres(store) => Arc::new(store),
             Self::Vault(store) => Arc::new(store),
+            Self::Aws(store) => Arc::new(store),
         }
     }
 }
@@ -216,6 +223,35 @@ fn vault(secrets: &Secrets) -> Result<VaultSecrets, String> {
         Some(namespace) => store.namespace(namespace).map_err(said),
         None => Ok(store),
     }
+}
+
+async fn aws(secrets: &Secrets) -> Result<AwsSecrets, String> {
+    let Secrets::Aws {
+        region,
+        endpoint,
+        folder,
+        kms_key,
+        access_key_id,
+        secret_access_key,
+        session_token,
+    } = secrets
+    else {
+        return Err("it is not AWS".to_owned());
+    };
+    let auth = match (access_key_id, secret_access_key, session_token) {
+        (Some(id), Some(secret), None) => AwsAuth::keys(id, secret.read()?),
+        (Some(id), Some(secret), Some(token)) => {
+            AwsAuth::keys(id, secret.read()?).session_token(token.read()?)
+        }
+        _ => AwsAuth::ambient(),
+    };
+    let mut options = AwsOptions::default();
+    options.region.clone_from(region);
+    options.endpoint.clone_from(endpoint);
+    options.folder.clone_from(folder);
+    options.kms_key.clone_from(kms_key);
+    let store = AwsSecrets::open_with(auth, &options).await;
+    store.map_err(|error| in_one_line(&error))
 }
 
 async fn database(config: &Config) -> Result<PostgresStore, String> {

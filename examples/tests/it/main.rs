@@ -19,6 +19,8 @@ mod kill;
 mod load;
 #[cfg(target_os = "linux")]
 mod memory;
+#[path = "../../../bridge/tests/it/secrets/moto.rs"]
+mod moto;
 mod sdks;
 mod secrets;
 mod setting;

@@ -3,7 +3,7 @@ use std::process::Stdio;
 use box_client::testing::FakeBox;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use crate::setting::Setting;
+use crate::{moto::Moto, setting::Setting};
 
 const KEY: &str = "BRIDGE_TEST_KEY";
 const NEW_KEY: &str = "BRIDGE_TEST_NEW_KEY";
@@ -101,6 +101,61 @@ async fn a_grant_comes_by_standard_input_and_serves_through_restarts_and_a_new_k
         assert_eq!(code, Some(2), "{said}");
     }
     assert!(!setting.log().contains(&token));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_is_kept_in_aws_by_whatever_credentials_its_own_tools_would_find() {
+    let moto = tokio::task::spawn_blocking(Moto::start).await.unwrap();
+    let aws = format!(
+        "kind = \"aws\"\nregion = \"eu-central-1\"\nendpoint = \"{}\"\n",
+        moto.url
+    );
+    let file = format!("kind = \"file\"\nkey = {{ env = \"{KEY}\" }}\n");
+    let setting = Setting::with(|text| with_grant(text).replace(&file, &aws), true).await;
+    let token = setting.content.issue_refresh_token();
+    let alone = |mut command: Command| {
+        command
+            .env("HOME", setting.home.path())
+            .env("AWS_EC2_METADATA_DISABLED", "true");
+        command
+    };
+    let with_keys = |command: Command| {
+        let mut command = alone(command);
+        command
+            .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", "key-plainly-visible");
+        command
+    };
+    let import = || secrets(&setting, &["import", "box"], 1);
+
+    let (code, said) = run(alone(import()), &token).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("no AWS credentials were found"), "{said}");
+    for _ in 0..2 {
+        let imported = run(with_keys(import()), &token).await;
+        assert_eq!(imported, (Some(0), "stored as `box`\n".to_owned()));
+    }
+    let rotate = secrets(&setting, &["rotate-key", "--key-env", KEY], 1);
+    let (code, said) = run(with_keys(rotate), "").await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("KMS has the key"), "{said}");
+
+    let log = std::fs::File::create(setting.home.path().join("log")).unwrap();
+    let mut serve = with_keys(setting.program());
+    serve
+        .args(["serve", "--config", "bridge.toml"])
+        .env("TEST_BOX_SECRET", FakeBox::CLIENT_SECRET)
+        .env("RUST_LOG", "trace")
+        .stderr(log);
+    let _server = serve.spawn().unwrap();
+    setting.upload("contract.pdf", "%PDF-1.7").await;
+    setting
+        .until("the event to be done", async || {
+            setting.stage() == "Negotiation/Review"
+        })
+        .await;
+    let log = setting.log();
+    assert!(!log.contains(&token) && !log.contains("visible"));
 }
 
 #[tokio::test]

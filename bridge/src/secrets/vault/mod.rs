@@ -56,14 +56,14 @@ impl VaultSecrets {
     pub fn new(address: &str, mount: &str, auth: VaultAuth) -> Result<Self, SecretError> {
         Ok(Self {
             client: Client::new(address, auth)?,
-            mount: path(mount)?,
+            mount: port::path(mount)?,
             folder: "bridge".to_owned(),
         })
     }
 
     /// In another folder of the engine.
     pub fn folder(mut self, folder: &str) -> Result<Self, SecretError> {
-        self.folder = path(folder)?;
+        self.folder = port::path(folder)?;
         Ok(self)
     }
 
@@ -312,15 +312,6 @@ struct Shown<'a> {
 struct Lease {
     owner: String,
     hold_millis: u64,
-}
-
-/// Names between slashes, so that nothing of it can be taken for something else.
-fn path(text: &str) -> Result<String, SecretError> {
-    let text = text.trim_matches('/');
-    for part in text.split('/') {
-        SecretName::new(part)?;
-    }
-    Ok(text.to_owned())
 }
 
 fn no_answer(doing: &'static str) -> SecretError {

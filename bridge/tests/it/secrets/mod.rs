@@ -1,10 +1,17 @@
 //! Secrets at rest, wherever they are kept.
 
+#[cfg(feature = "aws")]
+mod aws;
 mod contracts;
 mod file;
+#[cfg(feature = "aws")]
+mod log;
+#[cfg(feature = "aws")]
+mod moto;
 #[cfg(unix)]
 pub(crate) mod postgres;
 mod processes;
+mod shared;
 #[cfg(feature = "vault")]
 mod vault;
 

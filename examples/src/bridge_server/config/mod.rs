@@ -499,6 +499,23 @@ mod tests {
         assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
     }
 
+    /// Of the places for secrets it shows one, and the others in comments.
+    #[test]
+    fn every_place_for_secrets_that_the_example_tells_of_can_be_had() {
+        for kind in ["vault", "aws"] {
+            let (before, secrets) = EXAMPLE.split_once("[secrets]").unwrap();
+            let (secrets, after) = secrets.split_once("[webhook]").unwrap();
+            let (_, told) = secrets.split_once(&format!("# kind = \"{kind}\"")).unwrap();
+            let keys = told.lines().skip(1).map_while(|it| it.strip_prefix("# "));
+            let keys: Vec<_> = keys.take_while(|it| it.contains(" = ")).collect();
+            let keys = keys.join("\n").replace('…', "a");
+            let text = format!("{before}[secrets]\nkind = \"{kind}\"\n{keys}\n[webhook]{after}");
+            let config = Config::parse(&text).unwrap();
+            let problems = config.problems();
+            assert_eq!(problems, Vec::<String>::new(), "{kind}");
+        }
+    }
+
     #[test]
     fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
         let text = EXAMPLE.replace("\nlisten =", "\nlisen =");

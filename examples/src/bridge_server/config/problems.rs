@@ -74,6 +74,13 @@ impl Config {
         if let Some(Secrets::Vault { address, .. }) = &self.secrets {
             problems.url("secrets.address", address);
         }
+        if let Some(Secrets::Aws {
+            endpoint: Some(endpoint),
+            ..
+        }) = &self.secrets
+        {
+            problems.url("secrets.endpoint", endpoint);
+        }
         let grants = (self.box_grant(), self.salesforce_grant());
         problems.unless(
             self.secrets.is_some() || grants == (None, None),

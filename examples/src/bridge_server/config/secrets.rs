@@ -31,6 +31,17 @@ pub(crate) enum Secrets {
         role_id: Option<String>,
         secret_id: Option<Secret>,
     },
+    /// AWS Secrets Manager encrypts by a key of KMS.
+    Aws {
+        region: Option<String>,
+        endpoint: Option<String>,
+        #[serde(default = "bridge")]
+        folder: String,
+        kms_key: Option<String>,
+        access_key_id: Option<String>,
+        secret_access_key: Option<Secret>,
+        session_token: Option<Secret>,
+    },
 }
 
 impl Secrets {
@@ -40,7 +51,7 @@ impl Secrets {
                 key, passphrase, ..
             }
             | Self::Postgres { key, passphrase } => (key.as_ref(), passphrase.as_ref()),
-            Self::Vault { .. } => (None, None),
+            Self::Vault { .. } | Self::Aws { .. } => (None, None),
         }
     }
 
@@ -65,6 +76,15 @@ impl Secrets {
                     secret.at_home(home);
                 }
             }
+            Self::Aws {
+                secret_access_key,
+                session_token,
+                ..
+            } => {
+                for secret in secret_access_key.iter_mut().chain(session_token) {
+                    secret.at_home(home);
+                }
+            }
         }
     }
 
@@ -81,6 +101,23 @@ impl Secrets {
             let given = [token.is_some(), role_id.is_some(), secret_id.is_some()];
             if !matches!(given, [true, false, false] | [false, true, true]) {
                 problems.push("secrets: set either token, or role_id and secret_id");
+            }
+        } else if let Self::Aws {
+            region,
+            access_key_id,
+            secret_access_key,
+            session_token,
+            ..
+        } = self
+        {
+            if access_key_id.is_some() != secret_access_key.is_some() {
+                problems.push("secrets: access_key_id and secret_access_key belong together");
+            }
+            if session_token.is_some() && access_key_id.is_none() {
+                problems.push("secrets: session_token goes with access_key_id");
+            }
+            if access_key_id.is_some() && region.is_none() {
+                problems.push("secrets: access_key_id wants a region");
             }
         } else if key.is_some() == passphrase.is_some() {
             problems.push("secrets: set exactly one of key and passphrase");

@@ -49,10 +49,12 @@ pub(crate) struct BoxFile {
 }
 
 impl Deals {
-    pub(crate) async fn up(count: usize) -> Self {
+    /// With tokens that live for so long.
+    pub(crate) async fn up(count: usize, life: Duration) -> Self {
         let mut content = FakeBox::builder()
             .signature_keys(KEY, "another key")
-            .token_lifetime(Duration::from_secs(20))
+            .token_lifetime(life)
+            .refresh_grace(true)
             .auto_deliver(false);
         if let Some(spec) = spec() {
             content = content.openapi(spec);

@@ -118,10 +118,13 @@ impl Fleet {
 }
 
 fn secrets(command: &mut Command) -> &mut Command {
-    command.env("TEST_SALESFORCE_SECRET", SECRET).env(
-        "TEST_BOX_SECRET",
-        box_client::testing::FakeBox::CLIENT_SECRET,
-    )
+    command
+        .env("TEST_SALESFORCE_SECRET", SECRET)
+        .env(super::grants::KEY, super::grants::key())
+        .env(
+            "TEST_BOX_SECRET",
+            box_client::testing::FakeBox::CLIENT_SECRET,
+        )
 }
 
 /// As a service manager does: whatever ends is started anew.

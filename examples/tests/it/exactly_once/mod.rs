@@ -7,6 +7,7 @@
 mod count;
 mod deals;
 mod fleet;
+mod grants;
 mod post;
 mod schedule;
 
@@ -54,6 +55,23 @@ async fn three_processes_on_a_database_do_everything_once_however_often_they_are
     run(schedule, 3, Some(Cluster::start())).await;
 }
 
+/// Box repeats its answer where a process dies before it has stored it; Salesforce does so only
+/// where the app does not rotate refresh tokens, so this one does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_share_both_grants_however_often_they_are_killed_and_tokens_end() {
+    let mut schedule = Schedule::kills(number("BRIDGE_SEED", 1), events() / 2, 2);
+    grants::end_tokens(&mut schedule);
+    run_with(schedule, 2, Some(Cluster::start()), Logins::Grants).await;
+}
+
+/// How the processes log in.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Logins {
+    Credentials,
+    /// By refresh tokens that all of them share.
+    Grants,
+}
+
 fn events() -> usize {
     usize::try_from(number("BRIDGE_EVENTS", 250)).unwrap()
 }
@@ -64,6 +82,10 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 async fn run(schedule: Schedule, processes: usize, cluster: Option<Cluster>) {
+    run_with(schedule, processes, cluster, Logins::Credentials).await;
+}
+
+async fn run_with(schedule: Schedule, processes: usize, cluster: Option<Cluster>, logins: Logins) {
     let seed = schedule.seed;
     eprintln!(
         "BRIDGE_SEED={seed}: {} deeds, {} troubles",
@@ -75,9 +97,20 @@ async fn run(schedule: Schedule, processes: usize, cluster: Option<Cluster>) {
         Some(cluster) => cluster.database(),
         None => "sqlite:bridge.db".to_owned(),
     };
-    let deals = Deals::up(schedule.deals).await;
+    let life = match logins {
+        Logins::Credentials => Duration::from_secs(20),
+        // What the processes share is worth sharing.
+        Logins::Grants => Duration::from_secs(3600),
+    };
+    let deals = Deals::up(schedule.deals, life).await;
     let home = tempfile::tempdir().unwrap();
-    let configuration = |listen| configuration(listen, &store, &deals);
+    let configuration = |listen| match logins {
+        Logins::Credentials => configuration(listen, &store, &deals),
+        Logins::Grants => grants::configured(&configuration(listen, &store, &deals)),
+    };
+    if logins == Logins::Grants {
+        grants::log_in(&store, &deals).await;
+    }
     let mut fleet = Fleet::up(home.path().to_owned(), processes, configuration);
     let mut post = Post::new(&deals.content, &fleet.urls, seed);
 
@@ -110,6 +143,9 @@ async fn run(schedule: Schedule, processes: usize, cluster: Option<Cluster>) {
     let mut wrong = count::wrong(&deals);
     wrong.extend(dead.iter().map(|letter| format!("dead: {letter}")));
     wrong.extend(deals.content.violations());
+    if logins == Logins::Grants {
+        wrong.extend(grants::wrong(&store, &deals, &schedule).await);
+    }
     let log = fleet.log();
     let panics = log.lines().filter(|line| line.contains("panicked at"));
     wrong.extend(panics.map(str::to_owned));
