@@ -76,7 +76,13 @@ pub(super) fn create(visit: &mut Visit<'_>) -> Outcome {
         modified_at: now,
     };
     let shown = comment.json();
+    let watched = visit.state.tree.chain(&comment.file);
+    let actor = visit.actor.clone();
     visit.state.comments.insert(comment.id.clone(), comment);
+    let nothing = Value::Null;
+    visit
+        .state
+        .raise(&watched, "COMMENT.CREATED", &actor, &shown, &nothing);
     Ok(Answer::json(201, &shown))
 }
 

@@ -10,6 +10,7 @@ mod calls;
 mod cluster;
 mod configuration;
 mod demo;
+mod engagement;
 #[cfg(unix)]
 mod exactly_once;
 mod faults;

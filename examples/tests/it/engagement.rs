@@ -1,0 +1,196 @@
+//! What people do on a deal folder, told on the Opportunity and on the Contact.
+
+use box_client::{BoxClient, DeveloperToken, FileId};
+use salesforce_client::testing::{Fault, FaultEffect};
+use serde_json::{Value, json};
+
+use crate::setting::{PATIENCE, Setting};
+
+const TRIGGERS: [&str; 6] = [
+    "COLLABORATION.CREATED",
+    "COLLABORATION.ACCEPTED",
+    "COMMENT.CREATED",
+    "FILE.PREVIEWED",
+    "FILE.LOCKED",
+    "SIGN_REQUEST.COMPLETED",
+];
+
+const RULES: &str = r#"
+[[rules]]
+name = "people"
+triggers = ["COLLABORATION.CREATED", "COLLABORATION.ACCEPTED", "COMMENT.CREATED"]
+log_task = { subject = "{event.trigger} {item.name}", description = "{person}", contact = "person" }
+[[rules]]
+name = "previews"
+triggers = ["FILE.PREVIEWED"]
+log_task = { subject = "{file.name} was looked at", contact = "actor", digest = "1s" }
+[[rules]]
+name = "signed"
+triggers = ["SIGN_REQUEST.COMPLETED", "FILE.LOCKED"]
+attach = ["opportunity", "account"]
+advance_stage = "Closed Won"
+log_task = { subject = "{file.name} is signed" }
+"#;
+
+/// With these rules alone, and a webhook for what they want.
+async fn up() -> Setting {
+    let rules = |it: String| {
+        let (before, _) = it.split_once("[[rules]]").unwrap();
+        format!("{before}{RULES}")
+    };
+    let mut setting = Setting::with(rules, true).await;
+    let address = format!("{}/webhooks/box", setting.url);
+    // One webhook for each item, application and user: the folder inside is watched as well.
+    let inner = setting
+        .content
+        .create_folder(&setting.folder, "Contracts")
+        .unwrap();
+    setting
+        .content
+        .create_webhook(&inner, &address, &TRIGGERS)
+        .unwrap();
+    setting.folder = inner;
+    setting
+}
+
+fn contact(setting: &Setting, email: &str) -> String {
+    let contact = json!({ "LastName": email, "Email": email, "AccountId": setting.account });
+    setting.crm.create("Contact", contact).unwrap()
+}
+
+fn task<'t>(tasks: &'t [Value], subject: &str) -> &'t Value {
+    let mut with = tasks.iter().filter(|task| task["Subject"] == subject);
+    let task = with
+        .next()
+        .unwrap_or_else(|| panic!("no {subject} in {tasks:#?}"));
+    assert!(with.next().is_none(), "{subject} twice");
+    task
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_do_is_told_once_on_the_deal_and_on_their_contact() {
+    let setting = up().await;
+    let buyer = contact(&setting, "buyer@customer.example");
+    let _server = setting.serve_until_ready().await;
+    // The first answer to a Task is lost: it is looked for, not written again.
+    setting
+        .crm
+        .inject(Fault::on("*/sobjects/Task", FaultEffect::LostAnswer).times(1));
+
+    setting
+        .content
+        .create_user("Bea Buyer", "buyer@customer.example");
+    setting
+        .content
+        .collaborate(&setting.folder, "buyer@customer.example", "viewer")
+        .unwrap();
+    let file = setting
+        .content
+        .upload(&setting.folder, "NDA.pdf", "%PDF")
+        .unwrap()
+        .file_id;
+    let client = BoxClient::builder(DeveloperToken::new(setting.content.issue_token()))
+        .base_url(&setting.content.url())
+        .build()
+        .unwrap();
+    client
+        .comments()
+        .create(&FileId::new(&file).unwrap(), "Looks good.")
+        .send()
+        .await
+        .unwrap();
+    setting.content.wait_all_delivered(PATIENCE).await.unwrap();
+    for event in setting.content.events() {
+        setting.content.redeliver(&event.id);
+    }
+    setting.content.wait_all_delivered(PATIENCE).await.unwrap();
+    setting
+        .until("the Tasks", async || setting.crm.records("Task").len() >= 3)
+        .await;
+    let queue = ["list", "--state", "ready", "--json"];
+    setting
+        .until("the end of all work", async || {
+            setting.queue(&queue).await.is_empty()
+        })
+        .await;
+    let tasks = setting.crm.records("Task");
+    for event in ["CREATED", "ACCEPTED"] {
+        let invited = task(&tasks, &format!("COLLABORATION.{event} Contracts"));
+        assert_eq!(invited["WhatId"], setting.opportunity);
+        assert_eq!(invited["WhoId"], buyer);
+    }
+    let comment = task(&tasks, "COMMENT.CREATED NDA.pdf");
+    assert_eq!(comment["WhatId"], setting.opportunity);
+    assert_eq!(
+        comment["WhoId"],
+        Value::Null,
+        "nobody has the author's address"
+    );
+    assert_eq!(tasks.len(), 3, "{tasks:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_previews_are_one_task_and_hold_up_no_upload() {
+    let setting = up().await;
+    let _server = setting.serve_until_ready().await;
+    let file = setting
+        .content
+        .upload(&setting.folder, "NDA.pdf", "%PDF")
+        .unwrap()
+        .file_id;
+    for _ in 0..30 {
+        setting.content.preview(&file).unwrap();
+    }
+    setting.content.wait_all_delivered(PATIENCE).await.unwrap();
+    // Each digest names how many it tells of; a second may begin in the middle.
+    let told = || {
+        let tasks = setting.crm.records("Task");
+        let lines = tasks.iter().map(|task| {
+            let text = task["Description"].as_str().unwrap();
+            text.lines()
+                .filter(|line| line.contains("was looked at"))
+                .count()
+        });
+        (tasks.len(), lines.sum::<usize>())
+    };
+    setting
+        .until("all previews to be told of", async || told().1 == 30)
+        .await;
+    assert!(told().0 <= 5, "{} Tasks for 30 previews", told().0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_contract_is_attached_in_its_final_version_and_closes_the_deal() {
+    let setting = up().await;
+    let _server = setting.serve_until_ready().await;
+    let file = setting
+        .content
+        .upload(&setting.folder, "NDA.pdf", "%PDF draft")
+        .unwrap()
+        .file_id;
+    for turn in ["%PDF signed by one", "%PDF signed by both"] {
+        setting.content.upload_version(&file, turn).unwrap();
+    }
+    let events = setting
+        .content
+        .sign_completed(&file, &["buyer@customer.example", "jo@example.com"])
+        .unwrap();
+    setting
+        .content
+        .wait_delivered(&events[0], PATIENCE)
+        .await
+        .unwrap();
+    // Three uploads, which no rule is about, and the end of the sign request.
+    setting.wait_done(4).await;
+    setting.assert_once(&file, &[b"%PDF signed by both".to_vec()]);
+    assert_eq!(setting.stage(), "Closed Won");
+    task(&setting.crm.records("Task"), "NDA.pdf is signed");
+
+    // The same deal again by its lock: nothing is there twice.
+    setting.content.lock(&file).unwrap();
+    setting.content.wait_all_delivered(PATIENCE).await.unwrap();
+    // Both webhooks tell of it.
+    setting.wait_done(6).await;
+    setting.assert_once(&file, &[b"%PDF signed by both".to_vec()]);
+    assert_eq!(setting.stage(), "Closed Won");
+}
