@@ -7,11 +7,14 @@ mod backoff;
 #[cfg(feature = "box")]
 mod box_content;
 mod checked;
+mod circuit;
 mod clock;
 pub mod content;
 pub mod crm;
+mod guarded;
 mod ledger;
 mod once;
+mod pauses;
 mod pipeline;
 mod plan;
 mod port_error;
@@ -22,6 +25,7 @@ mod rules;
 #[cfg(feature = "salesforce")]
 mod salesforce_crm;
 pub mod secrets;
+mod side;
 mod situation;
 pub mod store;
 mod store_error;
@@ -34,22 +38,25 @@ pub use action::{Action, AdvanceStage, Attach, LogTask, StepError, Target, Templ
 pub use backoff::Backoff;
 #[cfg(feature = "box")]
 pub use box_content::BoxContent;
+pub use circuit::{CircuitState, Circuits};
 pub use clock::{Clock, SystemClock};
 pub use content::ContentSource;
 pub use crm::Crm;
 pub use ledger::{Begin, Effect, EffectKey, EffectState, Ledger};
+pub use pauses::Pauses;
 pub use pipeline::{Pipeline, PipelineOptions, Prepared};
 pub use plan::{Plan, Step};
 pub use port_error::{PortError, PortErrorKind};
 pub use queue::{
-    Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue, QueueAdmin,
-    Settle,
+    AfterDead, Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue,
+    QueueAdmin, Settle,
 };
 pub use receive::{BOX_WEBHOOK, Received, Receiver, Refusal};
 pub use resolve::MappingKeys;
 pub use rules::{Rule, RuleError};
 #[cfg(feature = "salesforce")]
 pub use salesforce_crm::SalesforceCrm;
+pub use side::Side;
 pub use situation::Situation;
 pub use store_error::{StoreError, StoreErrorKind};
 pub use worker::{Handler, Hold, Outcome, Worker, WorkerOptions};

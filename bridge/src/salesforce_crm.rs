@@ -13,6 +13,7 @@ use crate::{
     content::Content,
     crm::{Activity, Crm, Deal, NewFile, Origin, Place, Record, Stage, StoredVersion},
     port_error::{PortError, PortErrorKind},
+    side::Side,
 };
 
 /// Salesforce behind [`Crm`]. Files are ContentVersions, activities are Tasks, deals are
@@ -364,6 +365,7 @@ fn port_error(doing: &'static str, error: Error) -> PortError {
         ErrorKind::Duplicate | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::TooLarge => {
             PortErrorKind::Refused
         }
+        ErrorKind::Server | ErrorKind::Timeout | ErrorKind::Transport => PortErrorKind::Down,
         _ => PortErrorKind::Busy,
     };
     PortError::new(kind, doing)
@@ -377,9 +379,11 @@ fn from_content(error: Error) -> Result<PortError, Error> {
     let cause = error.source().and_then(|it| it.downcast_ref::<PortError>());
     match cause {
         Some(cause) if error.kind() == ErrorKind::Content => {
+            let cause_side = cause.side().unwrap_or(Side::Content);
             let port_error =
                 PortError::new(cause.kind(), cause.doing()).with_retry_after(cause.retry_after());
-            Ok(port_error.with_cause(error))
+            // Nothing but the content comes from another side.
+            Ok(port_error.with_side(cause_side).with_cause(error))
         }
         _ => Err(error),
     }

@@ -14,10 +14,12 @@ use tokio::sync::Notify;
 
 use crate::{
     ledger::{Begin, Effect, EffectKey, EffectState, Ledger},
+    pauses::Pauses,
     queue::{
-        Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue, QueueAdmin,
-        Settle,
+        AfterDead, Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue,
+        QueueAdmin, Settle,
     },
+    side::Side,
     store_error::{StoreError, StoreErrorKind},
 };
 
@@ -34,6 +36,8 @@ struct State {
     dedupe: HashMap<String, i64>,
     effects: BTreeMap<String, EffectState>,
     last: i64,
+    after_dead: AfterDead,
+    pauses: Pauses,
 }
 
 #[derive(Debug)]
@@ -65,6 +69,20 @@ impl State {
                 row.job.owner = None;
             }
         }
+    }
+
+    /// Changes those of these jobs that are in this state, and tells how many they are.
+    fn each(&mut self, ids: &[JobId], state: JobState, change: impl Fn(&mut Row)) -> u64 {
+        let mut changed = 0;
+        for id in ids.iter().collect::<HashSet<_>>() {
+            if let Some(row) = self.jobs.get_mut(&id.0)
+                && row.job.state == state
+            {
+                change(row);
+                changed += 1;
+            }
+        }
+        changed
     }
 
     fn held(&mut self, lease: &LeaseId, now: Timestamp) -> Result<&mut Row, StoreError> {
@@ -143,12 +161,17 @@ impl Queue for MemoryStore {
         {
             held.insert(&row.job.key);
         }
+        let holds = |row: &&Row| match row.job.state {
+            JobState::Ready => true,
+            JobState::Dead => state.after_dead == AfterDead::Hold,
+            _ => false,
+        };
         let mut due: Vec<_> = state
             .jobs
             .values()
-            .filter(|row| row.job.state == JobState::Ready)
+            .filter(holds)
             .filter(|row| held.insert(&row.job.key))
-            .filter(|row| row.job.at <= now)
+            .filter(|row| row.job.state == JobState::Ready && row.job.at <= now)
             .map(|row| (row.job.at, row.job.id.0))
             .collect();
         due.sort_unstable();
@@ -223,6 +246,10 @@ impl Queue for MemoryStore {
         Ok(())
     }
 
+    async fn pauses(&self) -> Result<Pauses, StoreError> {
+        Ok(self.state().pauses)
+    }
+
     async fn wait(&self) {
         self.wake.notified().await;
     }
@@ -268,6 +295,43 @@ impl QueueAdmin for MemoryStore {
         }
         self.wake.notify_one();
         Ok(replayed)
+    }
+
+    async fn retry(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
+        let retried = self.state().each(ids, JobState::Ready, |row| {
+            row.job.at = row.job.at.min(now);
+        });
+        self.wake.notify_one();
+        Ok(retried)
+    }
+
+    async fn discard(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
+        let discarded = self.state().each(ids, JobState::Dead, |row| {
+            let note = row.job.note.take().unwrap_or_default();
+            row.job.note = Some(format!("discarded: {note}"));
+            (row.job.state, row.job.at) = (JobState::Done, now);
+        });
+        self.wake.notify_one();
+        Ok(discarded)
+    }
+
+    async fn set_after_dead(&self, after_dead: AfterDead) -> Result<(), StoreError> {
+        self.state().after_dead = after_dead;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    async fn pause(&self, side: Option<Side>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.pauses = state.pauses.with(side, true);
+        Ok(())
+    }
+
+    async fn resume(&self, side: Option<Side>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.pauses = state.pauses.with(side, false);
+        self.wake.notify_one();
+        Ok(())
     }
 
     async fn release(&self, owner: Option<&str>, now: Timestamp) -> Result<u64, StoreError> {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod agree;
+mod circuits;
 #[cfg(unix)]
 mod cluster;
 mod contracts;

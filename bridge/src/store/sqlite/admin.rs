@@ -7,10 +7,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     SqliteStore,
-    queue::{give_back, give_turn, timestamp},
+    queue::{give_back, give_turn, pause_name, timestamp},
 };
 use crate::{
-    queue::{Counts, Job, JobFilter, JobId, JobState, QueueAdmin},
+    queue::{AfterDead, Counts, Job, JobFilter, JobId, JobState, QueueAdmin},
+    side::Side,
     store_error::StoreError,
 };
 
@@ -25,6 +26,25 @@ const REPLAY: &str = "
 /// that one is in a worker's hands.
 const TAKE_TURN_BACK: &str = "
     UPDATE job SET state = 0 WHERE state IN (1, 2) AND state = 1 AND key = ?1";
+
+const RETRY: &str = "UPDATE job SET at = min(at, ?2) WHERE id = ?1 AND state IN (0, 1)";
+
+const DISCARD: &str = "
+    UPDATE job SET state = 3, at = ?2, note = 'discarded: ' || coalesce(note, '')
+    WHERE id = ?1 AND state = 4
+    RETURNING key";
+
+const SET: &str = "
+    INSERT INTO setting (name, value) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value <> excluded.value";
+
+/// Those that have their turn already, although a dead one stands before them.
+const HOLD_BACK: &str = "
+    UPDATE job SET state = 0
+    WHERE state IN (1, 2) AND state = 1 AND EXISTS (
+        SELECT 1 FROM job dead WHERE dead.state = 4 AND dead.key = job.key AND dead.id < job.id)";
+
+const DEAD_KEYS: &str = "SELECT DISTINCT key FROM job WHERE state = 4";
 
 const HELD: &str = "
     SELECT id, ?1, key FROM job WHERE state = 2 AND (?2 IS NULL OR owner = ?2)";
@@ -75,6 +95,77 @@ impl QueueAdmin for SqliteStore {
             self.inner.wake.notify_one();
         }
         Ok(replayed)
+    }
+
+    async fn retry(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
+        let ids = distinct(ids);
+        let retry = move |connection: &Connection| {
+            let mut retry = connection.prepare_cached(RETRY)?;
+            ids.iter().try_fold(0, |retried, id| {
+                Ok(retried + retry.execute([id.0, now.as_microsecond()])? as u64)
+            })
+        };
+        let retried = self.write("retry", retry).await?;
+        if retried > 0 {
+            self.inner.wake.notify_one();
+        }
+        Ok(retried)
+    }
+
+    async fn discard(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
+        let ids = ids.to_vec();
+        let discard = move |connection: &Connection| {
+            ids.iter().try_fold(0, |discarded, id| {
+                Ok(discarded + u64::from(discard(connection, *id, now)?))
+            })
+        };
+        let discarded = self.write("discard", discard).await?;
+        if discarded > 0 {
+            self.inner.wake.notify_one();
+        }
+        Ok(discarded)
+    }
+
+    async fn set_after_dead(&self, after_dead: AfterDead) -> Result<(), StoreError> {
+        let value = match after_dead {
+            AfterDead::Skip => "skip",
+            AfterDead::Hold => "hold",
+        };
+        let set = move |connection: &Connection| {
+            let set = connection
+                .prepare_cached(SET)?
+                .execute(["after_dead", value])?;
+            match after_dead {
+                _ if set == 0 => Ok(()),
+                AfterDead::Hold => connection.execute(HOLD_BACK, []).map(drop),
+                AfterDead::Skip => let_go(connection),
+            }
+        };
+        self.write("set what comes after a dead job", set).await?;
+        self.inner.wake.notify_one();
+        Ok(())
+    }
+
+    async fn pause(&self, side: Option<Side>) -> Result<(), StoreError> {
+        let pause = move |connection: &Connection| {
+            connection
+                .prepare_cached(SET)?
+                .execute([pause_name(side), ""])
+                .map(drop)
+        };
+        self.write("pause", pause).await
+    }
+
+    async fn resume(&self, side: Option<Side>) -> Result<(), StoreError> {
+        let resume = move |connection: &Connection| {
+            connection
+                .prepare_cached("DELETE FROM setting WHERE name = ?1")?
+                .execute([pause_name(side)])
+                .map(drop)
+        };
+        self.write("resume", resume).await?;
+        self.inner.wake.notify_one();
+        Ok(())
     }
 
     async fn release(&self, owner: Option<&str>, now: Timestamp) -> Result<u64, StoreError> {
@@ -147,6 +238,35 @@ fn replay(connection: &Connection, id: JobId, now: Timestamp) -> rusqlite::Resul
     Ok(true)
 }
 
+fn discard(connection: &Connection, id: JobId, now: Timestamp) -> rusqlite::Result<bool> {
+    let key: Option<String> = connection
+        .prepare_cached(DISCARD)?
+        .query_row(params![id.0, now.as_microsecond()], |row| row.get(0))
+        .optional()?;
+    let Some(key) = key else {
+        return Ok(false);
+    };
+    give_turn(connection, &key)?;
+    Ok(true)
+}
+
+/// Gives those their turn that a dead one has held back.
+fn let_go(connection: &Connection) -> rusqlite::Result<()> {
+    let keys: Vec<String> = connection
+        .prepare_cached(DEAD_KEYS)?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    keys.iter()
+        .try_for_each(|key| give_turn(connection, key).map(drop))
+}
+
+fn distinct(ids: &[JobId]) -> Vec<JobId> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
 fn job(row: &Row<'_>, body: Bytes) -> rusqlite::Result<Job> {
     Ok(Job {
         id: JobId(row.get(0)?),
@@ -180,6 +300,10 @@ mod tests {
         for (sql, index) in [
             (REPLAY, "INTEGER PRIMARY KEY (rowid=?)"),
             (TAKE_TURN_BACK, "INDEX job_turn (key=?)"),
+            (RETRY, "INTEGER PRIMARY KEY (rowid=?)"),
+            (DISCARD, "INTEGER PRIMARY KEY (rowid=?)"),
+            (HOLD_BACK, "INDEX job_dead_key (key=? AND id<?)"),
+            (DEAD_KEYS, "INDEX job_dead_key"),
             (HELD, "INDEX job_leased"),
             (PURGE, "INDEX job_done (at<?)"),
             (OPEN, "COVERING INDEX job_open"),

@@ -1,0 +1,123 @@
+//! The far sides behind their circuits. Every call of a port asks first and tells afterwards.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+
+use crate::{
+    circuit::Circuit,
+    content::{Content, ContentSource, FileState, FileVersion, Mapping},
+    crm::{Activity, Crm, Deal, NewFile, Origin, Record, StoredVersion},
+    port_error::PortError,
+    side::Side,
+};
+
+/// A content side that is asked only while its circuit lets calls through.
+#[derive(Debug)]
+pub(crate) struct GuardedContent {
+    pub(crate) side: Arc<dyn ContentSource>,
+    pub(crate) circuit: Circuit,
+}
+
+/// A CRM side that is asked only while its circuit lets calls through.
+#[derive(Debug)]
+pub(crate) struct GuardedCrm {
+    pub(crate) side: Arc<dyn Crm>,
+    pub(crate) circuit: Circuit,
+}
+
+async fn guarded<T>(
+    circuit: &Circuit,
+    side: Side,
+    call: impl Future<Output = Result<T, PortError>>,
+) -> Result<T, PortError> {
+    let pass = circuit.pass(side)?;
+    let result = call.await.map_err(|error| error.or_side(side));
+    pass.ended(&result);
+    result
+}
+
+#[async_trait]
+impl ContentSource for GuardedContent {
+    async fn file(&self, file: &str) -> Result<FileState, PortError> {
+        guarded(&self.circuit, Side::Content, self.side.file(file)).await
+    }
+
+    async fn earlier_versions(&self, file: &str) -> Result<Vec<FileVersion>, PortError> {
+        let versions = self.side.earlier_versions(file);
+        guarded(&self.circuit, Side::Content, versions).await
+    }
+
+    async fn open(&self, file: &str, version: &FileVersion) -> Result<Content, PortError> {
+        let open = self.side.open(file, version);
+        let Content { size, bytes } = guarded(&self.circuit, Side::Content, open).await?;
+        let circuit = self.circuit.clone();
+        let bytes = bytes.map(move |chunk| {
+            chunk.map_err(|error| {
+                let error = error.or_side(Side::Content);
+                circuit.failed(Side::Content, &error);
+                error
+            })
+        });
+        Ok(Content {
+            size,
+            bytes: bytes.boxed(),
+        })
+    }
+
+    async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError> {
+        guarded(&self.circuit, Side::Content, self.side.mapping(folder)).await
+    }
+}
+
+#[async_trait]
+impl Crm for GuardedCrm {
+    fn record(&self, text: &str) -> Result<Record, PortError> {
+        self.side.record(text)
+    }
+
+    async fn upload(&self, file: &NewFile, content: Content) -> Result<String, PortError> {
+        guarded(&self.circuit, Side::Crm, self.side.upload(file, content)).await
+    }
+
+    async fn stored(&self, version: &str) -> Result<StoredVersion, PortError> {
+        guarded(&self.circuit, Side::Crm, self.side.stored(version)).await
+    }
+
+    async fn find(
+        &self,
+        origin: &Origin,
+        record: &Record,
+        document: Option<&str>,
+    ) -> Result<Vec<StoredVersion>, PortError> {
+        let find = self.side.find(origin, record, document);
+        guarded(&self.circuit, Side::Crm, find).await
+    }
+
+    async fn link(&self, document: &str, record: &Record) -> Result<(), PortError> {
+        guarded(&self.circuit, Side::Crm, self.side.link(document, record)).await
+    }
+
+    async fn log_activity(&self, activity: &Activity) -> Result<String, PortError> {
+        guarded(&self.circuit, Side::Crm, self.side.log_activity(activity)).await
+    }
+
+    async fn find_activity(&self, activity: &Activity) -> Result<Option<String>, PortError> {
+        guarded(&self.circuit, Side::Crm, self.side.find_activity(activity)).await
+    }
+
+    async fn deal(&self, record: &Record) -> Result<Deal, PortError> {
+        guarded(&self.circuit, Side::Crm, self.side.deal(record)).await
+    }
+
+    async fn set_stage(
+        &self,
+        record: &Record,
+        stage: &str,
+        seen: &Deal,
+    ) -> Result<bool, PortError> {
+        let set = self.side.set_stage(record, stage, seen);
+        guarded(&self.circuit, Side::Crm, set).await
+    }
+}
