@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bridge::{
     Attach, BOX_WEBHOOK, BoxContent, ContentSource, Crm, Handler, Hold, JobId, LeaseId, Leased,
     NewJob, Outcome, Pipeline, PortError, PortErrorKind, Rule, Target,
-    content::{Content, FileState, FileVersion, Mapping},
+    content::{Content, FileState, FileVersion, FolderState, Mapping},
     crm::{Activity, Deal, NewFile, Origin, Record, StoredVersion},
     store::memory::MemoryStore,
 };
@@ -102,6 +102,10 @@ impl ContentSource for Documents {
 
     async fn open(&self, file: &str, version: &FileVersion) -> Result<Content, PortError> {
         self.0.open(file, version).await
+    }
+
+    async fn folder(&self, folder: &str) -> Result<FolderState, PortError> {
+        self.0.folder(folder).await
     }
 
     async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError> {

@@ -1,11 +1,17 @@
 //! Box as the content side.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use box_client::{BoxClient, Error, ErrorKind, FileId, FileVersionId, FolderId, IdError};
+use box_client::{
+    BoxClient, Error, ErrorKind, FileId, FileVersionId, FolderId, IdError, PathCollection,
+};
 use futures_util::{StreamExt, TryStreamExt};
 
+use tokio::sync::OnceCell;
+
 use crate::{
-    content::{Content, ContentSource, FileState, FileVersion, FolderRef, Mapping},
+    content::{Content, ContentSource, FileState, FileVersion, FolderRef, FolderState, Mapping},
     port_error::{PortError, PortErrorKind},
 };
 
@@ -15,6 +21,8 @@ pub struct BoxContent {
     client: BoxClient,
     scope: String,
     template: String,
+    /// `enterprise_12345` for `enterprise`, once somebody has asked.
+    full_scope: Arc<OnceCell<String>>,
 }
 
 impl BoxContent {
@@ -25,7 +33,39 @@ impl BoxContent {
             client,
             scope: scope.into(),
             template: template.into(),
+            full_scope: Arc::default(),
         }
+    }
+
+    pub(crate) fn client(&self) -> &BoxClient {
+        &self.client
+    }
+
+    pub(crate) fn scope(&self) -> &str {
+        &self.scope
+    }
+
+    pub(crate) fn template(&self) -> &str {
+        &self.template
+    }
+
+    /// The scope as metadata queries want it.
+    pub(crate) async fn full_scope(&self, doing: &'static str) -> Result<String, PortError> {
+        if self.scope != "enterprise" {
+            return Ok(self.scope.clone());
+        }
+        let ask = async || {
+            let templates = self.client.metadata_templates();
+            let template = templates
+                .get(&self.scope, &self.template)
+                .await
+                .map_err(|error| port_error(doing, error))?;
+            template.scope.ok_or_else(|| {
+                PortError::new(PortErrorKind::Busy, doing)
+                    .with_cause("Box does not say in which enterprise the template is")
+            })
+        };
+        self.full_scope.get_or_try_init(ask).await.cloned()
     }
 }
 
@@ -52,18 +92,13 @@ impl ContentSource for BoxContent {
             .send()
             .await;
         let file = file.map_err(|error| port_error(DOING, error))?;
-        if file
-            .item_status
-            .as_deref()
-            .is_some_and(|status| status != "active")
-        {
+        if is_trashed(file.item_status.as_deref()) {
             return Err(PortError::new(PortErrorKind::Gone, DOING).with_cause("it is in the trash"));
         }
         let (Some(name), Some(version)) = (file.name, file.file_version) else {
             return Err(PortError::new(PortErrorKind::Busy, DOING)
                 .with_cause("Box gave no name or no version"));
         };
-        let folders = file.path_collection.unwrap_or_default().entries.into_iter();
         Ok(FileState {
             id: file.id.as_str().to_owned(),
             name,
@@ -74,12 +109,7 @@ impl ContentSource for BoxContent {
                 created_at: file.modified_at,
                 is_deleted: false,
             },
-            folders: folders
-                .map(|folder| FolderRef {
-                    id: folder.id.as_str().to_owned(),
-                    name: folder.name.unwrap_or_default(),
-                })
-                .collect(),
+            folders: path(file.path_collection),
         })
     }
 
@@ -136,6 +166,27 @@ impl ContentSource for BoxContent {
         Ok(Content { size, bytes })
     }
 
+    async fn folder(&self, folder: &str) -> Result<FolderState, PortError> {
+        const DOING: &str = "read the folder in Box";
+        let id = FolderId::new(folder).map_err(|cause| not_an_id(DOING, cause))?;
+        let folder = self
+            .client
+            .folders()
+            .get(&id)
+            .fields(["name", "path_collection", "item_status"])
+            .send()
+            .await
+            .map_err(|error| port_error(DOING, error))?;
+        if is_trashed(folder.item_status.as_deref()) {
+            return Err(PortError::new(PortErrorKind::Gone, DOING).with_cause("it is in the trash"));
+        }
+        Ok(FolderState {
+            id: folder.id.as_str().to_owned(),
+            name: folder.name.unwrap_or_default(),
+            folders: path(folder.path_collection),
+        })
+    }
+
     async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError> {
         const DOING: &str = "read the folder's mapping in Box";
         let id = FolderId::new(folder).map_err(|cause| not_an_id(DOING, cause))?;
@@ -152,12 +203,36 @@ impl ContentSource for BoxContent {
     }
 }
 
-fn not_an_id(doing: &'static str, cause: IdError) -> PortError {
+fn is_trashed(status: Option<&str>) -> bool {
+    status.is_some_and(|status| status != "active")
+}
+
+fn path(path: Option<PathCollection>) -> Vec<FolderRef> {
+    let folders = path.unwrap_or_default().entries.into_iter();
+    folders
+        .map(|folder| FolderRef {
+            id: folder.id.as_str().to_owned(),
+            name: folder.name.unwrap_or_default(),
+        })
+        .collect()
+}
+
+pub(crate) fn not_an_id(doing: &'static str, cause: IdError) -> PortError {
     PortError::new(PortErrorKind::Refused, doing).with_cause(cause)
 }
 
-/// Reads only, so nothing is ever of unknown outcome here.
-fn port_error(doing: &'static str, error: Error) -> PortError {
+/// A write that left this machine and got no answer may have happened.
+pub(crate) fn write_error(doing: &'static str, error: Error) -> PortError {
+    if !error.may_have_happened() {
+        return port_error(doing, error);
+    }
+    PortError::new(PortErrorKind::Unknown, doing)
+        .with_retry_after(error.retry_after())
+        .with_cause(error)
+}
+
+/// Of a call that can be repeated, so nothing is of unknown outcome.
+pub(crate) fn port_error(doing: &'static str, error: Error) -> PortError {
     let kind = match error.kind() {
         // A 404 without Box's own body is a proxy's.
         ErrorKind::NotFound if error.api().is_some() => PortErrorKind::Gone,

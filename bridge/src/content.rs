@@ -25,6 +25,9 @@ pub trait ContentSource: Debug + Send + Sync + 'static {
     /// [`NoContent`](crate::PortErrorKind::NoContent).
     async fn open(&self, file: &str, version: &FileVersion) -> Result<Content, PortError>;
 
+    /// The folder as it is now.
+    async fn folder(&self, folder: &str) -> Result<FolderState, PortError>;
+
     /// The record that a folder itself, not one above it, is mapped to.
     async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError>;
 }
@@ -56,6 +59,28 @@ pub struct FileVersion {
     /// Whether it was deleted, so that its bytes are not to be had.
     #[serde(default)]
     pub is_deleted: bool,
+}
+
+/// A folder and where it lies.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FolderState {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The folders from the root down to the one that it lies in.
+    pub folders: Vec<FolderRef>,
+}
+
+impl FolderState {
+    /// The folders from the root down to this one itself: those whose mapping it can have.
+    pub fn with_itself(&self) -> Vec<FolderRef> {
+        let own = FolderRef {
+            id: self.id.clone(),
+            name: self.name.clone(),
+        };
+        self.folders.iter().cloned().chain([own]).collect()
+    }
 }
 
 /// A folder by id and name.

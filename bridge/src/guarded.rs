@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 
 use crate::{
     circuit::Circuit,
-    content::{Content, ContentSource, FileState, FileVersion, Mapping},
+    content::{Content, ContentSource, FileState, FileVersion, FolderState, Mapping},
     crm::{Activity, Crm, Deal, NewFile, Origin, Record, StoredVersion},
     port_error::PortError,
     side::Side,
@@ -64,6 +64,10 @@ impl ContentSource for GuardedContent {
             size,
             bytes: bytes.boxed(),
         })
+    }
+
+    async fn folder(&self, folder: &str) -> Result<FolderState, PortError> {
+        guarded(&self.circuit, Side::Content, self.side.folder(folder)).await
     }
 
     async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError> {

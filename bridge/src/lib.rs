@@ -6,6 +6,8 @@ pub mod axum;
 mod backoff;
 #[cfg(feature = "box")]
 mod box_content;
+#[cfg(feature = "box")]
+mod box_metadata;
 mod checked;
 mod circuit;
 mod clock;
@@ -13,6 +15,7 @@ pub mod content;
 pub mod crm;
 mod guarded;
 mod ledger;
+pub mod metadata;
 mod once;
 mod pauses;
 mod pipeline;
@@ -20,10 +23,14 @@ mod plan;
 mod port_error;
 mod queue;
 mod receive;
+mod record_event;
+pub mod records;
 mod resolve;
 mod rules;
 #[cfg(feature = "salesforce")]
 mod salesforce_crm;
+#[cfg(feature = "salesforce")]
+mod salesforce_records;
 pub mod secrets;
 mod side;
 mod situation;
@@ -43,6 +50,7 @@ pub use clock::{Clock, SystemClock};
 pub use content::ContentSource;
 pub use crm::Crm;
 pub use ledger::{Begin, Effect, EffectKey, EffectState, Ledger};
+pub use metadata::Metadata;
 pub use pauses::Pauses;
 pub use pipeline::{Pipeline, PipelineOptions, Prepared};
 pub use plan::{Plan, Step};
@@ -52,11 +60,13 @@ pub use queue::{
     QueueAdmin, Settle,
 };
 pub use receive::{BOX_WEBHOOK, Received, Receiver, Refusal};
+pub use record_event::{Change, RECORD_EVENT, RecordChange, RecordEvent};
+pub use records::Records;
 pub use resolve::MappingKeys;
 pub use rules::{Rule, RuleError};
 #[cfg(feature = "salesforce")]
 pub use salesforce_crm::SalesforceCrm;
 pub use side::Side;
-pub use situation::Situation;
+pub use situation::{Person, Situation, Subject};
 pub use store_error::{StoreError, StoreErrorKind};
 pub use worker::{Handler, Hold, Outcome, Worker, WorkerOptions};

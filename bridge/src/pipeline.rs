@@ -10,7 +10,7 @@ use crate::{
     action::{StepError, Work},
     circuit::{Circuits, Settings},
     clock::{Clock, SystemClock},
-    content::{ContentSource, FileState, FileVersion, FolderRef},
+    content::{ContentSource, FileState, FileVersion, FolderRef, FolderState},
     crm::Crm,
     guarded::{GuardedContent, GuardedCrm},
     ledger::Ledger,
@@ -19,11 +19,12 @@ use crate::{
     port_error::{PortError, PortErrorKind, in_one_line},
     queue::Leased,
     receive::BOX_WEBHOOK,
+    record_event::{RECORD_EVENT, RecordEvent},
     resolve::{MappingKeys, Resolver},
     rules::Rule,
     side::Side,
-    situation::Situation,
-    webhook::{Event, FileSource, Source},
+    situation::{Person, Situation, Subject},
+    webhook::{Event, FileSource, FolderSource, ItemRef, Source},
     worker::{Handler, Hold, Outcome},
 };
 
@@ -174,40 +175,117 @@ impl Pipeline {
         if !self.rules.iter().any(|rule| rule.wants(trigger)) {
             return Ok(Prepared::Nothing(format!("no rule for {trigger}")));
         }
-        let Source::File(source) = &event.source else {
-            return Ok(Prepared::Nothing(format!("{trigger} without a file")));
+        let subject = match self.subject(&event.source).await {
+            Err(error) if error.kind() == PortErrorKind::Gone => {
+                return Ok(Prepared::Nothing("it is not there any more".into()));
+            }
+            subject => subject?,
         };
-        let file = match complete(source) {
-            Some(file) => file,
-            None => match self.content.file(&source.id).await {
-                Err(error) if error.kind() == PortErrorKind::Gone => {
-                    return Ok(Prepared::Nothing("the file is not there any more".into()));
-                }
-                file => file?,
-            },
+        let Some(subject) = subject else {
+            return Ok(Prepared::Nothing(format!(
+                "{trigger} without a file or folder"
+            )));
         };
-        if !self
-            .rules
-            .iter()
-            .any(|rule| rule.wants(trigger) && rule.fits(&file))
-        {
+        if !self.fits(trigger, &subject) {
             return Ok(Prepared::Nothing(format!(
                 "no rule for {trigger} of {}",
-                file.name
+                subject.name()
             )));
         }
+        let folders = match &subject {
+            Subject::File(file) => file.folders.clone(),
+            Subject::Folder(folder) => folder.with_itself(),
+            Subject::Record(_) => Vec::new(),
+        };
         let mapped = self
             .resolver
-            .resolve(&*self.content, &*self.crm, &file.folders)
+            .resolve(&*self.content, &*self.crm, &folders)
             .await?;
         let Some(mapped) = mapped else {
             return Ok(Prepared::Nothing(
-                "no folder above the file is mapped to a record".into(),
+                "no folder above it is mapped to a record".into(),
             ));
         };
-        let situation = Situation::of(event, trigger, file, mapped, received_at);
+        Ok(self.planned(Situation {
+            event: event.id.clone(),
+            trigger: trigger.to_owned(),
+            at: event.created_at.unwrap_or(received_at),
+            actor: event.created_by.as_ref().and_then(Person::of),
+            person: concerned(&event.source),
+            subject,
+            mapping: Some(mapped.mapping),
+            opportunity: mapped.opportunity,
+            account: mapped.account,
+            details: event.additional_info.0.clone(),
+        }))
+    }
+
+    /// What the event of a record would lead to. As [`prepare`](Self::prepare), it writes nothing.
+    pub fn prepare_record(&self, event: &RecordEvent, received_at: Timestamp) -> Prepared {
+        let record = &event.changed.record;
+        let Some(trigger) = event.trigger() else {
+            return Prepared::Nothing(format!("{} does not tell what it is", record.id));
+        };
+        let subject = Subject::Record(event.changed.clone());
+        if !self.fits(&trigger, &subject) {
+            return Prepared::Nothing(format!("no rule for {trigger}"));
+        }
+        let if_it_is = |object: &str| {
+            let is_it = record.object.as_deref() == Some(object);
+            is_it.then(|| record.clone())
+        };
+        self.planned(Situation {
+            event: format!("{}:{}", record.id, event.id),
+            trigger,
+            at: event.at.unwrap_or(received_at),
+            actor: None,
+            person: None,
+            subject,
+            mapping: None,
+            opportunity: if_it_is("Opportunity"),
+            account: if_it_is("Account"),
+            details: serde_json::Map::new(),
+        })
+    }
+
+    fn fits(&self, trigger: &str, subject: &Subject) -> bool {
+        let does = |rule: &Rule| rule.wants(trigger) && rule.fits(subject);
+        self.rules.iter().any(does)
+    }
+
+    fn planned(&self, situation: Situation) -> Prepared {
         let plan = Plan::new(&self.rules, &situation);
-        Ok(Prepared::Steps(Box::new(situation), plan))
+        Prepared::Steps(Box::new(situation), plan)
+    }
+
+    /// The file or folder that an event is about: itself, or the one that its source hangs on.
+    async fn subject(&self, source: &Source) -> Result<Option<Subject>, PortError> {
+        let item = match source {
+            Source::File(source) => {
+                return Ok(Some(Subject::File(match complete(source) {
+                    Some(file) => file,
+                    None => self.content.file(&source.id).await?,
+                })));
+            }
+            Source::Folder(source) => {
+                return Ok(Some(Subject::Folder(match complete_folder(source) {
+                    Some(folder) => folder,
+                    None => self.content.folder(&source.id).await?,
+                })));
+            }
+            Source::Collaboration(source) => &source.item,
+            Source::Comment(source) | Source::TaskAssignment(source) => &source.item,
+            _ => &None,
+        };
+        Ok(match item {
+            Some(ItemRef { id, kind, .. }) if kind.as_deref() == Some("file") => {
+                Some(Subject::File(self.content.file(id).await?))
+            }
+            Some(ItemRef { id, kind, .. }) if kind.as_deref() == Some("folder") => {
+                Some(Subject::Folder(self.content.folder(id).await?))
+            }
+            _ => None,
+        })
     }
 
     async fn carry_out(
@@ -302,13 +380,27 @@ impl Handler for Pipeline {
     }
 
     async fn handle(&self, job: &Leased, hold: &Hold) -> Outcome {
-        if job.kind != BOX_WEBHOOK {
-            return Outcome::Dead(format!("nobody handles jobs of kind {}", job.kind));
-        }
-        let event = match Event::parse(&job.body) {
-            Ok(event) => event,
-            Err(error) => return Outcome::Dead(in_one_line(&error)),
+        let prepared = match job.kind.as_str() {
+            BOX_WEBHOOK => self.prepare_delivery(job).await,
+            RECORD_EVENT => self.prepare_record_event(job),
+            kind => Err(Outcome::Dead(format!("nobody handles jobs of kind {kind}"))),
         };
+        match prepared {
+            Ok(Prepared::Nothing(why)) => Outcome::Done(why),
+            Ok(Prepared::Steps(situation, plan)) => {
+                match self.carry_out(&situation, &plan, hold).await {
+                    Ok(note) => Outcome::Done(note),
+                    Err(error) => self.failed(error),
+                }
+            }
+            Err(outcome) => outcome,
+        }
+    }
+}
+
+impl Pipeline {
+    async fn prepare_delivery(&self, job: &Leased) -> Result<Prepared, Outcome> {
+        let event = Event::parse(&job.body).map_err(|error| Outcome::Dead(in_one_line(&error)))?;
         let webhook = event.webhook_id.as_deref().unwrap_or("(unnamed)");
         match event.trigger.as_str() {
             NO_ACTIVE_SESSION => warn!(
@@ -317,36 +409,64 @@ impl Handler for Pipeline {
                  what happened to it, until that user has a valid token again"
             ),
             WEBHOOK_DELETED => {
-                return Outcome::Dead(format!("Box has deleted webhook {webhook}: make it anew"));
+                return Err(Outcome::Dead(format!(
+                    "Box has deleted webhook {webhook}: make it anew"
+                )));
             }
             _ => {}
         }
-        match self.prepare(&event, job.pushed_at).await {
-            Ok(Prepared::Nothing(why)) => Outcome::Done(why),
-            Ok(Prepared::Steps(situation, plan)) => {
-                match self.carry_out(&situation, &plan, hold).await {
-                    Ok(note) => Outcome::Done(note),
-                    Err(error) => self.failed(error),
-                }
-            }
-            Err(error) => self.port_failed(&error),
-        }
+        let prepared = self.prepare(&event, job.pushed_at).await;
+        prepared.map_err(|error| self.port_failed(&error))
     }
+
+    fn prepare_record_event(&self, job: &Leased) -> Result<Prepared, Outcome> {
+        let event: RecordEvent = serde_json::from_slice(&job.body)
+            .map_err(|error| Outcome::Dead(format!("no record event: {error}")))?;
+        Ok(self.prepare_record(&event, job.pushed_at))
+    }
+}
+
+/// Whom it was done to, where the event is about somebody else's rights.
+fn concerned(source: &Source) -> Option<Person> {
+    let Source::Collaboration(collaboration) = source else {
+        return None;
+    };
+    let mut person = collaboration
+        .accessible_by
+        .as_ref()
+        .and_then(Person::of)
+        .unwrap_or_default();
+    // Whoever has no account yet is known by the address invited.
+    person.email = person
+        .email
+        .or_else(|| collaboration.invite_email.clone())
+        .filter(|email| !email.is_empty());
+    (person != Person::default()).then_some(person)
+}
+
+fn path(folders: &[ItemRef]) -> Option<Vec<FolderRef>> {
+    let folders = folders.iter().map(|folder| FolderRef {
+        id: folder.id.clone(),
+        name: folder.name.clone().unwrap_or_default(),
+    });
+    let folders: Vec<_> = folders.collect();
+    (!folders.is_empty()).then_some(folders)
+}
+
+/// The event's own picture of the folder, where it is whole.
+fn complete_folder(source: &FolderSource) -> Option<FolderState> {
+    Some(FolderState {
+        id: source.id.clone(),
+        name: source.name.clone().filter(|name| !name.is_empty())?,
+        folders: path(&source.path)?,
+    })
 }
 
 /// The event's own picture of the file, where it is whole. A stub makes the caller ask.
 fn complete(source: &FileSource) -> Option<FileState> {
     let version = source.version.as_ref()?;
     let sha1 = version.sha1.clone().or_else(|| source.sha1.clone());
-    let folders: Vec<_> = source
-        .path
-        .iter()
-        .map(|folder| FolderRef {
-            id: folder.id.clone(),
-            name: folder.name.clone().unwrap_or_default(),
-        })
-        .collect();
-    (!folders.is_empty()).then_some(())?;
+    let folders = path(&source.path)?;
     Some(FileState {
         id: source.id.clone(),
         name: source.name.clone().filter(|name| !name.is_empty())?,

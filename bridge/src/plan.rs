@@ -35,7 +35,7 @@ impl Plan {
     pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>, situation: &Situation) -> Self {
         let mut steps = Vec::new();
         for (rule_position, rule) in rules.into_iter().enumerate() {
-            if !rule.wants(&situation.trigger) || !rule.fits(&situation.file) {
+            if !rule.wants(&situation.trigger) || !rule.fits(&situation.subject) {
                 continue;
             }
             let actions = rule.actions();

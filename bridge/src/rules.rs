@@ -4,9 +4,9 @@ use std::{fmt, sync::Arc};
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::{action::Action, content::FileState};
+use crate::{action::Action, situation::Subject};
 
-/// One rule: when one of these triggers comes for a file that fits, do these actions in order.
+/// One rule: when one of these triggers comes for something that fits, do these actions in order.
 #[derive(Clone)]
 pub struct Rule {
     name: String,
@@ -38,7 +38,8 @@ pub enum RuleError {
 }
 
 impl Rule {
-    /// A rule for these triggers, such as `FILE.UPLOADED`. Its name stands in the ledger: a rule
+    /// A rule for these triggers, such as `FILE.UPLOADED`, `Opportunity.CREATED` or, for all that
+    /// happens to Opportunities, `Opportunity.*`. Its name stands in the ledger: a rule
     /// of another name is another rule.
     pub fn new<T: Into<String>>(
         name: impl Into<String>,
@@ -62,7 +63,8 @@ impl Rule {
         })
     }
 
-    /// Only for files in, or below, a folder whose name fits the pattern, such as `Contracts`.
+    /// Only for what is in, or below, a folder whose name fits the pattern, such as `Contracts`, and
+    /// for such a folder itself.
     /// Letters match in either case, as names do in Box.
     pub fn in_folder(mut self, pattern: &str) -> Result<Self, RuleError> {
         self.folder = Some(matcher(pattern)?);
@@ -91,18 +93,23 @@ impl Rule {
     }
 
     pub(crate) fn wants(&self, trigger: &str) -> bool {
-        self.triggers.iter().any(|wanted| wanted == trigger)
+        self.triggers
+            .iter()
+            .any(|wanted| match wanted.strip_suffix('*') {
+                Some(start) => start.ends_with('.') && trigger.starts_with(start),
+                None => wanted == trigger,
+            })
     }
 
-    pub(crate) fn fits(&self, file: &FileState) -> bool {
-        self.file
-            .as_ref()
-            .is_none_or(|pattern| pattern.is_match(&file.name))
-            && self.folder.as_ref().is_none_or(|pattern| {
-                file.folders
-                    .iter()
-                    .any(|folder| pattern.is_match(&folder.name))
-            })
+    pub(crate) fn fits(&self, subject: &Subject) -> bool {
+        let (file, above) = match subject {
+            Subject::File(file) => (Some(&file.name), &file.folders),
+            Subject::Folder(folder) => (None, &folder.with_itself()),
+            Subject::Record(_) => (None, &Vec::new()),
+        };
+        let in_folder = |pattern: &GlobMatcher| above.iter().any(|it| pattern.is_match(&it.name));
+        let is_file = |pattern: &GlobMatcher| file.is_some_and(|name| pattern.is_match(name));
+        self.file.as_ref().is_none_or(is_file) && self.folder.as_ref().is_none_or(in_folder)
     }
 }
 
@@ -141,15 +148,19 @@ mod tests {
     use super::*;
     use crate::{
         action::AdvanceStage,
-        content::{FileVersion, FolderRef},
+        content::{FileState, FileVersion, FolderRef, FolderState},
     };
 
-    fn file(name: &str, folders: &[&str]) -> FileState {
+    fn path(folders: &[&str]) -> Vec<FolderRef> {
         let folder = |name: &&str| FolderRef {
             id: format!("f-{name}"),
             name: (*name).to_owned(),
         };
-        FileState {
+        folders.iter().map(folder).collect()
+    }
+
+    fn file(name: &str, folders: &[&str]) -> Subject {
+        Subject::File(FileState {
             id: "1".into(),
             name: name.into(),
             version: FileVersion {
@@ -159,8 +170,16 @@ mod tests {
                 created_at: None,
                 is_deleted: false,
             },
-            folders: folders.iter().map(folder).collect(),
-        }
+            folders: path(folders),
+        })
+    }
+
+    fn folder(name: &str, folders: &[&str]) -> Subject {
+        Subject::Folder(FolderState {
+            id: "1".into(),
+            name: name.into(),
+            folders: path(folders),
+        })
     }
 
     fn rule() -> Rule {
@@ -181,6 +200,23 @@ mod tests {
         )));
         assert!(!rule.fits(&file("NDA.docx", &["Contracts"])));
         assert!(!rule.fits(&file("NDA.pdf", &["Proposals"])));
+    }
+
+    #[test]
+    fn a_pattern_for_files_leaves_folders_out_and_one_for_folders_takes_the_folder_itself() {
+        let contracts = rule().in_folder("contract*").unwrap();
+        assert!(contracts.fits(&folder("Contracts", &["Acme"])));
+        assert!(contracts.fits(&folder("2026", &["Acme", "Contracts"])));
+        assert!(!contracts.fits(&folder("Acme", &[])));
+        let files = contracts.for_files("*").unwrap();
+        assert!(!files.fits(&folder("Contracts", &["Acme"])));
+    }
+
+    #[test]
+    fn a_trigger_can_stand_for_all_that_happens_to_one_kind_of_thing() {
+        let rule = Rule::new("r", ["Opportunity.*"], rule().actions().to_vec()).unwrap();
+        assert!(rule.wants("Opportunity.CREATED") && rule.wants("Opportunity.UPDATED"));
+        assert!(!rule.wants("OpportunityLineItem.CREATED") && !rule.wants("Account.CREATED"));
     }
 
     #[test]

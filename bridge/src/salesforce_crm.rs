@@ -70,6 +70,12 @@ impl SalesforceCrm {
     }
 }
 
+impl SalesforceCrm {
+    pub(crate) fn client(&self) -> &SalesforceClient {
+        &self.client
+    }
+}
+
 /// What is shown of each message of Salesforce's.
 const LONGEST_MESSAGE: usize = 300;
 /// Tasks of one subject on one record and day that are looked through.
@@ -314,7 +320,7 @@ fn description(activity: &Activity) -> String {
     format!("{text}\n\n{mark}").trim_start().to_owned()
 }
 
-fn id(doing: &'static str, text: &str) -> Result<RecordId, PortError> {
+pub(crate) fn id(doing: &'static str, text: &str) -> Result<RecordId, PortError> {
     RecordId::new(text)
         .map_err(|cause| PortError::new(PortErrorKind::Refused, doing).with_cause(cause))
 }
@@ -336,7 +342,7 @@ fn is_locked(error: &Error) -> bool {
     error.has_code(&ErrorCode::ENTITY_IS_LOCKED)
 }
 
-fn port_error(doing: &'static str, error: Error) -> PortError {
+pub(crate) fn port_error(doing: &'static str, error: Error) -> PortError {
     let error = match from_content(error) {
         Ok(port_error) => return port_error,
         Err(error) => error,

@@ -1,59 +1,122 @@
 //! Everything that a rule's actions know when they are planned.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    content::{FileState, Mapping},
+    content::{FileState, FolderState, Mapping},
     crm::Record,
-    webhook::Event,
+    record_event::RecordChange,
+    webhook::Actor,
 };
 
-/// What has happened, to which file, and which records it concerns.
+/// What has happened, to what, and which records it concerns.
 #[derive(Clone, Debug, Serialize)]
 pub struct Situation {
     /// The event's own id.
     pub event: String,
-    /// What happened, such as `FILE.UPLOADED`.
+    /// What happened, such as `FILE.UPLOADED` or `Opportunity.CREATED`.
     pub trigger: String,
     /// When it happened.
-    pub at: jiff::Timestamp,
-    /// Who did it, as a person would be named.
-    pub actor: Option<String>,
-    /// The file.
-    pub file: FileState,
-    /// The folder's metadata that names the records.
-    pub mapping: Mapping,
-    /// The mapped Opportunity.
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: Option<Person>,
+    /// Whom it was done to: the collaborator of a collaboration.
+    pub person: Option<Person>,
+    /// What it is about.
+    pub subject: Subject,
+    /// The folder's metadata that names the records. A record's own event comes without.
+    pub mapping: Option<Mapping>,
+    /// The Opportunity concerned.
     pub opportunity: Option<Record>,
-    /// The mapped Account.
+    /// The Account concerned.
     pub account: Option<Record>,
+    /// What else the event says, such as the `old_name` of a rename.
+    pub details: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Subject {
+    /// A file on the content side.
+    File(FileState),
+    /// A folder on the content side.
+    Folder(FolderState),
+    /// A record on the CRM side.
+    Record(RecordChange),
+}
+
+/// Somebody, as far as an event tells.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Person {
+    /// The name.
+    pub name: Option<String>,
+    /// The e-mail address.
+    pub email: Option<String>,
 }
 
 impl Situation {
-    pub(crate) fn of(
-        event: &Event,
-        trigger: &str,
-        file: FileState,
-        mapped: Mapped,
-        received_at: jiff::Timestamp,
-    ) -> Self {
-        let actor = event.created_by.as_ref();
-        Self {
-            event: event.id.clone(),
-            trigger: trigger.to_owned(),
-            at: event.created_at.unwrap_or(received_at),
-            actor: actor.and_then(|actor| {
-                actor
-                    .name
-                    .clone()
-                    .filter(|name| !name.is_empty())
-                    .or_else(|| actor.login.clone())
-            }),
-            file,
-            mapping: mapped.mapping,
-            opportunity: mapped.opportunity,
-            account: mapped.account,
+    /// The file, where the event is about one.
+    pub fn file(&self) -> Option<&FileState> {
+        match &self.subject {
+            Subject::File(file) => Some(file),
+            _ => None,
         }
+    }
+
+    /// The folder, where the event is about one itself.
+    pub fn folder(&self) -> Option<&FolderState> {
+        match &self.subject {
+            Subject::Folder(folder) => Some(folder),
+            _ => None,
+        }
+    }
+
+    /// The record, where the event is about one itself.
+    pub fn record(&self) -> Option<&RecordChange> {
+        match &self.subject {
+            Subject::Record(change) => Some(change),
+            _ => None,
+        }
+    }
+}
+
+impl Subject {
+    /// The item's name; a record's event has none.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::File(file) => &file.name,
+            Self::Folder(folder) => &folder.name,
+            Self::Record(_) => "",
+        }
+    }
+
+    /// The item's or record's id.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::File(file) => &file.id,
+            Self::Folder(folder) => &folder.id,
+            Self::Record(change) => &change.record.id,
+        }
+    }
+}
+
+impl Person {
+    /// As a person would be named.
+    pub fn shown(&self) -> Option<&str> {
+        self.name.as_deref().or(self.email.as_deref())
+    }
+
+    pub(crate) fn of(actor: &Actor) -> Option<Self> {
+        let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let person = Self {
+            name: filled(&actor.name),
+            email: filled(&actor.login),
+        };
+        (person != Self::default()).then_some(person)
     }
 }
 

@@ -1,11 +1,12 @@
 use std::str::FromStr;
 
-use crate::situation::Situation;
+use crate::situation::{Person, Situation, Subject};
 
 /// A text with places to fill in, such as `{file.name} uploaded by {actor}`.
 ///
-/// Places: `event.id`, `event.trigger`, `event.date`, `actor`, `file.name`, `file.id`,
-/// `file.version`, `folder`, `opportunity`, `account`. A doubled brace is a brace.
+/// Places: `event.id`, `event.trigger`, `event.date`, `actor`, `person`, `item.name`, `item.id`,
+/// `file.name`, `file.id`, `file.version`, `folder`, `opportunity`, `account`. A doubled brace is a
+/// brace.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Template(Vec<Piece>);
 
@@ -55,13 +56,29 @@ places! {
     EventId "event.id" |s| s.event.clone();
     Trigger "event.trigger" |s| s.trigger.clone();
     Date "event.date" |s| s.at.strftime("%Y-%m-%d").to_string();
-    Actor "actor" |s| s.actor.clone().unwrap_or_else(|| "somebody".to_owned());
-    FileName "file.name" |s| s.file.name.clone();
-    FileId "file.id" |s| s.file.id.clone();
-    FileVersion "file.version" |s| s.file.version.id.clone();
-    Folder "folder" |s| s.file.folders.last().map(|folder| folder.name.clone()).unwrap_or_default();
+    Actor "actor" |s| shown(s.actor.as_ref());
+    Person "person" |s| shown(s.person.as_ref());
+    ItemName "item.name" |s| s.subject.name().to_owned();
+    ItemId "item.id" |s| s.subject.id().to_owned();
+    FileName "file.name" |s| s.subject.name().to_owned();
+    FileId "file.id" |s| s.subject.id().to_owned();
+    FileVersion "file.version" |s| s.file().map(|file| file.version.id.clone()).unwrap_or_default();
+    Folder "folder" |s| folder(s).unwrap_or_default();
     Opportunity "opportunity" |s| s.opportunity.as_ref().map(|r| r.id.clone()).unwrap_or_default();
     Account "account" |s| s.account.as_ref().map(|r| r.id.clone()).unwrap_or_default();
+}
+
+fn shown(person: Option<&Person>) -> String {
+    let shown = person.and_then(Person::shown);
+    shown.unwrap_or("somebody").to_owned()
+}
+
+/// The folder that a file lies in, or the folder itself.
+fn folder(situation: &Situation) -> Option<String> {
+    match &situation.subject {
+        Subject::File(file) => Some(file.folders.last()?.name.clone()),
+        subject => Some(subject.name().to_owned()),
+    }
 }
 
 impl Template {

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use bridge::{
     ContentSource, Crm, PortError, PortErrorKind,
-    content::{Content, FileState, FileVersion, FolderRef, Mapping},
+    content::{Content, FileState, FileVersion, FolderRef, FolderState, Mapping},
     crm::{Activity, Deal, NewFile, Origin, Place, Record, Stage, StoredVersion},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -205,6 +205,18 @@ impl ContentSource for FarSides {
         Ok(Content {
             size,
             bytes: stream::iter(chunks).boxed(),
+        })
+    }
+
+    async fn folder(&self, folder: &str) -> Result<FolderState, PortError> {
+        let above = FolderRef {
+            id: "0".to_owned(),
+            name: "All Files".to_owned(),
+        };
+        Ok(FolderState {
+            id: folder.to_owned(),
+            name: folder.to_owned(),
+            folders: vec![above],
         })
     }
 

@@ -104,20 +104,34 @@ async fn people_can_read_it_with_sqlite3_while_it_is_open() {
     );
 }
 
+/// Four openings of one file that has no schema yet.
+fn opened_at_once() -> (tempfile::TempDir, Vec<SqliteStore>) {
+    let Place { path, _folder } = place();
+    let start = std::sync::Barrier::new(4);
+    let stores = std::thread::scope(|scope| {
+        let open = || {
+            start.wait();
+            SqliteStore::open(&path).unwrap()
+        };
+        let opening: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+        opening
+            .into_iter()
+            .map(|store| store.join().unwrap())
+            .collect()
+    });
+    (_folder, stores)
+}
+
+#[test]
+fn a_file_that_several_open_at_once_is_made_by_one() {
+    for _ in 0..50 {
+        opened_at_once();
+    }
+}
+
 #[tokio::test]
 async fn two_processes_share_one_file() {
-    let Place { path, _folder } = place();
-    // Opened at once, before there is a schema.
-    let opened: Vec<_> = (0..4)
-        .map(|_| {
-            let path = path.clone();
-            std::thread::spawn(move || SqliteStore::open(path).unwrap())
-        })
-        .collect();
-    let stores: Vec<_> = opened
-        .into_iter()
-        .map(|store| store.join().unwrap())
-        .collect();
+    let (_folder, stores) = opened_at_once();
     let pushes = (0..200).map(|n| {
         let store = &stores[n % 4];
         async move {

@@ -195,7 +195,7 @@ async fn a_handler_that_panics_fails_one_job_only() {
             "bomb"
         }
         fn plan(&self, situation: &bridge::Situation) -> Option<String> {
-            (situation.file.id == "7").then(|| "explode".to_owned())
+            (situation.subject.id() == "7").then(|| "explode".to_owned())
         }
         async fn apply(
             &self,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     checked::{Besides, checked},
-    content::{Content, FileVersion},
+    content::{Content, FileState, FileVersion},
     crm::{NewFile, Origin, Place, Record, StoredVersion},
     once::finish,
     port_error::{PortError, PortErrorKind},
@@ -27,11 +27,11 @@ pub(super) enum Brought {
 /// reads back what the far side has.
 pub(super) async fn bring(
     work: &Work<'_>,
-    history: &History,
+    history: &History<'_>,
     version: &FileVersion,
     record: &Record,
 ) -> Result<Brought, StepError> {
-    let file = &work.situation.file;
+    let file = history.file;
     let origin = Origin {
         file: file.id.clone(),
         version: version.id.clone(),
@@ -54,7 +54,7 @@ pub(super) async fn bring(
                     order,
                 }))
             },
-            async || upload(work, history.document(), version, &origin, record, order).await,
+            async || upload(work, history, version, &origin, record, order).await,
         )
         .await;
     let attached = match attached {
@@ -90,14 +90,14 @@ pub(super) async fn bring(
 
 async fn upload(
     work: &Work<'_>,
-    document: Option<&str>,
+    history: &History<'_>,
     version: &FileVersion,
     origin: &Origin,
     record: &Record,
     order: usize,
 ) -> Result<Attached, PortError> {
-    let file = &work.situation.file;
-    let mut place = match document {
+    let file = history.file;
+    let mut place = match history.document() {
         Some(document) => Place::VersionOf {
             document: document.to_owned(),
         },
@@ -198,7 +198,7 @@ fn confirmed(attached: Attached, stored: StoredVersion) -> Result<Attached, Step
 /// not say where it comes from and has the same bytes.
 async fn find(
     work: &Work<'_>,
-    history: &History,
+    history: &History<'_>,
     version: &FileVersion,
     origin: &Origin,
     record: &Record,
@@ -225,7 +225,7 @@ async fn find(
     if nameless.is_empty() {
         return Ok(None);
     }
-    let md5 = md5_of(work, version).await?;
+    let md5 = md5_of(work, history.file, version).await?;
     let same = |stored: &StoredVersion| {
         stored
             .md5
@@ -235,8 +235,12 @@ async fn find(
     Ok(nameless.into_iter().find(same))
 }
 
-async fn md5_of(work: &Work<'_>, version: &FileVersion) -> Result<String, PortError> {
-    let content = work.content.open(&work.situation.file.id, version).await?;
+async fn md5_of(
+    work: &Work<'_>,
+    file: &FileState,
+    version: &FileVersion,
+) -> Result<String, PortError> {
+    let content = work.content.open(&file.id, version).await?;
     let (mut content, fingerprint) = checked(content, version.sha1.as_deref(), Besides::Md5);
     while let Some(chunk) = content.bytes.next().await {
         chunk?;

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{StepError, Work};
 use crate::{
-    content::FileVersion,
+    content::{FileState, FileVersion},
     crm::Record,
     ledger::{EffectKey, EffectState},
     port_error::PortErrorKind,
@@ -33,7 +33,8 @@ pub(super) struct Attached {
 
 /// What has been brought of one file so far.
 #[derive(Debug)]
-pub(super) struct History {
+pub(super) struct History<'f> {
+    pub(super) file: &'f FileState,
     brought: Vec<Attached>,
     /// Versions whose upload has an unknown outcome.
     doubted: Vec<String>,
@@ -52,11 +53,11 @@ pub(super) fn key(file: &str, version: &str) -> EffectKey {
     EffectKey::new(["version", file, version])
 }
 
-impl History {
-    pub(super) async fn read(work: &Work<'_>) -> Result<Self, StepError> {
-        let file = &work.situation.file.id;
-        let under = EffectKey::new(["version", file]);
+impl<'f> History<'f> {
+    pub(super) async fn read(work: &Work<'_>, file: &'f FileState) -> Result<Self, StepError> {
+        let under = EffectKey::new(["version", &file.id]);
         let mut history = Self {
+            file,
             brought: Vec::new(),
             doubted: Vec::new(),
         };
@@ -132,7 +133,7 @@ impl History {
 
     /// Lets the file start anew: somebody has deleted this document.
     pub(super) async fn forget(&self, work: &Work<'_>, document: &str) -> Result<(), StepError> {
-        let file = &work.situation.file.id;
+        let file = &self.file.id;
         for attached in self.in_document(document) {
             work.ledger.forget(&key(file, &attached.from)).await?;
         }
@@ -142,14 +143,11 @@ impl History {
     /// The versions to bring: the event's own after those before it whose events it has
     /// overtaken. None when it is there already, or when a later one is.
     pub(super) async fn due(&self, work: &Work<'_>) -> Result<Due, StepError> {
-        let own = &work.situation.file.version;
+        let own = &self.file.version;
         if self.is_whole(&own.id) {
             return Ok(Due::Nothing(format!("version {} is there already", own.id)));
         }
-        let mut past = work
-            .content
-            .earlier_versions(&work.situation.file.id)
-            .await?;
+        let mut past = work.content.earlier_versions(&self.file.id).await?;
         let position = past.iter().position(|version| version.id == own.id);
         if let Some(later) = self
             .brought

@@ -70,7 +70,7 @@ impl Action for Attach {
     fn plan(&self, situation: &Situation) -> Option<String> {
         let records = self.records(situation);
         let ids: Vec<_> = records.iter().map(|record| record.id.as_str()).collect();
-        let file = &situation.file;
+        let file = situation.file()?;
         (!ids.is_empty()).then(|| {
             format!(
                 "attach {} (version {}) to {}",
@@ -86,8 +86,11 @@ impl Action for Attach {
         let Some((first, _)) = records.split_first() else {
             return Ok("no record to attach to".to_owned());
         };
-        let own = &work.situation.file.version.id;
-        let mut history = History::read(work).await?;
+        let Some(file) = work.situation.file() else {
+            return Ok("no file to attach".to_owned());
+        };
+        let own = &file.version.id;
+        let mut history = History::read(work, file).await?;
         let mut notes = Vec::new();
         match history.due(work).await? {
             Due::Nothing(why) => notes.push(why),
@@ -126,7 +129,7 @@ impl Action for Attach {
 
 async fn link(
     work: &Work<'_>,
-    history: &History,
+    history: &History<'_>,
     document: &str,
     record: &Record,
 ) -> Result<(), StepError> {

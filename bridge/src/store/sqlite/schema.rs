@@ -1,6 +1,6 @@
 //! The tables, and how a file comes to have them.
 
-use rusqlite::{Connection, Error, TransactionBehavior, ffi};
+use rusqlite::{Connection, Error, Transaction, TransactionBehavior, ffi};
 
 use crate::store_error::{StoreError, StoreErrorKind};
 
@@ -89,7 +89,9 @@ pub(super) fn check_library() -> Result<(), StoreError> {
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     let failed = |cause| error(OPEN, cause);
     // Looks before it touches: a foreign file must stay as it is.
-    check_kind(connection)?;
+    let look = connection.transaction().map_err(failed)?;
+    check_kind(&look)?;
+    look.finish().map_err(failed)?;
     let mode: String = connection
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
         .map_err(failed)?;
@@ -120,8 +122,9 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     tx.commit().map_err(failed)
 }
 
-/// The schema's version, 0 for an empty file.
-fn check_kind(connection: &Connection) -> Result<i64, StoreError> {
+/// The schema's version, 0 for an empty file. In a transaction, for another process may be making
+/// the tables right now, and half of what it made looks like a stranger's file.
+fn check_kind(connection: &Transaction<'_>) -> Result<i64, StoreError> {
     let number = |sql: &str| {
         connection
             .query_row(sql, [], |row| row.get::<_, i64>(0))

@@ -1,0 +1,179 @@
+//! Box's metadata templates as the content side's metadata.
+
+use async_trait::async_trait;
+use box_client::{
+    Error, ErrorKind, FolderId, FoundItem, MetadataPatch, TemplateField as BoxField, TemplateUpdate,
+};
+use futures_util::TryStreamExt;
+use serde_json::{Map, Value};
+
+use crate::{
+    box_content::{BoxContent, not_an_id, port_error, write_error},
+    metadata::{Instance, Metadata, TemplateField, ValueChange, ValueKind},
+    port_error::{PortError, PortErrorKind},
+};
+
+#[async_trait]
+impl Metadata for BoxContent {
+    async fn read(&self, folder: &str) -> Result<Option<Instance>, PortError> {
+        const DOING: &str = "read the folder's metadata in Box";
+        let id = folder_id(DOING, folder)?;
+        let instance = self
+            .client()
+            .metadata()
+            .on_folder(&id, self.scope(), self.template())
+            .await
+            .map_err(|error| port_error(DOING, error))?;
+        Ok(instance.map(|instance| {
+            let mut values = instance.values;
+            values.retain(|key, value| !key.starts_with('$') && !value.is_null());
+            Instance::new(values, instance.version)
+        }))
+    }
+
+    async fn set(&self, folder: &str, values: &Map<String, Value>) -> Result<(), PortError> {
+        const DOING: &str = "set the folder's metadata in Box";
+        let id = folder_id(DOING, folder)?;
+        let set = self
+            .client()
+            .metadata()
+            .set(&id, self.scope(), self.template(), values)
+            .await;
+        set.map(drop).map_err(|error| write_error(DOING, error))
+    }
+
+    async fn change(&self, folder: &str, changes: &[ValueChange]) -> Result<bool, PortError> {
+        const DOING: &str = "change the folder's metadata in Box";
+        let id = folder_id(DOING, folder)?;
+        let mut patch = MetadataPatch::new();
+        for ValueChange { key, seen, .. } in changes {
+            if let Some(seen) = seen {
+                patch = patch.test(key, seen.clone());
+            }
+        }
+        for ValueChange { key, seen, to } in changes {
+            patch = match (seen, to) {
+                (_, Some(to)) => patch.add(key, to.clone()),
+                (Some(_), None) => patch.remove(key),
+                (None, None) => patch,
+            };
+        }
+        if patch.is_empty() {
+            return Ok(true);
+        }
+        let metadata = self.client().metadata();
+        match metadata
+            .update(&id, self.scope(), self.template(), &patch)
+            .await
+        {
+            Ok(_) => Ok(true),
+            Err(error) if is_other_value(&error) => Ok(false),
+            Err(error) => Err(write_error(DOING, error)),
+        }
+    }
+
+    async fn ensure_template(&self, fields: &[TemplateField]) -> Result<(), PortError> {
+        const DOING: &str = "make sure of the metadata template in Box";
+        let templates = self.client().metadata_templates();
+        let existing = match templates.get(self.scope(), self.template()).await {
+            Ok(template) => template,
+            Err(error) if error.kind() == ErrorKind::NotFound && error.api().is_some() => {
+                let create = templates.create(self.template()).key(self.template());
+                let create = fields
+                    .iter()
+                    .fold(create, |create, field| create.field(boxs(field)));
+                return match create.send().await {
+                    Ok(_) => Ok(()),
+                    // Somebody else was faster: the next look tells whether it is the right one.
+                    Err(error) if error.kind() == ErrorKind::Conflict => {
+                        Err(PortError::new(PortErrorKind::Busy, DOING).with_cause(error))
+                    }
+                    Err(error) => Err(write_error(DOING, error)),
+                };
+            }
+            Err(error) => return Err(port_error(DOING, error)),
+        };
+        let mut update = TemplateUpdate::new();
+        let mut lacks = false;
+        for field in fields {
+            let Some(there) = existing.field(&field.key) else {
+                update = update.add_field(boxs(field));
+                lacks = true;
+                continue;
+            };
+            if there.kind != boxs(field).kind {
+                let cause = format!(
+                    "field {} of template {} is of type {}, and not {}",
+                    field.key,
+                    self.template(),
+                    there.kind,
+                    boxs(field).kind
+                );
+                return Err(PortError::new(PortErrorKind::Refused, DOING).with_cause(cause));
+            }
+            let has = |option: &String| {
+                let options = there.options.as_deref().unwrap_or_default();
+                options.iter().any(|it| it.key == *option)
+            };
+            for option in field.options.iter().filter(|option| !has(option)) {
+                update = match field.kind {
+                    ValueKind::MultiSelect => update.add_multi_select_option(&field.key, option),
+                    _ => update.add_option(&field.key, option),
+                };
+                lacks = true;
+            }
+        }
+        if !lacks {
+            return Ok(());
+        }
+        let updated = templates
+            .update(self.scope(), self.template(), &update)
+            .await;
+        updated.map(drop).map_err(|error| write_error(DOING, error))
+    }
+
+    async fn find(&self, under: &str, key: &str, text: &str) -> Result<Vec<String>, PortError> {
+        const DOING: &str = "look for the folder in Box";
+        let failed = |error| port_error(DOING, error);
+        let under = folder_id(DOING, under)?;
+        let scope = self.full_scope(DOING).await?;
+        let found: Vec<_> = self
+            .client()
+            .metadata()
+            .query(&scope, self.template(), &under)
+            .condition(&format!("{key} = :text"))
+            .bind("text", text)
+            .stream()
+            .try_collect()
+            .await
+            .map_err(failed)?;
+        Ok(found
+            .into_iter()
+            .filter_map(|item| match item {
+                FoundItem::Folder(folder) => Some(folder.id.as_str().to_owned()),
+                _ => None,
+            })
+            .collect())
+    }
+}
+
+fn folder_id(doing: &'static str, folder: &str) -> Result<FolderId, PortError> {
+    FolderId::new(folder).map_err(|cause| not_an_id(doing, cause))
+}
+
+/// A `test` found another value, or the value to remove is not there any more.
+fn is_other_value(error: &Error) -> bool {
+    let code = error.api().and_then(|api| api.code());
+    code == Some("failed_json_patch_application")
+}
+
+fn boxs(field: &TemplateField) -> BoxField {
+    let (key, options) = (field.key.as_str(), field.options.iter().cloned());
+    match field.kind {
+        ValueKind::String => BoxField::string(key, key),
+        ValueKind::Float => BoxField::float(key, key),
+        ValueKind::Date => BoxField::date(key, key),
+        ValueKind::Enum => BoxField::one_of(key, key, options),
+        ValueKind::MultiSelect => BoxField::several_of(key, key, options),
+    }
+}

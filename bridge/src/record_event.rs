@@ -1,0 +1,105 @@
+//! What the CRM side says about its records, in one form whichever way it came.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    crm::Record,
+    queue::NewJob,
+    store_error::{StoreError, StoreErrorKind},
+};
+
+/// The kind of job that a record's event becomes; its body is the [`RecordEvent`] as JSON.
+pub const RECORD_EVENT: &str = "crm.record";
+
+/// A record was made, changed or deleted. It is a hint and no more: the record itself is read when
+/// the job is worked on, for events come twice, late and out of order.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RecordEvent {
+    /// Names this event among all those of its record: two sources that tell of one change at one
+    /// time say it with the same words, so that it is taken in once.
+    pub id: String,
+    /// What has changed, and how.
+    #[serde(flatten)]
+    pub changed: RecordChange,
+    /// When, as far as is known.
+    pub at: Option<Timestamp>,
+}
+
+/// Which record, and what was done to it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RecordChange {
+    /// The record.
+    pub record: Record,
+    /// What was done.
+    pub change: Change,
+}
+
+/// What was done to a record.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[non_exhaustive]
+pub enum Change {
+    /// It was made.
+    Created,
+    /// It was changed.
+    Updated,
+    /// It was made or changed: the source does not tell which.
+    Changed,
+    /// It was deleted.
+    Deleted,
+    /// It was taken out of the bin.
+    Undeleted,
+}
+
+impl RecordEvent {
+    /// An event with this id.
+    pub fn new(id: impl Into<String>, record: Record, change: Change) -> Self {
+        Self {
+            id: id.into(),
+            changed: RecordChange { record, change },
+            at: None,
+        }
+    }
+
+    /// That happened at this time.
+    #[must_use]
+    pub fn at(mut self, at: Timestamp) -> Self {
+        self.at = Some(at);
+        self
+    }
+
+    /// What starts rules, such as `Opportunity.CREATED`; `None` where the record's id does not
+    /// tell what it is.
+    pub fn trigger(&self) -> Option<String> {
+        let object = self.changed.record.object.as_deref()?;
+        Some(format!("{object}.{}", self.changed.change))
+    }
+
+    /// The job for the inbox. The events of one record are worked on in the order of their
+    /// arrival, and each is taken in once.
+    pub fn job(&self) -> Result<NewJob, StoreError> {
+        let body = serde_json::to_vec(self)
+            .map_err(|cause| StoreError::new(StoreErrorKind::Corrupt, "push").with_cause(cause))?;
+        let record = &self.changed.record.id;
+        Ok(NewJob {
+            dedupe: format!("crm:{record}:{}", self.id),
+            key: format!("crm-record/{record}"),
+            kind: RECORD_EVENT.to_owned(),
+            body: body.into(),
+        })
+    }
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Created => "CREATED",
+            Self::Updated => "UPDATED",
+            Self::Changed => "CHANGED",
+            Self::Deleted => "DELETED",
+            Self::Undeleted => "UNDELETED",
+        })
+    }
+}

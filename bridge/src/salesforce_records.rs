@@ -1,0 +1,267 @@
+//! Salesforce's sObjects as the CRM side's records.
+
+use std::{collections::HashSet, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use salesforce_client::{ErrorKind, FieldDescribe, RecordId, soql};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    crm::Record,
+    port_error::{PortError, PortErrorKind},
+    records::{Changed, Contact, FieldShape, Nearness, RecordState, Records},
+    salesforce_crm::{SalesforceCrm, id, port_error},
+};
+
+/// Contacts of one e-mail address that are looked through.
+const MOST_CONTACTS: usize = 200;
+/// Salesforce keeps deletions for 15 days; what is older is only to be found by its absence.
+const LONGEST_BACK: Duration = Duration::from_secs(15 * 24 * 3600 - 3600);
+/// Of what an answer has to tell in any case.
+const ALWAYS: [&str; 2] = ["LastModifiedDate", "LastModifiedById"];
+
+#[async_trait]
+impl Records for SalesforceCrm {
+    async fn read(&self, record: &Record, fields: &[&str]) -> Result<RecordState, PortError> {
+        const DOING: &str = "read the record in Salesforce";
+        let object = object(DOING, record)?;
+        for field in fields {
+            check_name(DOING, field)?;
+        }
+        let mut seen = HashSet::new();
+        let asked: Vec<_> = ALWAYS
+            .iter()
+            .chain(fields)
+            .filter(|field| seen.insert(field.to_ascii_lowercase()))
+            .copied()
+            .collect();
+        let query = soql(format!(
+            "SELECT {} FROM {object} WHERE Id = :id",
+            asked.join(", ")
+        ))
+        .bind("id", &record.id);
+        let rows = self
+            .client()
+            .query::<Map<String, Value>>(query)
+            .all(1)
+            .await;
+        let rows = rows.map_err(|error| port_error(DOING, error))?;
+        let Some(row) = rows.into_iter().next() else {
+            return Err(PortError::new(PortErrorKind::Gone, DOING));
+        };
+        let value = |path: &str| at_path(&row, path).cloned().unwrap_or(Value::Null);
+        let text = |path: &str| value(path).as_str().map(str::to_owned);
+        let fields = fields
+            .iter()
+            .map(|field| ((*field).to_owned(), value(field)))
+            .collect();
+        let mut state = RecordState::new(fields, None);
+        state.changed_at = text("LastModifiedDate").and_then(|at| at.parse().ok());
+        state.changed_by = text("LastModifiedById");
+        Ok(state)
+    }
+
+    async fn write(
+        &self,
+        record: &Record,
+        fields: &Map<String, Value>,
+        seen: Option<Timestamp>,
+    ) -> Result<bool, PortError> {
+        const DOING: &str = "change the record in Salesforce";
+        let object = object(DOING, record)?;
+        let id = id(DOING, &record.id)?;
+        let mut update = self
+            .client()
+            .sobject(object)
+            .update(&id, fields)
+            .repeatable();
+        if let Some(seen) = seen {
+            update = update.if_unmodified_since(seen);
+        }
+        match update.send().await {
+            Ok(()) => Ok(true),
+            // 412
+            Err(error) if error.kind() == ErrorKind::Conflict && error.status() == Some(412) => {
+                Ok(false)
+            }
+            Err(error) => Err(port_error(DOING, error)),
+        }
+    }
+
+    async fn shape(&self, object: &str) -> Result<Vec<FieldShape>, PortError> {
+        const DOING: &str = "describe the records in Salesforce";
+        check_name(DOING, object)?;
+        let describe = self.client().sobject(object).describe().send().await;
+        let describe = describe.map_err(|error| port_error(DOING, error))?;
+        Ok(describe.fields.into_iter().map(shape).collect())
+    }
+
+    async fn contacts(
+        &self,
+        email: &str,
+        deal: Option<&Record>,
+    ) -> Result<Vec<Contact>, PortError> {
+        const DOING: &str = "look for the contact in Salesforce";
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Row {
+            id: RecordId,
+            name: Option<String>,
+            account_id: Option<RecordId>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Role {
+            contact_id: Option<RecordId>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Deal {
+            account_id: Option<RecordId>,
+        }
+        let failed = |error| port_error(DOING, error);
+        let query = soql("SELECT Id, Name, AccountId FROM Contact WHERE Email = :email")
+            .bind("email", email);
+        let rows = self.client().query::<Row>(query).all(MOST_CONTACTS).await;
+        let rows = rows.map_err(failed)?;
+        let (mut on_deal, mut account) = (Vec::new(), None);
+        let is_deal = |record: &&Record| record.object.as_deref() == Some("Opportunity");
+        match deal {
+            // One contact at most: nothing to choose between, and nothing to ask for.
+            _ if rows.is_empty() => {}
+            Some(deal) if is_deal(&deal) => {
+                let roles = soql(
+                    "SELECT ContactId FROM OpportunityContactRole WHERE OpportunityId = :deal",
+                )
+                .bind("deal", &deal.id);
+                let roles = self.client().query::<Role>(roles).all(MOST_CONTACTS).await;
+                on_deal.extend(
+                    roles
+                        .map_err(failed)?
+                        .into_iter()
+                        .filter_map(|it| it.contact_id),
+                );
+                let own = soql("SELECT AccountId FROM Opportunity WHERE Id = :deal")
+                    .bind("deal", &deal.id);
+                let own = self
+                    .client()
+                    .query::<Deal>(own)
+                    .all(1)
+                    .await
+                    .map_err(failed)?;
+                account = own.into_iter().find_map(|deal| deal.account_id);
+            }
+            Some(other) => account = Some(id(DOING, &other.id)?),
+            None => {}
+        }
+        let mut contacts: Vec<_> = rows
+            .into_iter()
+            .map(|row| Contact {
+                nearness: if on_deal.contains(&row.id) {
+                    Nearness::Deal
+                } else if row.account_id.is_some() && row.account_id == account {
+                    Nearness::Account
+                } else {
+                    Nearness::Elsewhere
+                },
+                record: Record {
+                    id: row.id.to_string(),
+                    object: Some("Contact".to_owned()),
+                },
+                name: row.name,
+            })
+            .collect();
+        contacts.sort_by(|a, b| (a.nearness, &a.record.id).cmp(&(b.nearness, &b.record.id)));
+        Ok(contacts)
+    }
+
+    async fn changed(&self, object: &str, since: Timestamp) -> Result<Changed, PortError> {
+        const DOING: &str = "ask Salesforce what has changed";
+        check_name(DOING, object)?;
+        let failed = |error| port_error(DOING, error);
+        let now = Timestamp::now();
+        let earliest = now.checked_sub(LONGEST_BACK).unwrap_or(Timestamp::MIN);
+        let since = since.max(earliest);
+        // Whole minutes, and a start before the end, or it is refused.
+        let minute = Duration::from_secs(60);
+        if now.duration_since(since).unsigned_abs() < minute || now < since {
+            return Ok(Changed {
+                records: Vec::new(),
+                deleted: Vec::new(),
+                covered_until: since,
+            });
+        }
+        let records = self.client().sobject(object);
+        let updated = records.updated(since, now).await.map_err(failed)?;
+        let deleted = records.deleted(since, now).await.map_err(failed)?;
+        let record = |id: &RecordId| Record {
+            id: id.to_string(),
+            object: Some(object.to_owned()),
+        };
+        Ok(Changed {
+            records: updated.ids.iter().map(record).collect(),
+            deleted: deleted
+                .deleted_records
+                .iter()
+                .map(|deleted| record(&deleted.id))
+                .collect(),
+            covered_until: updated
+                .latest_date_covered
+                .min(deleted.latest_date_covered)
+                .max(since),
+        })
+    }
+}
+
+fn object<'r>(doing: &'static str, record: &'r Record) -> Result<&'r str, PortError> {
+    let object = record.object.as_deref().ok_or_else(|| {
+        let cause = format!("the id {} does not tell what it is", record.id);
+        PortError::new(PortErrorKind::Refused, doing).with_cause(cause)
+    })?;
+    check_name(doing, object)?;
+    Ok(object)
+}
+
+/// Names go into queries as they are, so they are held to what names are made of.
+fn check_name(doing: &'static str, name: &str) -> Result<(), PortError> {
+    let is_name = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    if name.split('.').all(is_name) {
+        return Ok(());
+    }
+    let cause = format!("`{name}` is no name of a field or object");
+    Err(PortError::new(PortErrorKind::Refused, doing).with_cause(cause))
+}
+
+fn at_path<'v>(row: &'v Map<String, Value>, path: &str) -> Option<&'v Value> {
+    let mut parts = path.split('.');
+    let first = member(row, parts.next()?)?;
+    parts.try_fold(first, |value, part| member(value.as_object()?, part))
+}
+
+/// Salesforce answers in its own spelling, whichever way the name was written.
+fn member<'v>(row: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    let same = |(key, _): &(&String, &Value)| key.eq_ignore_ascii_case(name);
+    row.get(name)
+        .or_else(|| row.iter().find(same).map(|(_, value)| value))
+}
+
+fn shape(field: FieldDescribe) -> FieldShape {
+    let choices = field.picklist_values.into_iter();
+    FieldShape {
+        name: field.name,
+        kind: field.kind,
+        longest: field.length,
+        is_writable: field.updateable,
+        is_nillable: field.nillable,
+        choices: choices
+            .filter(|choice| choice.active)
+            .map(|choice| choice.value)
+            .collect(),
+        only_choices: field.restricted_picklist,
+    }
+}
