@@ -24,7 +24,8 @@ use crate::{
 /// A router with one route: `POST path` takes Box's deliveries.
 ///
 /// The answer is 200 after the event is durable, and else a 4xx or 503 with the reason as JSON.
-/// Bodies beyond the receiver's limit are refused without being read to their end.
+/// Bodies beyond the receiver's limit are refused without being read to their end, and those whose
+/// headers cannot be Box's without being read at all.
 pub fn route(path: &str, receiver: Receiver) -> Router {
     let state = Inlet {
         receiver,
@@ -48,6 +49,9 @@ async fn deliver(State(inlet): State<Inlet>, headers: HeaderMap, body: Body) -> 
         .and_then(|text| text.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return refuse(&Refusal::TooLarge { limit });
+    }
+    if let Err(refusal) = receiver.look(&headers, clock.now()) {
+        return refuse(&refusal);
     }
     let within = receiver.timeout();
     let body = match timeout(within, Limited::new(body, limit).collect()).await {

@@ -38,6 +38,7 @@ pub mod store;
 mod store_error;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tidy;
 pub mod webhook;
 mod worker;
 
@@ -69,4 +70,5 @@ pub use salesforce_crm::SalesforceCrm;
 pub use side::Side;
 pub use situation::{Person, Situation, Subject};
 pub use store_error::{StoreError, StoreErrorKind};
+pub use tidy::{Retention, Tidied, tidy};
 pub use worker::{Handler, Hold, Outcome, Worker, WorkerOptions};

@@ -285,6 +285,14 @@ pub struct Job {
     pub body: Bytes,
 }
 
+impl Job {
+    /// When it is tried next, unless it stands behind another of its key; `None` for what is in a
+    /// worker's hands, done or dead.
+    pub fn next_attempt(&self) -> Option<Timestamp> {
+        (self.state == JobState::Ready).then_some(self.at)
+    }
+}
+
 /// Which jobs to list.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct JobFilter {

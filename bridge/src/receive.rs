@@ -131,6 +131,15 @@ impl Receiver {
         self.body_limit
     }
 
+    /// Looks at the headers before a byte of the body is read, so that a stranger cannot make a
+    /// server hold bodies. [`receive`](Self::receive) looks again, and at the body too.
+    pub fn look(&self, headers: &HeaderMap, now: Timestamp) -> Result<(), Refusal> {
+        if !may_be_json(headers) {
+            return Err(Refusal::NotJson);
+        }
+        Ok(self.verifier.look(headers, now)?)
+    }
+
     /// Takes one delivery. `Ok` means that the event is durable: answer 200. An error carries the
     /// status to answer with.
     pub async fn receive(

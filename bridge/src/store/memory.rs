@@ -34,10 +34,16 @@ pub struct MemoryStore {
 struct State {
     jobs: BTreeMap<i64, Row>,
     dedupe: HashMap<String, i64>,
-    effects: BTreeMap<String, EffectState>,
+    effects: BTreeMap<String, Entry>,
     last: i64,
     after_dead: AfterDead,
     pauses: Pauses,
+}
+
+#[derive(Debug)]
+struct Entry {
+    begun_at: Timestamp,
+    state: EffectState,
 }
 
 #[derive(Debug)]
@@ -387,40 +393,57 @@ impl QueueAdmin for MemoryStore {
 #[async_trait]
 impl Ledger for MemoryStore {
     async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError> {
-        Ok(self.state().effects.get(key.as_str()).cloned())
+        let state = self.state();
+        Ok(state.effects.get(key.as_str()).map(|it| it.state.clone()))
     }
 
     async fn begin(&self, key: &EffectKey, now: Timestamp) -> Result<Begin, StoreError> {
         let mut state = self.state();
-        if let Some(EffectState::Finished(result)) = state.effects.get(key.as_str()) {
+        if let Some(entry) = state.effects.get(key.as_str())
+            && let EffectState::Finished(result) = &entry.state
+        {
             return Ok(Begin::Finished(result.clone()));
         }
-        state
-            .effects
-            .insert(key.as_str().to_owned(), EffectState::Begun(now));
+        let begun = Entry {
+            begun_at: now,
+            state: EffectState::Begun(now),
+        };
+        state.effects.insert(key.as_str().to_owned(), begun);
         Ok(Begin::Begun)
     }
 
-    async fn finish(&self, key: &EffectKey, result: Value, _: Timestamp) -> Result<(), StoreError> {
-        self.state()
-            .effects
-            .insert(key.as_str().to_owned(), EffectState::Finished(result));
+    async fn finish(
+        &self,
+        key: &EffectKey,
+        result: Value,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let key = key.as_str().to_owned();
+        let begun_at = state.effects.get(&key).map_or(now, |it| it.begun_at);
+        let state_now = EffectState::Finished(result);
+        let finished = Entry {
+            begun_at,
+            state: state_now,
+        };
+        state.effects.insert(key, finished);
         Ok(())
     }
 
     async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError> {
         let mut state = self.state();
-        if matches!(state.effects.get(key.as_str()), Some(EffectState::Begun(_))) {
+        let entry = state.effects.get(key.as_str());
+        if entry.is_some_and(|it| matches!(it.state, EffectState::Begun(_))) {
             state.effects.remove(key.as_str());
         }
         Ok(())
     }
 
     async fn doubt(&self, key: &EffectKey, since: Timestamp) -> Result<(), StoreError> {
-        if let Some(state) = self.state().effects.get_mut(key.as_str())
-            && !matches!(state, EffectState::Finished(_))
+        if let Some(entry) = self.state().effects.get_mut(key.as_str())
+            && !matches!(entry.state, EffectState::Finished(_))
         {
-            *state = EffectState::Doubted(since);
+            entry.state = EffectState::Doubted(since);
         }
         Ok(())
     }
@@ -430,15 +453,32 @@ impl Ledger for MemoryStore {
         Ok(())
     }
 
+    async fn purge(&self, kind: &str, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        let kind = EffectKey::new([kind]);
+        let mut state = self.state();
+        let old: Vec<_> = state
+            .effects
+            .range(kind.as_str().to_owned()..)
+            .take_while(|(key, _)| key.starts_with(kind.as_str()))
+            .filter(|(_, it)| matches!(it.state, EffectState::Finished(_)) && it.begun_at < before)
+            .take(limit)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in &old {
+            state.effects.remove(key);
+        }
+        Ok(old.len() as u64)
+    }
+
     async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError> {
         let state = self.state();
         let under = state
             .effects
             .range(prefix.as_str().to_owned()..)
             .take_while(|(key, _)| key.starts_with(prefix.as_str()))
-            .map(|(key, state)| Effect {
+            .map(|(key, entry)| Effect {
                 key: EffectKey::from_text(key.clone()),
-                state: state.clone(),
+                state: entry.state.clone(),
             });
         Ok(under.collect())
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use bridge::{EffectKey, StoreError};
+use bridge::{CircuitState, Circuits, EffectKey, Side, StoreError};
 use jiff::Timestamp;
 use tokio::{
     sync::Mutex,
@@ -16,9 +16,10 @@ use crate::store::Store;
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const WRITES_WITHIN: Duration = Duration::from_secs(5);
 
-pub(crate) fn routes(store: &Store) -> Router {
+pub(crate) fn routes(store: &Store, circuits: Circuits) -> Router {
     let ready = Ready {
         store: store.clone(),
+        circuits,
         last: Arc::default(),
     };
     Router::new()
@@ -30,6 +31,7 @@ pub(crate) fn routes(store: &Store) -> Router {
 #[derive(Clone)]
 struct Ready {
     store: Store,
+    circuits: Circuits,
     last: Arc<Mutex<Option<(Instant, String)>>>,
 }
 
@@ -41,7 +43,7 @@ async fn answer(State(ready): State<Ready>) -> (StatusCode, String) {
     {
         return (StatusCode::OK, counts.clone());
     }
-    match timeout(WRITES_WITHIN, try_out(&ready.store)).await {
+    match timeout(WRITES_WITHIN, try_out(&ready.store, &ready.circuits)).await {
         Ok(Ok(counts)) => {
             *last = Some((Instant::now(), counts.clone()));
             (StatusCode::OK, counts)
@@ -55,10 +57,21 @@ async fn answer(State(ready): State<Ready>) -> (StatusCode, String) {
 }
 
 /// A full disk still answers questions, so something is written.
-async fn try_out(store: &Store) -> Result<String, StoreError> {
+async fn try_out(store: &Store, circuits: &Circuits) -> Result<String, StoreError> {
     let key = EffectKey::new(["readyz"]);
     store.ledger.begin(&key, Timestamp::now()).await?;
     store.ledger.abandon(&key).await?;
     let counts = store.queue.counts().await?;
-    Ok(format!("ready {}, dead {}\n", counts.ready, counts.dead))
+    let mut said = format!("ready {}, dead {}", counts.ready, counts.dead);
+    if store.queue.pauses().await?.all {
+        said.push_str(", paused");
+    }
+    for (side, name) in [(Side::Content, "box"), (Side::Crm, "salesforce")] {
+        match circuits.state(side) {
+            CircuitState::Closed => {}
+            state => said.push_str(&format!(", {name} {state}")),
+        }
+    }
+    said.push('\n');
+    Ok(said)
 }

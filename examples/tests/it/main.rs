@@ -18,6 +18,7 @@ mod kill;
 mod load;
 #[cfg(target_os = "linux")]
 mod memory;
+mod operator;
 mod sdks;
 mod secrets;
 mod setting;

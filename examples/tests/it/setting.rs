@@ -251,6 +251,7 @@ auth = {{ kind = "client_credentials", client_id = "app", client_secret = {{ env
 poll = "20ms"
 settle_after = "300ms"
 outage_pause = "300ms"
+longest_outage_pause = "1s"
 [retry]
 base = "50ms"
 jitter = "10ms"
