@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::{
     clock::{Clock, SystemClock},
+    observe,
     port_error::in_one_line,
     receive::{Received, Receiver, Refusal},
 };
@@ -48,7 +49,7 @@ async fn deliver(State(inlet): State<Inlet>, headers: HeaderMap, body: Body) -> 
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
-        return refuse(&Refusal::TooLarge { limit });
+        return unread(&Refusal::TooLarge { limit });
     }
     if let Err(refusal) = receiver.look(&headers, clock.now()) {
         return refuse(&refusal);
@@ -57,9 +58,9 @@ async fn deliver(State(inlet): State<Inlet>, headers: HeaderMap, body: Body) -> 
     let body = match timeout(within, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return refuse(&Refusal::TooLarge { limit });
+            return unread(&Refusal::TooLarge { limit });
         }
-        Err(_) => return refuse(&Refusal::TooSlow { within }),
+        Err(_) => return unread(&Refusal::TooSlow { within }),
         Ok(Err(_)) => return answer(StatusCode::BAD_REQUEST, "broken_off", "the body broke off"),
     };
     match receiver.receive(&headers, body, clock.now()).await {
@@ -73,6 +74,12 @@ async fn deliver(State(inlet): State<Inlet>, headers: HeaderMap, body: Body) -> 
         }
         Err(refusal) => refuse(&refusal),
     }
+}
+
+/// Refuses what the receiver never came to see.
+fn unread(refusal: &Refusal) -> Response {
+    observe::delivery(refusal.code());
+    refuse(refusal)
 }
 
 fn refuse(refusal: &Refusal) -> Response {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
+    observe,
     pauses::Pauses,
     port_error::{PortError, PortErrorKind, in_one_line},
     side::Side,
@@ -262,6 +263,7 @@ impl Inner {
     fn answered(&mut self, side: Side) {
         if !matches!(self.phase, Phase::Closed) {
             info!(%side, "it answers again: everything goes on");
+            observe::circuit(side, false);
         }
         (self.phase, self.failures, self.pauses) = (Phase::Closed, 0, 0);
     }
@@ -288,6 +290,7 @@ impl Inner {
         self.phase = Phase::Open {
             until: Instant::now() + pause,
         };
+        observe::circuit(side, true);
         warn!(%side, pause = ?pause, reason = self.reason, "left alone for a while");
     }
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
 use crate::{
     circuit::Circuit,
     content::{Content, ContentSource, FileState, FileVersion, FolderState, Mapping},
     crm::{Activity, Crm, Deal, NewFile, Origin, Record, StoredVersion},
+    observe,
     port_error::PortError,
     side::Side,
 };
@@ -30,35 +32,43 @@ pub(crate) struct GuardedCrm {
 async fn guarded<T>(
     circuit: &Circuit,
     side: Side,
+    operation: &'static str,
     call: impl Future<Output = Result<T, PortError>>,
 ) -> Result<T, PortError> {
     let pass = circuit.pass(side)?;
+    let started = Instant::now();
     let result = call.await.map_err(|error| error.or_side(side));
     pass.ended(&result);
+    let failure = result.as_ref().err().map(PortError::kind);
+    observe::call(side, operation, failure, started.elapsed());
     result
 }
 
 #[async_trait]
 impl ContentSource for GuardedContent {
     async fn file(&self, file: &str) -> Result<FileState, PortError> {
-        guarded(&self.circuit, Side::Content, self.side.file(file)).await
+        guarded(&self.circuit, Side::Content, "file", self.side.file(file)).await
     }
 
     async fn earlier_versions(&self, file: &str) -> Result<Vec<FileVersion>, PortError> {
         let versions = self.side.earlier_versions(file);
-        guarded(&self.circuit, Side::Content, versions).await
+        guarded(&self.circuit, Side::Content, "earlier_versions", versions).await
     }
 
     async fn open(&self, file: &str, version: &FileVersion) -> Result<Content, PortError> {
         let open = self.side.open(file, version);
-        let Content { size, bytes } = guarded(&self.circuit, Side::Content, open).await?;
+        let Content { size, bytes } = guarded(&self.circuit, Side::Content, "open", open).await?;
         let circuit = self.circuit.clone();
-        let bytes = bytes.map(move |chunk| {
-            chunk.map_err(|error| {
+        let bytes = bytes.map(move |chunk| match chunk {
+            Ok(chunk) => {
+                observe::content(chunk.len());
+                Ok(chunk)
+            }
+            Err(error) => {
                 let error = error.or_side(Side::Content);
                 circuit.failed(Side::Content, &error);
-                error
-            })
+                Err(error)
+            }
         });
         Ok(Content {
             size,
@@ -67,11 +77,23 @@ impl ContentSource for GuardedContent {
     }
 
     async fn folder(&self, folder: &str) -> Result<FolderState, PortError> {
-        guarded(&self.circuit, Side::Content, self.side.folder(folder)).await
+        guarded(
+            &self.circuit,
+            Side::Content,
+            "folder",
+            self.side.folder(folder),
+        )
+        .await
     }
 
     async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError> {
-        guarded(&self.circuit, Side::Content, self.side.mapping(folder)).await
+        guarded(
+            &self.circuit,
+            Side::Content,
+            "mapping",
+            self.side.mapping(folder),
+        )
+        .await
     }
 }
 
@@ -82,11 +104,23 @@ impl Crm for GuardedCrm {
     }
 
     async fn upload(&self, file: &NewFile, content: Content) -> Result<String, PortError> {
-        guarded(&self.circuit, Side::Crm, self.side.upload(file, content)).await
+        guarded(
+            &self.circuit,
+            Side::Crm,
+            "upload",
+            self.side.upload(file, content),
+        )
+        .await
     }
 
     async fn stored(&self, version: &str) -> Result<StoredVersion, PortError> {
-        guarded(&self.circuit, Side::Crm, self.side.stored(version)).await
+        guarded(
+            &self.circuit,
+            Side::Crm,
+            "stored",
+            self.side.stored(version),
+        )
+        .await
     }
 
     async fn find(
@@ -96,23 +130,41 @@ impl Crm for GuardedCrm {
         document: Option<&str>,
     ) -> Result<Vec<StoredVersion>, PortError> {
         let find = self.side.find(origin, record, document);
-        guarded(&self.circuit, Side::Crm, find).await
+        guarded(&self.circuit, Side::Crm, "find", find).await
     }
 
     async fn link(&self, document: &str, record: &Record) -> Result<(), PortError> {
-        guarded(&self.circuit, Side::Crm, self.side.link(document, record)).await
+        guarded(
+            &self.circuit,
+            Side::Crm,
+            "link",
+            self.side.link(document, record),
+        )
+        .await
     }
 
     async fn log_activity(&self, activity: &Activity) -> Result<String, PortError> {
-        guarded(&self.circuit, Side::Crm, self.side.log_activity(activity)).await
+        guarded(
+            &self.circuit,
+            Side::Crm,
+            "log_activity",
+            self.side.log_activity(activity),
+        )
+        .await
     }
 
     async fn find_activity(&self, activity: &Activity) -> Result<Option<String>, PortError> {
-        guarded(&self.circuit, Side::Crm, self.side.find_activity(activity)).await
+        guarded(
+            &self.circuit,
+            Side::Crm,
+            "find_activity",
+            self.side.find_activity(activity),
+        )
+        .await
     }
 
     async fn deal(&self, record: &Record) -> Result<Deal, PortError> {
-        guarded(&self.circuit, Side::Crm, self.side.deal(record)).await
+        guarded(&self.circuit, Side::Crm, "deal", self.side.deal(record)).await
     }
 
     async fn set_stage(
@@ -122,6 +174,6 @@ impl Crm for GuardedCrm {
         seen: &Deal,
     ) -> Result<bool, PortError> {
         let set = self.side.set_stage(record, stage, seen);
-        guarded(&self.circuit, Side::Crm, set).await
+        guarded(&self.circuit, Side::Crm, "set_stage", set).await
     }
 }

@@ -16,6 +16,7 @@ pub mod crm;
 mod guarded;
 mod ledger;
 pub mod metadata;
+mod observe;
 mod once;
 mod pauses;
 mod pipeline;

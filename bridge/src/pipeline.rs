@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     crm::Crm,
     guarded::{GuardedContent, GuardedCrm},
     ledger::Ledger,
+    observe,
     pauses::Pauses,
     plan::Plan,
     port_error::{PortError, PortErrorKind, in_one_line},
@@ -311,7 +313,9 @@ impl Pipeline {
                 let unknown = format!("the plan names an action that rule {} lacks", step.rule);
                 return Err(StepError::Person(unknown));
             };
+            let started = Instant::now();
             let note = action.apply(step, &work).await?;
+            observe::step(&step.action, started.elapsed());
             info!(rule = step.rule, action = step.action, note, "step");
             notes.push(note);
         }

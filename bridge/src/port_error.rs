@@ -41,6 +41,22 @@ pub enum PortErrorKind {
     Integrity,
 }
 
+impl PortErrorKind {
+    /// A word for metrics.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::NoContent => "no_content",
+            Self::Refused => "refused",
+            Self::Busy => "busy",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+            Self::Outage => "outage",
+            Self::Integrity => "integrity",
+        }
+    }
+}
+
 impl PortError {
     /// An error met while `doing`, a few words such as `upload`.
     pub fn new(kind: PortErrorKind, doing: &'static str) -> Self {

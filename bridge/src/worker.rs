@@ -24,6 +24,7 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 use crate::{
     backoff::Backoff,
     clock::{Clock, SystemClock},
+    observe,
     pauses::Pauses,
     port_error::in_one_line,
     queue::{JobId, LeaseId, Leased, Queue, Settle},
@@ -284,7 +285,7 @@ impl<H: Handler> Worker<H> {
                 job,
                 asked_at,
             };
-            let span = info_span!("job", id = %lease.job);
+            let span = info_span!("job", id = %lease.job, event = attempt.job.dedupe);
             let id = running.jobs.spawn(attempt.run().instrument(span)).id();
             running.leases.push((id, lease));
         }
@@ -373,6 +374,7 @@ impl<H: Handler> Attempt<H> {
                         },
                     },
                     () = keep(&*queue, &*clock, &job.lease, asked_at, options.lease, &good_until) => {
+                        observe::lease_lost();
                         warn!(job = %job.lease.job, "the lease was lost; another worker has the job");
                         return;
                     }
@@ -383,6 +385,7 @@ impl<H: Handler> Attempt<H> {
         let now = clock.now();
         let settle = settle(&job, outcome, &options.backoff, now);
         log(job.lease.job, &settle);
+        observe::attempt(&settle, job.pushed_at, now);
         if let Err(error) = write(&*queue, &job.lease, settle, &*clock, options.lease).await {
             error!(
                 job = %job.lease.job,

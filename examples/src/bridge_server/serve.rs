@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
 use tracing::{info, warn};
 
-use crate::{Failure, build, config::Config, in_one_line, ready, secrets, store::Store};
+use crate::{Failure, build, config::Config, in_one_line, numbers, ready, secrets, store::Store};
 
 /// So many rows go in one transaction, so that deliveries never wait long for tidying up.
 const TIDY_AT_ONCE: usize = 500;
@@ -21,6 +21,7 @@ const TIDY_AT_ONCE: usize = 500;
 pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failure> {
     let config = Config::read(path)?;
     let secrets = secrets::open(&config).await?;
+    let gathered = numbers::gather()?;
     let parts = build::parts(&config, secrets.as_ref())?;
     let (store, _at_work) = Store::open_to_work(&config).await?;
     let listener = TcpListener::bind(config.server.listen)
@@ -45,7 +46,8 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
         .body_timeout(config.server.idle_timeout.0);
     let pipeline = build::pipeline(&config, parts, &store);
     let router = bridge::axum::route(&config.webhook.path, receiver)
-        .merge(ready::routes(&store, pipeline.circuits()));
+        .merge(ready::routes(&store, pipeline.circuits()))
+        .merge(numbers::routes(gathered.clone(), &store));
     let name = format!("bridge-server/{}/{}", host(), std::process::id());
     let worker = Worker::new(queue, pipeline, name).options(build::worker_options(&config));
 
@@ -66,6 +68,7 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
     tokio::join!(
         worker.run(until(stopped.clone())),
         serve(listener, router, &config, until(stopped.clone())),
+        numbers::take_in(gathered, until(stopped.clone())),
         tidy(&store, &config, until(stopped)),
     );
     info!("stopped");

@@ -48,6 +48,39 @@ async fn a_paused_vendor_is_left_alone_until_somebody_resumes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_tell_what_was_taken_refused_done_and_moved() {
+    let setting = Setting::up().await;
+    let _server = setting.serve_until_ready().await;
+    setting.upload("contract.pdf", "%PDF-1.7").await;
+    setting.wait_done(1).await;
+    let stranger = reqwest::Client::new();
+    let stranger = stranger
+        .post(format!("{}/webhooks/box", setting.url))
+        .send();
+    assert_eq!(stranger.await.unwrap().status(), 401);
+
+    let numbers = reqwest::get(format!("{}/metrics", setting.url)).await;
+    let numbers = numbers.unwrap().text().await.unwrap();
+    for due in [
+        "bridge_deliveries_total{outcome=\"accepted\"} 1",
+        "bridge_deliveries_total{outcome=\"missing_signature\"} 1",
+        "bridge_attempts_total{outcome=\"done\"} 1",
+        "bridge_content_bytes_total 8",
+        "bridge_calls_total{side=\"crm\",operation=\"upload\",outcome=\"ok\"} 1",
+        // More often than once, where the deal was changed just now.
+        "bridge_step_seconds_count{action=\"attach\"}",
+        "bridge_step_seconds_count{action=\"log_task\"} 1",
+        "bridge_event_seconds_count 1",
+        "bridge_jobs{state=\"done\"} 1",
+        "bridge_oldest_unfinished_seconds 0",
+        "box_client_calls_total{",
+        "salesforce_client_api_calls_allowed",
+    ] {
+        assert!(numbers.contains(due), "{due} is not in\n{numbers}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_follows_a_dead_letter_waits_until_it_is_discarded_where_that_is_wanted() {
     let hold = |it: String| it.replace("[worker]\n", "[worker]\nafter_dead = \"hold\"\n");
     let setting = Setting::with(hold, true).await;

@@ -51,7 +51,7 @@ impl Config {
             "webhook.path must begin with / and have letters, digits and - _ . ~ only",
         );
         problems.unless(
-            !["/healthz", "/readyz"].contains(&webhook.path.as_str()),
+            !["/healthz", "/metrics", "/readyz"].contains(&webhook.path.as_str()),
             "webhook.path is one of the service's own",
         );
         problems.unless(
