@@ -3,6 +3,7 @@
 
 mod agree;
 mod circuits;
+mod clocks;
 #[cfg(unix)]
 mod cluster;
 mod contracts;

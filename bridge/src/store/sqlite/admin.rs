@@ -53,6 +53,11 @@ const PURGE: &str = "
     DELETE FROM job
     WHERE id IN (SELECT id FROM job WHERE state = 3 AND at < ?1 ORDER BY at LIMIT ?2)";
 
+/// Room that is kept for what comes next, in pages.
+const SPARE_PAGES: i64 = 1024;
+/// What one purge gives back at most, so that nobody waits long.
+const PAGES_AT_ONCE: i64 = 4096;
+
 const OPEN: &str = "
     SELECT count(*), count(iif(state = 2, 1, NULL)), min(pushed_at) FROM job WHERE state IN (0, 1, 2)";
 const ENDED: &str = "
@@ -187,9 +192,11 @@ impl QueueAdmin for SqliteStore {
     async fn purge(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let purge = move |connection: &Connection| {
-            connection
+            let purged = connection
                 .prepare_cached(PURGE)?
-                .execute([before.as_microsecond(), limit])
+                .execute([before.as_microsecond(), limit])?;
+            give_room_back(connection)?;
+            Ok(purged)
         };
         Ok(self.write("purge", purge).await? as u64)
     }
@@ -260,6 +267,21 @@ fn let_go(connection: &Connection) -> rusqlite::Result<()> {
         .try_for_each(|key| give_turn(connection, key).map(drop))
 }
 
+/// Makes the file shorter by what is free in it. A file that was made by an earlier version keeps
+/// its length, and uses what is free again.
+fn give_room_back(connection: &Connection) -> rusqlite::Result<()> {
+    let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+    let pages = (free - SPARE_PAGES).min(PAGES_AT_ONCE);
+    if pages <= 0 {
+        return Ok(());
+    }
+    let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+    let mut steps = vacuum.raw_query();
+    // Each step is one page.
+    while steps.next()?.is_some() {}
+    Ok(())
+}
+
 fn distinct(ids: &[JobId]) -> Vec<JobId> {
     let mut ids = ids.to_vec();
     ids.sort_unstable();
@@ -292,6 +314,49 @@ fn job(row: &Row<'_>, body: Bytes) -> rusqlite::Result<Job> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_was_large_for_a_storm_is_small_again_after_it() {
+        use crate::queue::{NewJob, Queue, Settle};
+        use std::time::Duration;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let store = SqliteStore::open(&path).unwrap();
+        let now = Timestamp::now();
+        for batch in 0..20 {
+            let jobs = (0..100).map(|number| NewJob {
+                dedupe: format!("{batch}/{number}"),
+                key: format!("{batch}/{number}"),
+                kind: "test".into(),
+                body: vec![b'x'; 20_000].into(),
+            });
+            store.push(jobs.collect(), now).await.unwrap();
+            let hold = Duration::from_secs(60);
+            for leased in store.lease("w", 100, hold, now).await.unwrap() {
+                let done = Settle::Done { note: "ok".into() };
+                store.settle(&leased.lease, done, now).await.unwrap();
+            }
+        }
+        store.close().await;
+        let size = || std::fs::metadata(&path).unwrap().len();
+        let large = size();
+        let store = SqliteStore::open(&path).unwrap();
+        let after = now.checked_add(Duration::from_secs(1)).unwrap();
+        while store.purge(after, 500).await.unwrap() > 0 {}
+        // As the service does at every turn.
+        for _ in 0..3 {
+            store.purge(after, 500).await.unwrap();
+        }
+        assert_eq!(store.counts().await.unwrap().done, 0);
+        store.close().await;
+        let spare = 4096 * (SPARE_PAGES.unsigned_abs() + 200);
+        assert!(
+            large > 3 * spare && size() < spare,
+            "{large}, then {}",
+            size()
+        );
+    }
 
     #[tokio::test]
     async fn what_people_ask_for_is_found_by_index() {

@@ -90,8 +90,15 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     let failed = |cause| error(OPEN, cause);
     // Looks before it touches: a foreign file must stay as it is.
     let look = connection.transaction().map_err(failed)?;
-    check_kind(&look)?;
+    let is_new = check_kind(&look)? == 0;
     look.finish().map_err(failed)?;
+    if is_new {
+        // Only a file without anything in it takes this. Where another process has just been faster,
+        // nothing happens, and it has said the same.
+        connection
+            .execute_batch("PRAGMA auto_vacuum = INCREMENTAL")
+            .map_err(failed)?;
+    }
     let mode: String = connection
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
         .map_err(failed)?;
