@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::{
     clock::{Clock, SystemClock},
+    observe,
     port_error::in_one_line,
     receive::{Received, Receiver, Refusal},
 };
@@ -24,7 +25,8 @@ use crate::{
 /// A router with one route: `POST path` takes Box's deliveries.
 ///
 /// The answer is 200 after the event is durable, and else a 4xx or 503 with the reason as JSON.
-/// Bodies beyond the receiver's limit are refused without being read to their end.
+/// Bodies beyond the receiver's limit are refused without being read to their end, and those whose
+/// headers cannot be Box's without being read at all.
 pub fn route(path: &str, receiver: Receiver) -> Router {
     let state = Inlet {
         receiver,
@@ -47,15 +49,18 @@ async fn deliver(State(inlet): State<Inlet>, headers: HeaderMap, body: Body) -> 
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
-        return refuse(&Refusal::TooLarge { limit });
+        return unread(&Refusal::TooLarge { limit });
+    }
+    if let Err(refusal) = receiver.look(&headers, clock.now()) {
+        return refuse(&refusal);
     }
     let within = receiver.timeout();
     let body = match timeout(within, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return refuse(&Refusal::TooLarge { limit });
+            return unread(&Refusal::TooLarge { limit });
         }
-        Err(_) => return refuse(&Refusal::TooSlow { within }),
+        Err(_) => return unread(&Refusal::TooSlow { within }),
         Ok(Err(_)) => return answer(StatusCode::BAD_REQUEST, "broken_off", "the body broke off"),
     };
     match receiver.receive(&headers, body, clock.now()).await {
@@ -69,6 +74,12 @@ async fn deliver(State(inlet): State<Inlet>, headers: HeaderMap, body: Body) -> 
         }
         Err(refusal) => refuse(&refusal),
     }
+}
+
+/// Refuses what the receiver never came to see.
+fn unread(refusal: &Refusal) -> Response {
+    observe::delivery(refusal.code());
+    refuse(refusal)
 }
 
 fn refuse(refusal: &Refusal) -> Response {

@@ -254,6 +254,7 @@ pub(crate) fn port_error(doing: &'static str, error: Error) -> PortError {
         ErrorKind::Auth | ErrorKind::Config | ErrorKind::Store => PortErrorKind::Outage,
         ErrorKind::Integrity => PortErrorKind::Integrity,
         ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::TooLarge => PortErrorKind::Refused,
+        ErrorKind::Server | ErrorKind::Timeout | ErrorKind::Transport => PortErrorKind::Down,
         _ => PortErrorKind::Busy,
     };
     let retry_after = error.retry_after();

@@ -18,8 +18,8 @@ use crate::store_error::StoreError;
 ///
 /// What every implementation guarantees (`bridge::testing::ledger_contract` holds them to it): each call
 /// returns only after its change would survive `kill -9` and power loss, calls on one key are
-/// atomic, and nothing is ever forgotten but by [`abandon`](Ledger::abandon) and
-/// [`forget`](Ledger::forget).
+/// atomic, and nothing is ever forgotten but by [`abandon`](Ledger::abandon),
+/// [`forget`](Ledger::forget) and [`purge`](Ledger::purge).
 #[async_trait]
 pub trait Ledger: Debug + Send + Sync + 'static {
     /// What is known of the effect.
@@ -48,6 +48,11 @@ pub trait Ledger: Debug + Send + Sync + 'static {
 
     /// Forgets an effect that somebody has undone on the far side, so that it can happen anew.
     async fn forget(&self, key: &EffectKey) -> Result<(), StoreError>;
+
+    /// Forgets finished effects whose key's first part is `kind` and that were begun before
+    /// `before`, at most `limit` at a time. What is not finished stays, however old. Only for kinds
+    /// that nothing asks for after some time, see [`tidy`](crate::tidy()).
+    async fn purge(&self, kind: &str, before: Timestamp, limit: usize) -> Result<u64, StoreError>;
 
     /// All effects whose key begins with these parts, in the order of their keys.
     async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError>;

@@ -9,12 +9,16 @@ mod box_content;
 #[cfg(feature = "box")]
 mod box_metadata;
 mod checked;
+mod circuit;
 mod clock;
 pub mod content;
 pub mod crm;
+mod guarded;
 mod ledger;
 pub mod metadata;
+mod observe;
 mod once;
+mod pauses;
 mod pipeline;
 mod plan;
 mod port_error;
@@ -29,11 +33,13 @@ mod salesforce_crm;
 #[cfg(feature = "salesforce")]
 mod salesforce_records;
 pub mod secrets;
+mod side;
 mod situation;
 pub mod store;
 mod store_error;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tidy;
 pub mod webhook;
 mod worker;
 
@@ -43,17 +49,19 @@ pub use action::{
 pub use backoff::Backoff;
 #[cfg(feature = "box")]
 pub use box_content::BoxContent;
+pub use circuit::{CircuitState, Circuits};
 pub use clock::{Clock, SystemClock};
 pub use content::ContentSource;
 pub use crm::Crm;
 pub use ledger::{Begin, Effect, EffectKey, EffectState, Ledger};
 pub use metadata::Metadata;
+pub use pauses::Pauses;
 pub use pipeline::{Pipeline, PipelineOptions, Prepared};
 pub use plan::{Plan, Step};
 pub use port_error::{PortError, PortErrorKind};
 pub use queue::{
-    Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue, QueueAdmin,
-    Settle,
+    AfterDead, Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue,
+    QueueAdmin, Settle,
 };
 pub use receive::{BOX_WEBHOOK, Received, Receiver, Refusal};
 pub use record_event::{Change, RECORD_EVENT, RecordChange, RecordEvent};
@@ -62,6 +70,8 @@ pub use resolve::MappingKeys;
 pub use rules::{Rule, RuleError};
 #[cfg(feature = "salesforce")]
 pub use salesforce_crm::SalesforceCrm;
+pub use side::Side;
 pub use situation::{Person, Situation, Subject};
 pub use store_error::{StoreError, StoreErrorKind};
+pub use tidy::{Retention, Tidied, tidy};
 pub use worker::{Handler, Hold, Outcome, Worker, WorkerOptions};

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tracing::{info, warn};
 
 use crate::{
@@ -12,10 +12,14 @@ use crate::{
         StepError, Work,
         digest::{DIGEST, Digest},
     },
+    circuit::{Circuits, Settings},
     clock::{Clock, SystemClock},
     content::{ContentSource, FileState, FileVersion, FolderRef, FolderState},
     crm::Crm,
+    guarded::{GuardedContent, GuardedCrm},
     ledger::Ledger,
+    observe,
+    pauses::Pauses,
     plan::Plan,
     port_error::{PortError, PortErrorKind, in_one_line},
     queue::{Leased, Queue},
@@ -23,6 +27,7 @@ use crate::{
     record_event::{Change, RECORD_EVENT, RecordChange, RecordEvent},
     resolve::{MappingKeys, Resolver},
     rules::Rule,
+    side::Side,
     situation::{Person, Situation, Subject},
     webhook::{Event, FileSource, FolderSource, ItemRef, Source},
     worker::{Handler, Hold, Outcome},
@@ -37,6 +42,7 @@ const WEBHOOK_DELETED: &str = "WEBHOOK.DELETED";
 pub struct Pipeline {
     content: Arc<dyn ContentSource>,
     crm: Arc<dyn Crm>,
+    circuits: Circuits,
     ledger: Arc<dyn Ledger>,
     queue: Option<Arc<dyn Queue>>,
     clock: Arc<dyn Clock>,
@@ -56,9 +62,15 @@ pub struct PipelineOptions {
     /// How far back versions count that no event has told of: their deliveries may have been
     /// overtaken. Box gives up on a delivery after two hours.
     pub overtaken_within: Duration,
-    /// How long a far side that lets nobody in, or has no calls left for today, is left alone
-    /// when it does not say itself.
+    /// How many calls to a far side have to fail in a row, because it does not answer or is out of
+    /// order, until it is left alone. One that lets nobody in or has no calls left for today is left
+    /// alone at once.
+    pub outage_after: u32,
+    /// How long a far side is left alone when it does not say itself; twice as long each time that
+    /// it is still out of order afterwards.
     pub outage_pause: Duration,
+    /// The longest that it is left alone when it does not say itself.
+    pub longest_outage_pause: Duration,
     /// Whether the MD5 that the far side gives of what it has stored is held against that of what
     /// was sent. The content side's SHA-1 is always checked on the way, and the size afterwards;
     /// the MD5 doubles the processor time of a transfer.
@@ -73,7 +85,9 @@ impl Default for PipelineOptions {
         Self {
             settle_after: Duration::from_secs(15),
             overtaken_within: Duration::from_secs(3 * 3600),
+            outage_after: 5,
             outage_pause: Duration::from_secs(300),
+            longest_outage_pause: Duration::from_secs(3600),
             compare_checksums: false,
             transfers: 8,
         }
@@ -97,9 +111,19 @@ impl Pipeline {
         ledger: Arc<dyn Ledger>,
         rules: Vec<Rule>,
     ) -> Self {
+        let circuits = Circuits::default();
+        let content = GuardedContent {
+            side: content,
+            circuit: circuits.of(Side::Content).clone(),
+        };
+        let crm = GuardedCrm {
+            side: crm,
+            circuit: circuits.of(Side::Crm).clone(),
+        };
         Self {
-            content,
-            crm,
+            content: Arc::new(content),
+            crm: Arc::new(crm),
+            circuits,
             ledger,
             queue: None,
             clock: Arc::new(SystemClock),
@@ -129,6 +153,11 @@ impl Pipeline {
     pub fn options(mut self, options: PipelineOptions) -> Self {
         let places = options.transfers.clamp(1, Semaphore::MAX_PERMITS);
         self.transfers = Semaphore::new(places);
+        self.circuits.set(Settings {
+            opens_after: options.outage_after,
+            pause: options.outage_pause,
+            longest_pause: options.longest_outage_pause,
+        });
         self.options = options;
         self
     }
@@ -138,6 +167,11 @@ impl Pipeline {
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// The way to each side, to be shown.
+    pub fn circuits(&self) -> Circuits {
+        self.circuits.clone()
     }
 
     /// What the event would lead to. Reads both sides and writes nothing: a dry run ends here.
@@ -293,7 +327,9 @@ impl Pipeline {
                 let unknown = format!("the plan names an action that rule {} lacks", step.rule);
                 return Err(StepError::Person(unknown));
             };
+            let started = Instant::now();
             let note = action.apply(step, &work).await?;
+            observe::step(&step.action, started.elapsed());
             info!(rule = step.rule, action = step.action, note, "step");
             notes.push(note);
         }
@@ -318,14 +354,19 @@ impl Pipeline {
 
     fn port_failed(&self, error: &PortError) -> Outcome {
         let reason = in_one_line(error);
+        let rest = error.side().and_then(|side| self.circuits.of(side).rest());
         match error.kind() {
+            // It has failed so often that it is left alone: that is not this job's doing.
+            PortErrorKind::Down if rest.is_some() => self.outage(reason, rest),
             PortErrorKind::Gone | PortErrorKind::NoContent | PortErrorKind::Refused => {
                 Outcome::Dead(reason)
             }
-            PortErrorKind::Busy | PortErrorKind::Integrity => Outcome::Retry {
-                reason,
-                after: error.retry_after(),
-            },
+            PortErrorKind::Busy | PortErrorKind::Down | PortErrorKind::Integrity => {
+                Outcome::Retry {
+                    reason,
+                    after: error.retry_after(),
+                }
+            }
             PortErrorKind::Unknown => {
                 let settle = self.options.settle_after;
                 let after = error
@@ -336,20 +377,26 @@ impl Pipeline {
                     after: Some(after),
                 }
             }
-            PortErrorKind::Outage => {
-                let pause = error.retry_after().unwrap_or(self.options.outage_pause);
-                let until = self.clock.now().checked_add(pause);
-                Outcome::Outage {
-                    reason,
-                    until: until.unwrap_or(Timestamp::MAX),
-                }
-            }
+            PortErrorKind::Outage => self.outage(reason, rest.or(error.retry_after())),
+        }
+    }
+
+    fn outage(&self, reason: String, rest: Option<Duration>) -> Outcome {
+        let pause = rest.unwrap_or(self.options.outage_pause);
+        let until = self.clock.now().checked_add(pause);
+        Outcome::Outage {
+            reason,
+            until: until.unwrap_or(Timestamp::MAX),
         }
     }
 }
 
 #[async_trait]
 impl Handler for Pipeline {
+    fn obey(&self, pauses: Pauses) {
+        self.circuits.obey(pauses);
+    }
+
     async fn handle(&self, job: &Leased, hold: &Hold) -> Outcome {
         if job.kind == DIGEST {
             return match self.log_digest(job, hold).await {

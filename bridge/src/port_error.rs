@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::side::Side;
+
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// A call to the content side or the CRM side failed.
@@ -9,6 +11,7 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub struct PortError {
     kind: PortErrorKind,
     doing: &'static str,
+    side: Option<Side>,
     retry_after: Option<Duration>,
     detail: Option<String>,
     cause: Option<Cause>,
@@ -26,6 +29,9 @@ pub enum PortErrorKind {
     Refused,
     /// It certainly did not happen and may succeed later.
     Busy,
+    /// The far side does not answer or is out of order, and it certainly did not happen. Several
+    /// in a row make the bridge leave that side alone for a while.
+    Down,
     /// It may have happened: look before it is repeated.
     Unknown,
     /// Nothing at all will succeed for a while: a daily limit is used up or the credentials are
@@ -35,12 +41,29 @@ pub enum PortErrorKind {
     Integrity,
 }
 
+impl PortErrorKind {
+    /// A word for metrics.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::NoContent => "no_content",
+            Self::Refused => "refused",
+            Self::Busy => "busy",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+            Self::Outage => "outage",
+            Self::Integrity => "integrity",
+        }
+    }
+}
+
 impl PortError {
     /// An error met while `doing`, a few words such as `upload`.
     pub fn new(kind: PortErrorKind, doing: &'static str) -> Self {
         Self {
             kind,
             doing,
+            side: None,
             retry_after: None,
             detail: None,
             cause: None,
@@ -51,6 +74,19 @@ impl PortError {
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<Cause>) -> Self {
         self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds which side failed. The pipeline knows it by the port that was called, unless the error
+    /// says better.
+    #[must_use]
+    pub fn with_side(mut self, side: Side) -> Self {
+        self.side = Some(side);
+        self
+    }
+
+    pub(crate) fn or_side(mut self, side: Side) -> Self {
+        self.side = self.side.or(Some(side));
         self
     }
 
@@ -78,6 +114,11 @@ impl PortError {
         self.kind
     }
 
+    /// Which side failed, where it is known.
+    pub fn side(&self) -> Option<Side> {
+        self.side
+    }
+
     /// How long the far side asked to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -95,6 +136,7 @@ impl fmt::Display for PortError {
             PortErrorKind::Gone => "not there",
             PortErrorKind::NoContent => "the version is not there any more",
             PortErrorKind::Refused => "refused",
+            PortErrorKind::Down => "does not answer",
             PortErrorKind::Busy => "did not succeed this time",
             PortErrorKind::Unknown => "may or may not have happened",
             PortErrorKind::Outage => "not possible for now",

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::store_error::StoreError;
+use crate::{pauses::Pauses, side::Side, store_error::StoreError};
 
 /// Hands each job to one worker at a time, at least once, in order per key.
 ///
@@ -16,8 +16,8 @@ use crate::store_error::StoreError;
 /// - [`push`](Queue::push) returns only after the jobs would survive `kill -9` and power loss.
 /// - A job whose [`dedupe`](NewJob::dedupe) text is known, finished or not, is not stored again.
 /// - Of the jobs with one [`key`](NewJob::key) at most one is leased, and the oldest unfinished
-///   one first: a job that waits for its retry holds the later ones of its key back. A dead job
-///   does not.
+///   one first: a job that waits for its retry holds the later ones of its key back. Whether a dead
+///   job does is up to the operator ([`AfterDead`]).
 /// - A lease that has run out is handed to whoever asks next. The worker that held it can neither
 ///   extend nor settle any more ([`StoreErrorKind::StaleLease`](crate::StoreErrorKind::StaleLease)).
 /// - Attempts are counted when a job is leased, so a job that kills its process is counted too.
@@ -52,6 +52,10 @@ pub trait Queue: Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
+    /// What an operator has paused. The inbox hands jobs out all the same: it is for workers to
+    /// obey.
+    async fn pauses(&self) -> Result<Pauses, StoreError>;
+
     /// Returns when a job may have become due. A hint: it may come without reason, or, for jobs
     /// that another process pushed, not at all, so callers poll as well. A hint that was given
     /// while nobody waited is kept for the next to wait.
@@ -71,6 +75,25 @@ pub trait QueueAdmin: Queue {
     /// Jobs in any other state are left alone.
     async fn replay(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError>;
 
+    /// Makes waiting jobs due at once, whatever they wait for, but not before older ones of their
+    /// key; tells how many there were. Attempts stay counted.
+    async fn retry(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Gives dead jobs up: they are done, with a note that says so, and hold nothing back any more;
+    /// tells how many there were.
+    async fn discard(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Sets what becomes of the jobs behind a dead one, for every process that works on the store,
+    /// and for those that are dead already.
+    async fn set_after_dead(&self, after_dead: AfterDead) -> Result<(), StoreError>;
+
+    /// Stops the calls to one side, or everything, until [`resume`](QueueAdmin::resume). Every
+    /// worker on the store obeys at its next poll; what is in hand stops before its next call.
+    async fn pause(&self, side: Option<Side>) -> Result<(), StoreError>;
+
+    /// Lifts the pause of one side, or that of everything.
+    async fn resume(&self, side: Option<Side>) -> Result<(), StoreError>;
+
     /// Makes every job that `owner` holds due at once, its attempt still counted. For a worker
     /// that knows that its former life is over. `None` means every owner.
     async fn release(&self, owner: Option<&str>, now: Timestamp) -> Result<u64, StoreError>;
@@ -81,6 +104,16 @@ pub trait QueueAdmin: Queue {
 
     /// How many jobs there are in each state, and since when the oldest unfinished one waits.
     async fn counts(&self) -> Result<Counts, StoreError>;
+}
+
+/// What becomes of the jobs behind a dead one of their key. A store that nobody has told skips.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AfterDead {
+    /// They go on without it.
+    #[default]
+    Skip,
+    /// They are held until a person replays or discards it.
+    Hold,
 }
 
 /// A job to store.
@@ -250,6 +283,14 @@ pub struct Job {
     /// As pushed; left empty in listings, given by [`QueueAdmin::job`].
     #[serde(skip)]
     pub body: Bytes,
+}
+
+impl Job {
+    /// When it is tried next, unless it stands behind another of its key; `None` for what is in a
+    /// worker's hands, done or dead.
+    pub fn next_attempt(&self) -> Option<Timestamp> {
+        (self.state == JobState::Ready).then_some(self.at)
+    }
 }
 
 /// Which jobs to list.

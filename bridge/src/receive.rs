@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use jiff::Timestamp;
 
 use crate::{
+    observe,
     queue::{JobId, NewJob, Push, Queue},
     store_error::StoreError,
     webhook::{EventError, Verified, Verifier, VerifyError},
@@ -131,9 +132,34 @@ impl Receiver {
         self.body_limit
     }
 
+    /// Looks at the headers before a byte of the body is read, so that a stranger cannot make a
+    /// server hold bodies. [`receive`](Self::receive) looks again, and at the body too.
+    pub fn look(&self, headers: &HeaderMap, now: Timestamp) -> Result<(), Refusal> {
+        let looked = match may_be_json(headers) {
+            true => self.verifier.look(headers, now).map_err(Refusal::from),
+            false => Err(Refusal::NotJson),
+        };
+        looked.inspect_err(|refusal| observe::delivery(refusal.code()))
+    }
+
     /// Takes one delivery. `Ok` means that the event is durable: answer 200. An error carries the
     /// status to answer with.
     pub async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<Received, Refusal> {
+        let received = self.take(headers, body, now).await;
+        observe::delivery(match &received {
+            Ok(Received::Accepted(_)) => "accepted",
+            Ok(Received::Duplicate(_)) => "duplicate",
+            Err(refusal) => refusal.code(),
+        });
+        received
+    }
+
+    async fn take(
         &self,
         headers: &HeaderMap,
         body: Bytes,

@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -24,6 +24,8 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 use crate::{
     backoff::Backoff,
     clock::{Clock, SystemClock},
+    observe,
+    pauses::Pauses,
     port_error::in_one_line,
     queue::{JobId, LeaseId, Leased, Queue, Settle},
     store_error::{StoreError, StoreErrorKind},
@@ -34,6 +36,12 @@ use crate::{
 pub trait Handler: Send + Sync + 'static {
     /// Does the job, or continues it: the same job can come again after a crash.
     async fn handle(&self, job: &Leased, hold: &Hold) -> Outcome;
+
+    /// Takes notice of what an operator has paused. The worker tells it at every poll; what takes
+    /// jobs from the inbox is the worker's own to stop.
+    fn obey(&self, pauses: Pauses) {
+        let _ = pauses;
+    }
 }
 
 /// How an attempt ended.
@@ -48,8 +56,8 @@ pub enum Outcome {
         /// How long the far side asked to wait.
         after: Option<Duration>,
     },
-    /// A far side lets nobody in for now: the attempt does not count, and the worker takes no more
-    /// jobs until then, for they would fare no better.
+    /// A far side lets nobody in for now: the attempt does not count. As long as all jobs end so,
+    /// the worker takes no more of them than one batch at each poll.
     Outage {
         /// What is the matter, in a line.
         reason: String,
@@ -99,20 +107,24 @@ pub struct Worker<H> {
     clock: Arc<dyn Clock>,
     name: String,
     options: WorkerOptions,
-    outage: Outage,
+    closed_doors: ClosedDoors,
 }
 
-/// Until when a far side lets nobody in, in microseconds since 1970.
-#[derive(Clone, Debug)]
-struct Outage(Arc<AtomicI64>);
+/// How many jobs in a row have met a far side that lets nobody in. Those that need no such side
+/// shall find their way through the inbox, but not at the price of turning all others over and over.
+#[derive(Clone, Debug, Default)]
+struct ClosedDoors(Arc<AtomicUsize>);
 
-impl Outage {
-    fn lasts(&self, now: Timestamp) -> bool {
-        now.as_microsecond() < self.0.load(Ordering::Relaxed)
+impl ClosedDoors {
+    fn note(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Outage { .. } => self.0.fetch_add(1, Ordering::Relaxed),
+            _ => self.0.swap(0, Ordering::Relaxed),
+        };
     }
 
-    fn until(&self, end: Timestamp) {
-        self.0.store(end.as_microsecond(), Ordering::Relaxed);
+    fn are(&self, number: usize) -> bool {
+        self.0.load(Ordering::Relaxed) >= number
     }
 }
 
@@ -162,7 +174,7 @@ impl<H: Handler> Worker<H> {
             clock: Arc::new(SystemClock),
             name: name.into(),
             options: WorkerOptions::default(),
-            outage: Outage(Arc::new(AtomicI64::new(i64::MIN))),
+            closed_doors: ClosedDoors::default(),
         }
     }
 
@@ -186,7 +198,10 @@ impl<H: Handler> Worker<H> {
         let mut stop = std::pin::pin!(stop);
         let mut running = Running::default();
         loop {
-            let filled = self.fill(&mut running).await;
+            let filled = match self.is_early(&running) {
+                true => false,
+                false => self.fill(&mut running).await,
+            };
             let room = running.jobs.len() < self.options.concurrency.max(1);
             tokio::select! {
                 () = &mut stop => break,
@@ -227,6 +242,25 @@ impl<H: Handler> Worker<H> {
         }
     }
 
+    /// Whether everything that was taken of late has met closed doors, and the next poll is not yet.
+    fn is_early(&self, running: &Running) -> bool {
+        self.closed_doors.are(self.options.concurrency.max(1))
+            && (running.asked_at).is_some_and(|asked_at| asked_at.elapsed() < self.options.poll)
+    }
+
+    /// What is paused, asked for no more often than the inbox is polled.
+    async fn pauses(&self, running: &mut Running) -> Result<Pauses, StoreError> {
+        if let Some((asked_at, pauses)) = running.pauses
+            && asked_at.elapsed() < self.options.poll
+        {
+            return Ok(pauses);
+        }
+        let pauses = self.queue.pauses().await?;
+        self.handler.obey(pauses);
+        running.pauses = Some((Instant::now(), pauses));
+        Ok(pauses)
+    }
+
     async fn lease(&self, running: &mut Running) -> Result<(), StoreError> {
         let room = self
             .options
@@ -235,9 +269,10 @@ impl<H: Handler> Worker<H> {
             .saturating_sub(running.jobs.len());
         let asked_at = Instant::now();
         let now = self.clock.now();
-        if room == 0 || self.outage.lasts(now) {
+        if room == 0 || self.pauses(running).await?.all {
             return Ok(());
         }
+        running.asked_at = Some(asked_at);
         let leased = self
             .queue
             .lease(&self.name, room, self.options.lease, now)
@@ -249,11 +284,11 @@ impl<H: Handler> Worker<H> {
                 handler: Arc::clone(&self.handler),
                 clock: Arc::clone(&self.clock),
                 options: self.options.clone(),
-                outage: self.outage.clone(),
+                closed_doors: self.closed_doors.clone(),
                 job,
                 asked_at,
             };
-            let span = info_span!("job", id = %lease.job);
+            let span = info_span!("job", id = %lease.job, event = attempt.job.dedupe);
             let id = running.jobs.spawn(attempt.run().instrument(span)).id();
             running.leases.push((id, lease));
         }
@@ -285,6 +320,8 @@ impl<H: Handler> Worker<H> {
 struct Running {
     jobs: JoinSet<()>,
     leases: Vec<(Id, LeaseId)>,
+    asked_at: Option<Instant>,
+    pauses: Option<(Instant, Pauses)>,
 }
 
 impl Running {
@@ -303,7 +340,7 @@ struct Attempt<H> {
     handler: Arc<H>,
     clock: Arc<dyn Clock>,
     options: WorkerOptions,
-    outage: Outage,
+    closed_doors: ClosedDoors,
     job: Leased,
     asked_at: Instant,
 }
@@ -315,7 +352,7 @@ impl<H: Handler> Attempt<H> {
             handler,
             clock,
             options,
-            outage,
+            closed_doors,
             job,
             asked_at,
         } = self;
@@ -340,18 +377,18 @@ impl<H: Handler> Attempt<H> {
                         },
                     },
                     () = keep(&*queue, &*clock, &job.lease, asked_at, options.lease, &good_until) => {
+                        observe::lease_lost();
                         warn!(job = %job.lease.job, "the lease was lost; another worker has the job");
                         return;
                     }
                 }
             }
         };
-        if let Outcome::Outage { until, .. } = &outcome {
-            outage.until((*until).min(options.backoff.latest(clock.now())));
-        }
+        closed_doors.note(&outcome);
         let now = clock.now();
         let settle = settle(&job, outcome, &options.backoff, now);
         log(job.lease.job, &settle);
+        observe::attempt(&settle, job.pushed_at, now);
         if let Err(error) = write(&*queue, &job.lease, settle, &*clock, options.lease).await {
             error!(
                 job = %job.lease.job,

@@ -4,7 +4,10 @@ use std::error::Error as _;
 
 use salesforce_client::{Error, ErrorCode, ErrorKind, RecordId};
 
-use crate::port_error::{PortError, PortErrorKind};
+use crate::{
+    port_error::{PortError, PortErrorKind},
+    side::Side,
+};
 
 /// What is shown of each message of Salesforce's.
 const LONGEST_MESSAGE: usize = 300;
@@ -75,6 +78,7 @@ fn kind(error: &Error) -> PortErrorKind {
         ErrorKind::Duplicate | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::TooLarge => {
             PortErrorKind::Refused
         }
+        ErrorKind::Server | ErrorKind::Timeout | ErrorKind::Transport => PortErrorKind::Down,
         _ => PortErrorKind::Busy,
     }
 }
@@ -84,9 +88,11 @@ fn from_content(error: Error) -> Result<PortError, Error> {
     let cause = error.source().and_then(|it| it.downcast_ref::<PortError>());
     match cause {
         Some(cause) if error.kind() == ErrorKind::Content => {
+            let cause_side = cause.side().unwrap_or(Side::Content);
             let port_error =
                 PortError::new(cause.kind(), cause.doing()).with_retry_after(cause.retry_after());
-            Ok(port_error.with_cause(error))
+            // Nothing but the content comes from another side.
+            Ok(port_error.with_side(cause_side).with_cause(error))
         }
         _ => Err(error),
     }

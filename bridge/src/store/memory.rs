@@ -14,10 +14,12 @@ use tokio::sync::Notify;
 
 use crate::{
     ledger::{Begin, Effect, EffectKey, EffectState, Ledger},
+    pauses::Pauses,
     queue::{
-        Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue, QueueAdmin,
-        Settle,
+        AfterDead, Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue,
+        QueueAdmin, Settle,
     },
+    side::Side,
     store_error::{StoreError, StoreErrorKind},
 };
 
@@ -32,8 +34,16 @@ pub struct MemoryStore {
 struct State {
     jobs: BTreeMap<i64, Row>,
     dedupe: HashMap<String, i64>,
-    effects: BTreeMap<String, EffectState>,
+    effects: BTreeMap<String, Entry>,
     last: i64,
+    after_dead: AfterDead,
+    pauses: Pauses,
+}
+
+#[derive(Debug)]
+struct Entry {
+    begun_at: Timestamp,
+    state: EffectState,
 }
 
 #[derive(Debug)]
@@ -65,6 +75,20 @@ impl State {
                 row.job.owner = None;
             }
         }
+    }
+
+    /// Changes those of these jobs that are in this state, and tells how many they are.
+    fn each(&mut self, ids: &[JobId], state: JobState, change: impl Fn(&mut Row)) -> u64 {
+        let mut changed = 0;
+        for id in ids.iter().collect::<HashSet<_>>() {
+            if let Some(row) = self.jobs.get_mut(&id.0)
+                && row.job.state == state
+            {
+                change(row);
+                changed += 1;
+            }
+        }
+        changed
     }
 
     fn held(&mut self, lease: &LeaseId, now: Timestamp) -> Result<&mut Row, StoreError> {
@@ -143,12 +167,17 @@ impl Queue for MemoryStore {
         {
             held.insert(&row.job.key);
         }
+        let holds = |row: &&Row| match row.job.state {
+            JobState::Ready => true,
+            JobState::Dead => state.after_dead == AfterDead::Hold,
+            _ => false,
+        };
         let mut due: Vec<_> = state
             .jobs
             .values()
-            .filter(|row| row.job.state == JobState::Ready)
+            .filter(holds)
             .filter(|row| held.insert(&row.job.key))
-            .filter(|row| row.job.at <= now)
+            .filter(|row| row.job.state == JobState::Ready && row.job.at <= now)
             .map(|row| (row.job.at, row.job.id.0))
             .collect();
         due.sort_unstable();
@@ -223,6 +252,10 @@ impl Queue for MemoryStore {
         Ok(())
     }
 
+    async fn pauses(&self) -> Result<Pauses, StoreError> {
+        Ok(self.state().pauses)
+    }
+
     async fn wait(&self) {
         self.wake.notified().await;
     }
@@ -268,6 +301,43 @@ impl QueueAdmin for MemoryStore {
         }
         self.wake.notify_one();
         Ok(replayed)
+    }
+
+    async fn retry(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
+        let retried = self.state().each(ids, JobState::Ready, |row| {
+            row.job.at = row.job.at.min(now);
+        });
+        self.wake.notify_one();
+        Ok(retried)
+    }
+
+    async fn discard(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
+        let discarded = self.state().each(ids, JobState::Dead, |row| {
+            let note = row.job.note.take().unwrap_or_default();
+            row.job.note = Some(format!("discarded: {note}"));
+            (row.job.state, row.job.at) = (JobState::Done, now);
+        });
+        self.wake.notify_one();
+        Ok(discarded)
+    }
+
+    async fn set_after_dead(&self, after_dead: AfterDead) -> Result<(), StoreError> {
+        self.state().after_dead = after_dead;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    async fn pause(&self, side: Option<Side>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.pauses = state.pauses.with(side, true);
+        Ok(())
+    }
+
+    async fn resume(&self, side: Option<Side>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.pauses = state.pauses.with(side, false);
+        self.wake.notify_one();
+        Ok(())
     }
 
     async fn release(&self, owner: Option<&str>, now: Timestamp) -> Result<u64, StoreError> {
@@ -323,40 +393,57 @@ impl QueueAdmin for MemoryStore {
 #[async_trait]
 impl Ledger for MemoryStore {
     async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError> {
-        Ok(self.state().effects.get(key.as_str()).cloned())
+        let state = self.state();
+        Ok(state.effects.get(key.as_str()).map(|it| it.state.clone()))
     }
 
     async fn begin(&self, key: &EffectKey, now: Timestamp) -> Result<Begin, StoreError> {
         let mut state = self.state();
-        if let Some(EffectState::Finished(result)) = state.effects.get(key.as_str()) {
+        if let Some(entry) = state.effects.get(key.as_str())
+            && let EffectState::Finished(result) = &entry.state
+        {
             return Ok(Begin::Finished(result.clone()));
         }
-        state
-            .effects
-            .insert(key.as_str().to_owned(), EffectState::Begun(now));
+        let begun = Entry {
+            begun_at: now,
+            state: EffectState::Begun(now),
+        };
+        state.effects.insert(key.as_str().to_owned(), begun);
         Ok(Begin::Begun)
     }
 
-    async fn finish(&self, key: &EffectKey, result: Value, _: Timestamp) -> Result<(), StoreError> {
-        self.state()
-            .effects
-            .insert(key.as_str().to_owned(), EffectState::Finished(result));
+    async fn finish(
+        &self,
+        key: &EffectKey,
+        result: Value,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let key = key.as_str().to_owned();
+        let begun_at = state.effects.get(&key).map_or(now, |it| it.begun_at);
+        let state_now = EffectState::Finished(result);
+        let finished = Entry {
+            begun_at,
+            state: state_now,
+        };
+        state.effects.insert(key, finished);
         Ok(())
     }
 
     async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError> {
         let mut state = self.state();
-        if matches!(state.effects.get(key.as_str()), Some(EffectState::Begun(_))) {
+        let entry = state.effects.get(key.as_str());
+        if entry.is_some_and(|it| matches!(it.state, EffectState::Begun(_))) {
             state.effects.remove(key.as_str());
         }
         Ok(())
     }
 
     async fn doubt(&self, key: &EffectKey, since: Timestamp) -> Result<(), StoreError> {
-        if let Some(state) = self.state().effects.get_mut(key.as_str())
-            && !matches!(state, EffectState::Finished(_))
+        if let Some(entry) = self.state().effects.get_mut(key.as_str())
+            && !matches!(entry.state, EffectState::Finished(_))
         {
-            *state = EffectState::Doubted(since);
+            entry.state = EffectState::Doubted(since);
         }
         Ok(())
     }
@@ -366,15 +453,32 @@ impl Ledger for MemoryStore {
         Ok(())
     }
 
+    async fn purge(&self, kind: &str, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        let kind = EffectKey::new([kind]);
+        let mut state = self.state();
+        let old: Vec<_> = state
+            .effects
+            .range(kind.as_str().to_owned()..)
+            .take_while(|(key, _)| key.starts_with(kind.as_str()))
+            .filter(|(_, it)| matches!(it.state, EffectState::Finished(_)) && it.begun_at < before)
+            .take(limit)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in &old {
+            state.effects.remove(key);
+        }
+        Ok(old.len() as u64)
+    }
+
     async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError> {
         let state = self.state();
         let under = state
             .effects
             .range(prefix.as_str().to_owned()..)
             .take_while(|(key, _)| key.starts_with(prefix.as_str()))
-            .map(|(key, state)| Effect {
+            .map(|(key, entry)| Effect {
                 key: EffectKey::from_text(key.clone()),
-                state: state.clone(),
+                state: entry.state.clone(),
             });
         Ok(under.collect())
     }

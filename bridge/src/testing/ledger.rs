@@ -104,4 +104,39 @@ pub async fn ledger_contract(ledger: &dyn Ledger) {
     let under = ledger.under(&empty_part).await.unwrap();
     assert_eq!(under.len(), 1, "an empty part is a part");
     assert_eq!(under[0].state, EffectState::Begun(at(8)));
+
+    only_what_is_old_finished_and_of_the_kind_is_purged(ledger).await;
+}
+
+async fn only_what_is_old_finished_and_of_the_kind_is_purged(ledger: &dyn Ledger) {
+    let at = |second: i64| Timestamp::from_second(second).unwrap();
+    let finished = [
+        (EffectKey::new(["note", "old"]), 10),
+        (EffectKey::new(["note", "older"]), 9),
+        (EffectKey::new(["note", "young"]), 20),
+        (EffectKey::new(["notes", "old"]), 10),
+        (EffectKey::new(["no", "note", "old"]), 10),
+    ];
+    for (key, second) in &finished {
+        ledger.begin(key, at(*second)).await.unwrap();
+        // When it was finished does not count: what is under way for long has long been asked for.
+        ledger.finish(key, json!(1), at(100)).await.unwrap();
+    }
+    let open = [["note", "begun"], ["note", "doubted"]].map(EffectKey::new);
+    for key in &open {
+        ledger.begin(key, at(1)).await.unwrap();
+    }
+    ledger.doubt(&open[1], at(2)).await.unwrap();
+
+    assert_eq!(ledger.purge("note", at(9), 10).await.unwrap(), 0);
+    assert_eq!(ledger.purge("note", at(15), 1).await.unwrap(), 1, "so many");
+    assert_eq!(ledger.purge("note", at(15), 10).await.unwrap(), 1);
+    assert_eq!(ledger.purge("note", at(15), 10).await.unwrap(), 0);
+    for (number, (key, _)) in finished.iter().enumerate() {
+        let is_kept = ledger.read(key).await.unwrap().is_some();
+        assert_eq!(is_kept, number >= 2, "{key}");
+    }
+    for key in &open {
+        assert!(ledger.read(key).await.unwrap().is_some(), "{key}");
+    }
 }

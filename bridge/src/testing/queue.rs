@@ -5,7 +5,9 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use crate::{
-    queue::{JobFilter, JobId, JobState, Leased, NewJob, Push, QueueAdmin, Settle},
+    pauses::Pauses,
+    queue::{AfterDead, JobFilter, JobId, JobState, Leased, NewJob, Push, QueueAdmin, Settle},
+    side::Side,
     store_error::StoreErrorKind,
 };
 
@@ -85,6 +87,10 @@ pub async fn queue_contract<Q: QueueAdmin>(fresh: impl AsyncFn() -> Q) {
     many_at_once_share_the_jobs_out(&fresh().await).await;
     what_may_be_due_is_hinted_at(&fresh().await).await;
     nobody_purges_what_still_counts(&fresh().await).await;
+    a_dead_head_holds_its_key_where_that_is_the_policy(&fresh().await).await;
+    a_change_of_policy_goes_for_what_is_dead_already(&fresh().await).await;
+    what_waits_can_be_made_due(&fresh().await).await;
+    what_is_paused_is_known_to_everybody(&fresh().await).await;
     people_can_list_replay_release_and_purge(&fresh().await).await;
 }
 
@@ -376,6 +382,98 @@ async fn nobody_purges_what_still_counts(queue: &dyn QueueAdmin) {
         left.iter().all(|job| job.id < next),
         "numbers are not used twice"
     );
+}
+
+async fn a_dead_head_holds_its_key_where_that_is_the_policy(queue: &dyn QueueAdmin) {
+    queue.set_after_dead(AfterDead::Hold).await.unwrap();
+    let head = push(queue, job("a1", "a"), 0).await;
+    push(queue, job("a2", "a"), 0).await;
+    push(queue, job("b1", "b"), 0).await;
+    let leased = lease(queue, 0).await;
+    settle(queue, &leased[0], dead(), 1).await;
+    settle(queue, &leased[1], done(), 1).await;
+    assert!(lease(queue, 2).await.is_empty(), "a2 is held");
+    push(queue, job("a3", "a"), 3).await;
+    push(queue, job("b2", "b"), 3).await;
+    assert_eq!(only(queue, 3).await.dedupe, "b2", "a3 is held too");
+    let ready = queue.counts().await.unwrap().ready;
+    assert_eq!(ready, 2, "what is held is not lost");
+
+    // A replay lets the head go first, and what dies again holds again.
+    assert_eq!(queue.replay(&[head], at(4)).await.unwrap(), 1);
+    let again = only(queue, 4).await;
+    assert_eq!(again.dedupe, "a1");
+    settle(queue, &again, dead(), 5).await;
+    // A lease that runs out and is given back gives nothing away either.
+    queue.release(None, at(5)).await.unwrap();
+    assert_eq!(only(queue, 5).await.dedupe, "b2");
+
+    assert_eq!(queue.discard(&[head, head], at(6)).await.unwrap(), 1);
+    let discarded = queue.job(head).await.unwrap().unwrap();
+    assert_eq!((discarded.state, discarded.at), (JobState::Done, at(6)));
+    assert_eq!(discarded.note.as_deref(), Some("discarded: dead"));
+    assert_eq!(queue.replay(&[head], at(6)).await.unwrap(), 0);
+    for rest in ["a2", "a3"] {
+        let leased = only(queue, 6).await;
+        assert_eq!(leased.dedupe, rest);
+        settle(queue, &leased, done(), 6).await;
+    }
+    let known = queue.push(vec![job("a1", "a")], at(7)).await.unwrap();
+    assert_eq!(known, [Push::Duplicate(head)], "it is not taken in again");
+}
+
+async fn a_change_of_policy_goes_for_what_is_dead_already(queue: &dyn QueueAdmin) {
+    let head = push(queue, job("a1", "a"), 0).await;
+    push(queue, job("a2", "a"), 0).await;
+    push(queue, job("a3", "a"), 0).await;
+    settle(queue, &only(queue, 0).await, dead(), 0).await;
+    queue.set_after_dead(AfterDead::Hold).await.unwrap();
+    assert!(lease(queue, 1).await.is_empty(), "a2 had its turn already");
+    queue.set_after_dead(AfterDead::Hold).await.unwrap();
+    queue.set_after_dead(AfterDead::Skip).await.unwrap();
+    let second = only(queue, 2).await;
+    assert_eq!(second.dedupe, "a2");
+    // What is in a worker's hands stays there, and what comes after it is held.
+    queue.set_after_dead(AfterDead::Hold).await.unwrap();
+    settle(queue, &second, done(), 3).await;
+    assert!(lease(queue, 3).await.is_empty());
+    assert_eq!(queue.discard(&[head], at(4)).await.unwrap(), 1);
+    assert_eq!(only(queue, 4).await.dedupe, "a3");
+}
+
+async fn what_waits_can_be_made_due(queue: &dyn QueueAdmin) {
+    let first = push(queue, job("a1", "a"), 0).await;
+    let second = push(queue, job("a2", "a"), 0).await;
+    settle(queue, &only(queue, 0).await, retry(1000), 1).await;
+    assert_eq!(queue.job(first).await.unwrap().unwrap().at, at(1000));
+    assert!(lease(queue, 10).await.is_empty());
+    let ids = [second, first, first, JobId(9999)];
+    assert_eq!(queue.retry(&ids, at(10)).await.unwrap(), 2);
+    assert_eq!(queue.job(first).await.unwrap().unwrap().at, at(10));
+    let leased = only(queue, 10).await;
+    assert_eq!((&*leased.dedupe, leased.attempt), ("a1", 2));
+    assert_eq!(queue.retry(&[first], at(11)).await.unwrap(), 0, "leased");
+    queue.extend(&leased.lease, at(200), at(12)).await.unwrap();
+    settle(queue, &leased, dead(), 12).await;
+    assert_eq!(queue.retry(&[first], at(13)).await.unwrap(), 0, "dead");
+    assert_eq!(only(queue, 13).await.dedupe, "a2");
+}
+
+async fn what_is_paused_is_known_to_everybody(queue: &dyn QueueAdmin) {
+    assert_eq!(queue.pauses().await.unwrap(), Pauses::default());
+    let mut due = Pauses::default();
+    for side in [Some(Side::Crm), None, Some(Side::Content)] {
+        queue.pause(side).await.unwrap();
+        queue.pause(side).await.unwrap();
+        due = due.with(side, true);
+        assert_eq!(queue.pauses().await.unwrap(), due);
+    }
+    for side in [None, Some(Side::Content), Some(Side::Crm)] {
+        queue.resume(side).await.unwrap();
+        queue.resume(side).await.unwrap();
+        due = due.with(side, false);
+        assert_eq!(queue.pauses().await.unwrap(), due);
+    }
 }
 
 async fn people_can_list_replay_release_and_purge(queue: &dyn QueueAdmin) {

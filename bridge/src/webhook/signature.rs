@@ -177,30 +177,7 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Verified, VerifyError> {
         let headers = Headers::read(headers)?;
-        let signed = [
-            (
-                WhichKey::Primary,
-                self.primary.as_ref().zip(headers.primary),
-            ),
-            (
-                WhichKey::Secondary,
-                self.secondary.as_ref().zip(headers.secondary),
-            ),
-        ];
-        if signed.iter().all(|(_, pair)| pair.is_none()) {
-            return Err(VerifyError::MissingSignature);
-        }
-        if headers.version != Some("1") {
-            return Err(VerifyError::UnsupportedVersion);
-        }
-        if headers.algorithm != Some("HmacSHA256") {
-            return Err(VerifyError::UnsupportedAlgorithm);
-        }
-        let timestamp = headers.timestamp.ok_or(VerifyError::MissingTimestamp)?;
-        let sent_at: Timestamp = timestamp
-            .parse()
-            .map_err(|_| VerifyError::MalformedTimestamp)?;
-        self.check_age(sent_at, now)?;
+        let (signed, timestamp, sent_at) = self.claim(&headers, now)?;
 
         let mut verdict = VerifyError::MalformedSignature;
         for (key, pair) in signed {
@@ -225,6 +202,46 @@ impl Verifier {
         Err(verdict)
     }
 
+    /// Looks at what the headers alone can tell: whether there is a signature by a configured key,
+    /// of the right kind, for a time that is believed. Whoever fails here need not be listened to
+    /// any further; whoever passes has proved nothing yet.
+    pub fn look(&self, headers: &HeaderMap, now: Timestamp) -> Result<(), VerifyError> {
+        self.claim(&Headers::read(headers)?, now).map(drop)
+    }
+
+    /// The signatures with the keys to hold them against, and the time that was signed with them.
+    fn claim<'a>(
+        &'a self,
+        headers: &Headers<'a>,
+        now: Timestamp,
+    ) -> Result<(Signed<'a>, &'a str, Timestamp), VerifyError> {
+        let signed = [
+            (
+                WhichKey::Primary,
+                self.primary.as_ref().zip(headers.primary),
+            ),
+            (
+                WhichKey::Secondary,
+                self.secondary.as_ref().zip(headers.secondary),
+            ),
+        ];
+        if signed.iter().all(|(_, pair)| pair.is_none()) {
+            return Err(VerifyError::MissingSignature);
+        }
+        if headers.version != Some("1") {
+            return Err(VerifyError::UnsupportedVersion);
+        }
+        if headers.algorithm != Some("HmacSHA256") {
+            return Err(VerifyError::UnsupportedAlgorithm);
+        }
+        let timestamp = headers.timestamp.ok_or(VerifyError::MissingTimestamp)?;
+        let sent_at: Timestamp = timestamp
+            .parse()
+            .map_err(|_| VerifyError::MalformedTimestamp)?;
+        self.check_age(sent_at, now)?;
+        Ok((signed, timestamp, sent_at))
+    }
+
     fn check_age(&self, sent_at: Timestamp, now: Timestamp) -> Result<(), VerifyError> {
         let age = now.duration_since(sent_at);
         let apart = age.unsigned_abs();
@@ -237,6 +254,9 @@ impl Verifier {
         Ok(())
     }
 }
+
+/// Each configured key with the signature that is to be by it.
+type Signed<'a> = [(WhichKey, Option<(&'a HmacSha256, &'a str)>); 2];
 
 /// Holds one signature against one key: the body comes first, then the timestamp's text exactly
 /// as it was received.

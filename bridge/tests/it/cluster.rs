@@ -49,7 +49,8 @@ impl Cluster {
         );
         let done = as_nobody(&self.bin.join("pg_ctl"))
             .args(command)
-            .args(["--wait", "--options", &options, "--log"])
+            // To come up again it writes every file of every database out, on a busy disk.
+            .args(["--wait", "--timeout=300", "--options", &options, "--log"])
             .arg(self.folder.join("log"))
             .arg("-D")
             .arg(self.folder.join("data"))

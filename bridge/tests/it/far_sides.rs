@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     Forbidden,
     /// There is nothing left of today's calls.
     Outage,
+    /// Nobody answers.
+    Down,
 }
 
 type Effect = Box<dyn FnOnce(&mut World) + Send>;
@@ -130,6 +132,7 @@ impl FarSides {
         let failed = match fault {
             Some(Fault::Refused) => Some(PortErrorKind::Busy),
             Some(Fault::Forbidden) => Some(PortErrorKind::Refused),
+            Some(Fault::Down) => Some(PortErrorKind::Down),
             Some(Fault::Outage) => Some(PortErrorKind::Outage),
             Some(Fault::LandsLater) => Some(PortErrorKind::Unknown),
             _ => None,

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod agree;
+mod circuits;
+mod clocks;
 #[cfg(unix)]
 mod cluster;
 mod contracts;
@@ -16,5 +18,6 @@ mod postgres;
 mod secrets;
 mod setting;
 mod signatures;
+mod strangers;
 mod together;
 mod zombie;

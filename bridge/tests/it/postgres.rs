@@ -1,6 +1,6 @@
 //! PostgreSQL, a real one, started by the tests.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bridge::{
     JobState, NewJob, Push, Queue, QueueAdmin, Settle, StoreErrorKind,
@@ -36,6 +36,7 @@ async fn postgres_keeps_every_promise() {
     a_push_wakes_the_workers_of_other_processes(&cluster).await;
     producers_and_workers_of_many_processes_keep_the_order_of_each_key(&cluster).await;
     crate::secrets::postgres::secrets_are_kept(async || cluster.database()).await;
+    crate::clocks::nothing_is_lost_or_twice(Arc::new(store(&cluster).await)).await;
     a_restart_of_the_database_is_got_over(&cluster).await;
 }
 

@@ -64,7 +64,9 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
     let mut options = PipelineOptions::default();
     options.settle_after = config.worker.settle_after.0;
     options.overtaken_within = config.worker.overtaken_within.0;
+    options.outage_after = config.worker.outage_after;
     options.outage_pause = config.worker.outage_pause.0;
+    options.longest_outage_pause = config.worker.longest_outage_pause.0;
     options.compare_checksums = config.worker.compare_checksums;
     options.transfers = config.worker.transfers;
     let Parts {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use bridge::{Job, JobFilter, JobId, JobState, QueueAdmin, StoreError};
+use bridge::{Job, JobFilter, JobId, JobState, QueueAdmin, Side, StoreError};
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 use jiff::Timestamp;
@@ -40,6 +40,32 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// How many events there are in each state, and what is paused.
+    Status,
+    /// Makes waiting events due now. Their attempts stay counted.
+    Retry {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
+    /// Gives dead letters up, so that nothing waits for them any more.
+    Discard {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
+    /// Stops all calls to a vendor, or all work, in every process. Deliveries are still taken in.
+    Pause {
+        /// What is to stop.
+        #[arg(default_value = "all")]
+        what: Stopped,
+    },
+    /// Lifts a pause.
+    Resume {
+        /// What is to go on; `all` lifts every pause.
+        #[arg(default_value = "all")]
+        what: Stopped,
+    },
     /// Makes dead letters due again, with their attempts back at zero.
     Replay {
         /// Their ids.
@@ -57,6 +83,23 @@ pub(crate) enum State {
     Leased,
     Done,
     Dead,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Stopped {
+    Box,
+    Salesforce,
+    All,
+}
+
+impl Stopped {
+    fn side(self) -> Option<Side> {
+        match self {
+            Self::Box => Some(Side::Content),
+            Self::Salesforce => Some(Side::Crm),
+            Self::All => None,
+        }
+    }
 }
 
 impl From<State> for JobState {
@@ -108,6 +151,41 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
             print(&store.jobs(&filter).await.map_err(Failure::run)?, json)
         }
         Command::Show { id } => show(&*store, JobId(id)).await,
+        Command::Status => status(&*store).await,
+        Command::Retry { ids } => {
+            let ids: Vec<_> = ids.into_iter().map(JobId).collect();
+            let retried = store.retry(&ids, Timestamp::now()).await;
+            told(
+                &ids,
+                retried,
+                "due now",
+                "only waiting events can be retried",
+            )
+        }
+        Command::Discard { ids } => {
+            let ids: Vec<_> = ids.into_iter().map(JobId).collect();
+            let discarded = store.discard(&ids, Timestamp::now()).await;
+            told(
+                &ids,
+                discarded,
+                "discarded",
+                "only dead letters can be discarded",
+            )
+        }
+        Command::Pause { what } => {
+            store.pause(what.side()).await.map_err(Failure::run)?;
+            status(&*store).await
+        }
+        Command::Resume { what } => {
+            let lifted = match what.side() {
+                None => vec![None, Some(Side::Content), Some(Side::Crm)],
+                side => vec![side],
+            };
+            for side in lifted {
+                store.resume(side).await.map_err(Failure::run)?;
+            }
+            status(&*store).await
+        }
         Command::Replay { ids, all } => {
             let ids = if all {
                 dead(&*store).await.map_err(Failure::run)?
@@ -125,6 +203,49 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
             Ok(())
         }
     }
+}
+
+/// Says how many it were, and fails where somebody has named others.
+fn told(
+    ids: &[JobId],
+    done: Result<u64, StoreError>,
+    what: &str,
+    rule: &str,
+) -> Result<(), Failure> {
+    let done = done.map_err(Failure::run)?;
+    say(format_args!("{done} of {} {what}", ids.len()))?;
+    match done < ids.len() as u64 {
+        true => Err(Failure::Run(rule.to_owned())),
+        false => Ok(()),
+    }
+}
+
+async fn status(store: &dyn QueueAdmin) -> Result<(), Failure> {
+    let counts = store.counts().await.map_err(Failure::run)?;
+    let pauses = store.pauses().await.map_err(Failure::run)?;
+    let paused: Vec<_> = [
+        (pauses.all, "everything"),
+        (pauses.content, "box"),
+        (pauses.crm, "salesforce"),
+    ]
+    .into_iter()
+    .filter_map(|(is_paused, name)| is_paused.then_some(name))
+    .collect();
+    let paused = match paused.is_empty() {
+        true => "nothing".to_owned(),
+        false => paused.join(", "),
+    };
+    for (name, value) in [
+        ("ready", counts.ready.to_string()),
+        ("leased", counts.leased.to_string()),
+        ("done", counts.done.to_string()),
+        ("dead", counts.dead.to_string()),
+        ("oldest", counts.oldest.map(seconds).unwrap_or_default()),
+        ("paused", paused),
+    ] {
+        say(format_args!("{name:<9} {value}"))?;
+    }
+    Ok(())
 }
 
 async fn dead(store: &dyn QueueAdmin) -> Result<Vec<JobId>, StoreError> {
@@ -149,12 +270,17 @@ async fn show(store: &dyn QueueAdmin, id: JobId) -> Result<(), Failure> {
         return Err(Failure::Run(format!("there is no event {id}")));
     };
     let (state, pushed, at) = (word(job.state), seconds(job.pushed_at), seconds(job.at));
+    let is_when = match job.state {
+        JobState::Ready => "next try",
+        JobState::Leased => "until",
+        JobState::Done | JobState::Dead => "ended",
+    };
     for (name, value) in [
         ("event", job.id.to_string()),
         ("state", state.to_owned()),
         ("attempts", job.attempts.to_string()),
         ("pushed", pushed),
-        ("at", at),
+        (is_when, at),
         ("order", job.key),
         ("sender's", job.dedupe),
         ("note", job.note.unwrap_or_default()),
@@ -179,14 +305,22 @@ fn print(jobs: &[Job], json: bool) -> Result<(), Failure> {
         return say("nothing");
     }
     let mut table = Table::new();
-    table.set_header(["id", "state", "attempts", "pushed", "at", "order", "note"]);
+    table.set_header([
+        "id",
+        "state",
+        "attempts",
+        "pushed",
+        "next attempt",
+        "order",
+        "note",
+    ]);
     for job in jobs {
         table.add_row([
             job.id.to_string(),
             word(job.state).to_owned(),
             job.attempts.to_string(),
             seconds(job.pushed_at),
-            seconds(job.at),
+            job.next_attempt().map(seconds).unwrap_or_default(),
             job.key.clone(),
             job.note.clone().unwrap_or_default(),
         ]);

@@ -5,6 +5,7 @@ mod build;
 mod config;
 mod demo;
 mod inbox;
+mod numbers;
 mod ready;
 mod secrets;
 mod serve;

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use bridge::{EffectKey, StoreError};
+use bridge::{CircuitState, Circuits, EffectKey, Side, StoreError};
 use jiff::Timestamp;
 use tokio::{
     sync::Mutex,
@@ -17,10 +17,11 @@ use crate::{budget::Budget, store::Store};
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const WRITES_WITHIN: Duration = Duration::from_secs(5);
 
-pub(crate) fn routes(store: &Store, budget: &Budget) -> Router {
+pub(crate) fn routes(store: &Store, budget: &Budget, circuits: Circuits) -> Router {
     let ready = Ready {
         store: store.clone(),
         budget: budget.clone(),
+        circuits,
         last: Arc::default(),
     };
     Router::new()
@@ -33,6 +34,7 @@ pub(crate) fn routes(store: &Store, budget: &Budget) -> Router {
 struct Ready {
     store: Store,
     budget: Budget,
+    circuits: Circuits,
     last: Arc<Mutex<Option<(Instant, String)>>>,
 }
 
@@ -58,15 +60,30 @@ async fn answer(State(ready): State<Ready>) -> (StatusCode, String) {
 }
 
 /// A full disk still answers questions, so something is written.
-async fn try_out(Ready { store, budget, .. }: &Ready) -> Result<String, StoreError> {
+async fn try_out(ready: &Ready) -> Result<String, StoreError> {
+    let Ready {
+        store,
+        budget,
+        circuits,
+        ..
+    } = ready;
     let key = EffectKey::new(["readyz"]);
     store.ledger.begin(&key, Timestamp::now()).await?;
     store.ledger.abandon(&key).await?;
     let counts = store.queue.counts().await?;
-    let line = budget.line(store, &counts).await;
-    let line = line.map(|line| format!("{line}\n")).unwrap_or_default();
-    Ok(format!(
-        "ready {}, dead {}\n{line}",
-        counts.ready, counts.dead
-    ))
+    let mut said = format!("ready {}, dead {}", counts.ready, counts.dead);
+    if store.queue.pauses().await?.all {
+        said.push_str(", paused");
+    }
+    for (side, name) in [(Side::Content, "box"), (Side::Crm, "salesforce")] {
+        match circuits.state(side) {
+            CircuitState::Closed => {}
+            state => said.push_str(&format!(", {name} {state}")),
+        }
+    }
+    said.push('\n');
+    if let Some(line) = budget.line(store, &counts).await {
+        said.push_str(&format!("{line}\n"));
+    }
+    Ok(said)
 }

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
-use bridge::{Queue, QueueAdmin, Receiver, Worker};
+use bridge::{Queue, Receiver, Retention, Worker};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
 use tracing::{info, warn};
 
-use crate::{Failure, build, config::Config, in_one_line, ready, secrets, store::Store};
+use crate::{Failure, build, config::Config, in_one_line, numbers, ready, secrets, store::Store};
 
 /// So many rows go in one transaction, so that deliveries never wait long for tidying up.
 const TIDY_AT_ONCE: usize = 500;
@@ -21,6 +21,7 @@ const TIDY_AT_ONCE: usize = 500;
 pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failure> {
     let config = Config::read(path)?;
     let secrets = secrets::open(&config).await?;
+    let gathered = numbers::gather()?;
     let parts = build::parts(&config, secrets.as_ref())?;
     let (store, _at_work) = Store::open_to_work(&config).await?;
     let listener = TcpListener::bind(config.server.listen)
@@ -35,15 +36,22 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
 
     let budget = parts.budget.clone();
     budget.share_in(&store);
+    let policy = config.worker.after_dead.into();
+    store
+        .queue
+        .set_after_dead(policy)
+        .await
+        .map_err(Failure::run)?;
     let queue: Arc<dyn Queue> = store.queue.clone();
     let receiver = Receiver::new(parts.verifier.clone(), Arc::clone(&queue))
         .body_limit(config.webhook.body_limit)
         .body_timeout(config.server.idle_timeout.0);
-    let router =
-        bridge::axum::route(&config.webhook.path, receiver).merge(ready::routes(&store, &budget));
+    let pipeline = build::pipeline(&config, parts, &store);
+    let router = bridge::axum::route(&config.webhook.path, receiver)
+        .merge(ready::routes(&store, &budget, pipeline.circuits()))
+        .merge(numbers::routes(gathered.clone(), &store));
     let name = format!("bridge-server/{}/{}", host(), std::process::id());
-    let worker = Worker::new(queue, build::pipeline(&config, parts, &store), name)
-        .options(build::worker_options(&config));
+    let worker = Worker::new(queue, pipeline, name).options(build::worker_options(&config));
 
     let (stop, stopped) = watch::channel(false);
     let until = |mut stopped: watch::Receiver<bool>| async move {
@@ -63,7 +71,8 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
         worker.run(until(stopped.clone())),
         serve(listener, router, &config, until(stopped.clone())),
         budget.watch(&store, until(stopped.clone())),
-        tidy(&*store.queue, &config, until(stopped)),
+        numbers::take_in(gathered, until(stopped.clone())),
+        tidy(&store, &config, until(stopped)),
     );
     info!("stopped");
     Ok(())
@@ -124,13 +133,15 @@ async fn serve(
     }
 }
 
-async fn tidy(queue: &dyn QueueAdmin, config: &Config, stop: impl Future<Output = ()>) {
-    let (keep, every) = (config.store.keep_done.0, config.store.tidy_every.0);
+async fn tidy(store: &Store, config: &Config, stop: impl Future<Output = ()>) {
+    let mut retention = Retention::default();
+    retention.done = config.store.keep_done.0;
+    retention.effects = config.store.keep_effects.0;
     let mut stop = std::pin::pin!(stop);
     loop {
-        let before = Timestamp::now().checked_sub(keep).unwrap_or(Timestamp::MIN);
-        match queue.purge(before, TIDY_AT_ONCE).await {
-            Ok(purged) if purged == TIDY_AT_ONCE as u64 => {
+        let (queue, ledger) = (&*store.queue, &*store.ledger);
+        match bridge::tidy(queue, ledger, &retention, Timestamp::now(), TIDY_AT_ONCE).await {
+            Ok(tidied) if tidied.is_unfinished => {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -142,7 +153,7 @@ async fn tidy(queue: &dyn QueueAdmin, config: &Config, stop: impl Future<Output 
         }
         tokio::select! {
             () = &mut stop => return,
-            () = tokio::time::sleep(every) => {}
+            () = tokio::time::sleep(config.store.tidy_every.0) => {}
         }
     }
 }

@@ -80,6 +80,16 @@ async fn bad_input_is_refused_with_a_reason_and_leaves_nothing() {
     assert!(setting.queue(&["list", "--json"]).await.is_empty());
 }
 
+/// Headers as Box sends them, of another body: enough to be listened to.
+fn claim(setting: &Setting) -> String {
+    let delivery = setting.content.sign(*b"another", Timestamp::now());
+    let lines = delivery.headers.into_iter();
+    lines
+        .filter(|(name, _)| name.starts_with("box-"))
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_body_is_refused_before_it_has_come() {
     let setting = Setting::up().await;
@@ -94,7 +104,8 @@ async fn a_large_body_is_refused_before_it_has_come() {
         ),
     ] {
         let mut stream = TcpStream::connect(host).await.unwrap();
-        let request = format!("POST /webhooks/box HTTP/1.1\r\nhost: {host}\r\n{head}");
+        let claim = claim(&setting);
+        let request = format!("POST /webhooks/box HTTP/1.1\r\nhost: {host}\r\n{claim}{head}");
         // The rest never comes; it may be refused while we are still writing.
         let _ = stream.write_all(request.as_bytes()).await;
         let mut answer = vec![0; 12];
@@ -110,10 +121,9 @@ async fn a_body_that_never_comes_is_not_waited_for_without_end() {
     let setting = Setting::with(short, true).await;
     let _server = setting.serve_until_ready().await;
     let host = setting.url.trim_start_matches("http://");
-    for sent in [
-        format!("POST /webhooks/box HTTP/1.1\r\nhost: {host}\r\ncontent-length: 100\r\n\r\n{{"),
-        format!("POST /webhooks/box HTTP/1.1\r\nhost: {host}\r\n"),
-    ] {
+    let head = format!("POST /webhooks/box HTTP/1.1\r\nhost: {host}\r\n");
+    let claim = claim(&setting);
+    for sent in [format!("{head}{claim}content-length: 100\r\n\r\n{{"), head] {
         let mut stream = TcpStream::connect(host).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
         let mut answer = Vec::new();

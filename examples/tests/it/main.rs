@@ -22,6 +22,7 @@ mod load;
 mod memory;
 #[path = "../../../bridge/tests/it/secrets/moto.rs"]
 mod moto;
+mod operator;
 mod sdks;
 mod secrets;
 mod setting;

@@ -252,6 +252,7 @@ budget = {{ pause = "300ms" }}
 poll = "20ms"
 settle_after = "300ms"
 outage_pause = "300ms"
+longest_outage_pause = "1s"
 [retry]
 base = "50ms"
 jitter = "10ms"

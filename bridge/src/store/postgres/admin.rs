@@ -5,9 +5,14 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
-use super::{PostgresStore, failure::store_error, queue::timestamp};
+use super::{
+    PostgresStore,
+    failure::store_error,
+    queue::{pause_name, timestamp},
+};
 use crate::{
-    queue::{Counts, Job, JobFilter, JobId, JobState, QueueAdmin},
+    queue::{AfterDead, Counts, Job, JobFilter, JobId, JobState, QueueAdmin},
+    side::Side,
     store_error::StoreError,
 };
 
@@ -57,6 +62,46 @@ impl QueueAdmin for PostgresStore {
         let now = now.as_microsecond();
         self.number("replay", "SELECT bridge.replay($1, $2)", &[&ids, &now])
             .await
+    }
+
+    async fn retry(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let now = now.as_microsecond();
+        self.number("retry", "SELECT bridge.retry($1, $2)", &[&ids, &now])
+            .await
+    }
+
+    async fn discard(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let now = now.as_microsecond();
+        self.number("discard", "SELECT bridge.discard($1, $2)", &[&ids, &now])
+            .await
+    }
+
+    async fn set_after_dead(&self, after_dead: AfterDead) -> Result<(), StoreError> {
+        let value = match after_dead {
+            AfterDead::Skip => "skip",
+            AfterDead::Hold => "hold",
+        };
+        let doing = "set what comes after a dead job";
+        self.query_again(doing, "SELECT bridge.set_after_dead($1)", &[&value])
+            .await
+            .map(drop)
+    }
+
+    async fn pause(&self, side: Option<Side>) -> Result<(), StoreError> {
+        let sql = "INSERT INTO bridge.setting VALUES ($1, '') ON CONFLICT DO NOTHING";
+        self.query_again("pause", sql, &[&pause_name(side)])
+            .await
+            .map(drop)
+    }
+
+    async fn resume(&self, side: Option<Side>) -> Result<(), StoreError> {
+        let sql = "WITH lifted AS (DELETE FROM bridge.setting WHERE name = $1) \
+                   SELECT bridge.hint()";
+        self.query_again("resume", sql, &[&pause_name(side)])
+            .await
+            .map(drop)
     }
 
     async fn release(&self, owner: Option<&str>, now: Timestamp) -> Result<u64, StoreError> {

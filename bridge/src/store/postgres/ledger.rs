@@ -21,6 +21,16 @@ const FINISH: &str = "
     INSERT INTO bridge.effect (key, begun_at, result) VALUES ($1, $2, $3)
     ON CONFLICT (key) DO UPDATE SET result = excluded.result";
 
+const PURGE: &str = "
+    WITH old AS (
+        DELETE FROM bridge.effect WHERE key IN (
+            SELECT key FROM bridge.effect
+            WHERE split_part(key, '/', 1) = $1 AND begun_at < $2 AND result IS NOT NULL
+            LIMIT $3 FOR UPDATE SKIP LOCKED
+        ) RETURNING 1
+    )
+    SELECT count(*) FROM old";
+
 #[async_trait]
 impl Ledger for PostgresStore {
     async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError> {
@@ -81,6 +91,23 @@ impl Ledger for PostgresStore {
         self.query_again("forget in the ledger", sql, &[&key.as_str()])
             .await
             .map(drop)
+    }
+
+    async fn purge(&self, kind: &str, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        const DOING: &str = "purge the ledger";
+        let kind = EffectKey::new([kind]);
+        let kind = kind.as_str().trim_end_matches('/');
+        let (before, limit) = (
+            before.as_microsecond(),
+            i64::try_from(limit).unwrap_or(i64::MAX),
+        );
+        let rows = self
+            .query_again(DOING, PURGE, &[&kind, &before, &limit])
+            .await?;
+        let purged = rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0));
+        purged
+            .map(i64::unsigned_abs)
+            .map_err(|cause| store_error(DOING, cause))
     }
 
     async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError> {

@@ -6,7 +6,11 @@ use super::{OPEN, failure::store_error};
 use crate::store_error::{StoreError, StoreErrorKind};
 
 /// In order; the position of one, from 1, is the version that it leads to.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("secrets.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("secrets.sql"),
+    include_str!("policies.sql"),
+];
 /// `bxsf` in ASCII: nobody else's lock.
 const LOCK: i64 = 0x6278_7366;
 

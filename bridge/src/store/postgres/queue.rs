@@ -8,7 +8,9 @@ use tokio_postgres::{Error, Row};
 
 use super::{PostgresStore, failure::store_error};
 use crate::{
+    pauses::Pauses,
     queue::{JobId, LeaseId, Leased, NewJob, Push, Queue, Settle},
+    side::Side,
     store_error::{StoreError, StoreErrorKind},
 };
 
@@ -107,8 +109,31 @@ impl Queue for PostgresStore {
         }
     }
 
+    async fn pauses(&self) -> Result<Pauses, StoreError> {
+        const DOING: &str = "ask what is paused";
+        let sql = "SELECT name FROM bridge.setting WHERE name LIKE 'pause%'";
+        let rows = self.query_again(DOING, sql, &[]).await?;
+        let mut pauses = Pauses::default();
+        for row in rows {
+            let name: &str = row.try_get(0).map_err(|cause| store_error(DOING, cause))?;
+            pauses.all |= name == pause_name(None);
+            pauses.content |= name == pause_name(Some(Side::Content));
+            pauses.crm |= name == pause_name(Some(Side::Crm));
+        }
+        Ok(pauses)
+    }
+
     async fn wait(&self) {
         self.inner.wake.notified().await;
+    }
+}
+
+/// The setting that is there while a pause lasts.
+pub(super) fn pause_name(side: Option<Side>) -> &'static str {
+    match side {
+        None => "pause",
+        Some(Side::Content) => "pause content",
+        Some(Side::Crm) => "pause crm",
     }
 }
 

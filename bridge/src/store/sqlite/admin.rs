@@ -7,10 +7,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     SqliteStore,
-    queue::{give_back, give_turn, timestamp},
+    queue::{give_back, give_turn, pause_name, timestamp},
 };
 use crate::{
-    queue::{Counts, Job, JobFilter, JobId, JobState, QueueAdmin},
+    queue::{AfterDead, Counts, Job, JobFilter, JobId, JobState, QueueAdmin},
+    side::Side,
     store_error::StoreError,
 };
 
@@ -26,12 +27,36 @@ const REPLAY: &str = "
 const TAKE_TURN_BACK: &str = "
     UPDATE job SET state = 0 WHERE state IN (1, 2) AND state = 1 AND key = ?1";
 
+const RETRY: &str = "UPDATE job SET at = min(at, ?2) WHERE id = ?1 AND state IN (0, 1)";
+
+const DISCARD: &str = "
+    UPDATE job SET state = 3, at = ?2, note = 'discarded: ' || coalesce(note, '')
+    WHERE id = ?1 AND state = 4
+    RETURNING key";
+
+const SET: &str = "
+    INSERT INTO setting (name, value) VALUES (?1, ?2)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value <> excluded.value";
+
+/// Those that have their turn already, although a dead one stands before them.
+const HOLD_BACK: &str = "
+    UPDATE job SET state = 0
+    WHERE state IN (1, 2) AND state = 1 AND EXISTS (
+        SELECT 1 FROM job dead WHERE dead.state = 4 AND dead.key = job.key AND dead.id < job.id)";
+
+const DEAD_KEYS: &str = "SELECT DISTINCT key FROM job WHERE state = 4";
+
 const HELD: &str = "
     SELECT id, ?1, key FROM job WHERE state = 2 AND (?2 IS NULL OR owner = ?2)";
 
 const PURGE: &str = "
     DELETE FROM job
     WHERE id IN (SELECT id FROM job WHERE state = 3 AND at < ?1 ORDER BY at LIMIT ?2)";
+
+/// Room that is kept for what comes next, in pages.
+const SPARE_PAGES: i64 = 1024;
+/// What one purge gives back at most, so that nobody waits long.
+const PAGES_AT_ONCE: i64 = 4096;
 
 const OPEN: &str = "
     SELECT count(*), count(iif(state = 2, 1, NULL)), min(pushed_at) FROM job WHERE state IN (0, 1, 2)";
@@ -77,6 +102,77 @@ impl QueueAdmin for SqliteStore {
         Ok(replayed)
     }
 
+    async fn retry(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
+        let ids = distinct(ids);
+        let retry = move |connection: &Connection| {
+            let mut retry = connection.prepare_cached(RETRY)?;
+            ids.iter().try_fold(0, |retried, id| {
+                Ok(retried + retry.execute([id.0, now.as_microsecond()])? as u64)
+            })
+        };
+        let retried = self.write("retry", retry).await?;
+        if retried > 0 {
+            self.inner.wake.notify_one();
+        }
+        Ok(retried)
+    }
+
+    async fn discard(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
+        let ids = ids.to_vec();
+        let discard = move |connection: &Connection| {
+            ids.iter().try_fold(0, |discarded, id| {
+                Ok(discarded + u64::from(discard(connection, *id, now)?))
+            })
+        };
+        let discarded = self.write("discard", discard).await?;
+        if discarded > 0 {
+            self.inner.wake.notify_one();
+        }
+        Ok(discarded)
+    }
+
+    async fn set_after_dead(&self, after_dead: AfterDead) -> Result<(), StoreError> {
+        let value = match after_dead {
+            AfterDead::Skip => "skip",
+            AfterDead::Hold => "hold",
+        };
+        let set = move |connection: &Connection| {
+            let set = connection
+                .prepare_cached(SET)?
+                .execute(["after_dead", value])?;
+            match after_dead {
+                _ if set == 0 => Ok(()),
+                AfterDead::Hold => connection.execute(HOLD_BACK, []).map(drop),
+                AfterDead::Skip => let_go(connection),
+            }
+        };
+        self.write("set what comes after a dead job", set).await?;
+        self.inner.wake.notify_one();
+        Ok(())
+    }
+
+    async fn pause(&self, side: Option<Side>) -> Result<(), StoreError> {
+        let pause = move |connection: &Connection| {
+            connection
+                .prepare_cached(SET)?
+                .execute([pause_name(side), ""])
+                .map(drop)
+        };
+        self.write("pause", pause).await
+    }
+
+    async fn resume(&self, side: Option<Side>) -> Result<(), StoreError> {
+        let resume = move |connection: &Connection| {
+            connection
+                .prepare_cached("DELETE FROM setting WHERE name = ?1")?
+                .execute([pause_name(side)])
+                .map(drop)
+        };
+        self.write("resume", resume).await?;
+        self.inner.wake.notify_one();
+        Ok(())
+    }
+
     async fn release(&self, owner: Option<&str>, now: Timestamp) -> Result<u64, StoreError> {
         let owner = owner.map(str::to_owned);
         let release = move |connection: &Connection| {
@@ -96,9 +192,11 @@ impl QueueAdmin for SqliteStore {
     async fn purge(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let purge = move |connection: &Connection| {
-            connection
+            let purged = connection
                 .prepare_cached(PURGE)?
-                .execute([before.as_microsecond(), limit])
+                .execute([before.as_microsecond(), limit])?;
+            give_room_back(connection)?;
+            Ok(purged)
         };
         Ok(self.write("purge", purge).await? as u64)
     }
@@ -147,6 +245,50 @@ fn replay(connection: &Connection, id: JobId, now: Timestamp) -> rusqlite::Resul
     Ok(true)
 }
 
+fn discard(connection: &Connection, id: JobId, now: Timestamp) -> rusqlite::Result<bool> {
+    let key: Option<String> = connection
+        .prepare_cached(DISCARD)?
+        .query_row(params![id.0, now.as_microsecond()], |row| row.get(0))
+        .optional()?;
+    let Some(key) = key else {
+        return Ok(false);
+    };
+    give_turn(connection, &key)?;
+    Ok(true)
+}
+
+/// Gives those their turn that a dead one has held back.
+fn let_go(connection: &Connection) -> rusqlite::Result<()> {
+    let keys: Vec<String> = connection
+        .prepare_cached(DEAD_KEYS)?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    keys.iter()
+        .try_for_each(|key| give_turn(connection, key).map(drop))
+}
+
+/// Makes the file shorter by what is free in it. A file that was made by an earlier version keeps
+/// its length, and uses what is free again.
+fn give_room_back(connection: &Connection) -> rusqlite::Result<()> {
+    let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+    let pages = (free - SPARE_PAGES).min(PAGES_AT_ONCE);
+    if pages <= 0 {
+        return Ok(());
+    }
+    let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+    let mut steps = vacuum.raw_query();
+    // Each step is one page.
+    while steps.next()?.is_some() {}
+    Ok(())
+}
+
+fn distinct(ids: &[JobId]) -> Vec<JobId> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
 fn job(row: &Row<'_>, body: Bytes) -> rusqlite::Result<Job> {
     Ok(Job {
         id: JobId(row.get(0)?),
@@ -174,12 +316,59 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_file_that_was_large_for_a_storm_is_small_again_after_it() {
+        use crate::queue::{NewJob, Queue, Settle};
+        use std::time::Duration;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let store = SqliteStore::open(&path).unwrap();
+        let now = Timestamp::now();
+        for batch in 0..20 {
+            let jobs = (0..100).map(|number| NewJob {
+                dedupe: format!("{batch}/{number}"),
+                key: format!("{batch}/{number}"),
+                kind: "test".into(),
+                body: vec![b'x'; 20_000].into(),
+            });
+            store.push(jobs.collect(), now).await.unwrap();
+            let hold = Duration::from_secs(60);
+            for leased in store.lease("w", 100, hold, now).await.unwrap() {
+                let done = Settle::Done { note: "ok".into() };
+                store.settle(&leased.lease, done, now).await.unwrap();
+            }
+        }
+        store.close().await;
+        let size = || std::fs::metadata(&path).unwrap().len();
+        let large = size();
+        let store = SqliteStore::open(&path).unwrap();
+        let after = now.checked_add(Duration::from_secs(1)).unwrap();
+        while store.purge(after, 500).await.unwrap() > 0 {}
+        // As the service does at every turn.
+        for _ in 0..3 {
+            store.purge(after, 500).await.unwrap();
+        }
+        assert_eq!(store.counts().await.unwrap().done, 0);
+        store.close().await;
+        let spare = 4096 * (SPARE_PAGES.unsigned_abs() + 200);
+        assert!(
+            large > 3 * spare && size() < spare,
+            "{large}, then {}",
+            size()
+        );
+    }
+
+    #[tokio::test]
     async fn what_people_ask_for_is_found_by_index() {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("store.db")).unwrap();
         for (sql, index) in [
             (REPLAY, "INTEGER PRIMARY KEY (rowid=?)"),
             (TAKE_TURN_BACK, "INDEX job_turn (key=?)"),
+            (RETRY, "INTEGER PRIMARY KEY (rowid=?)"),
+            (DISCARD, "INTEGER PRIMARY KEY (rowid=?)"),
+            (HOLD_BACK, "INDEX job_dead_key (key=? AND id<?)"),
+            (DEAD_KEYS, "INDEX job_dead_key"),
             (HELD, "INDEX job_leased"),
             (PURGE, "INDEX job_done (at<?)"),
             (OPEN, "COVERING INDEX job_open"),

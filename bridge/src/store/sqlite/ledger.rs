@@ -26,6 +26,12 @@ const ABANDON: &str = "DELETE FROM effect WHERE key = ?1 AND result IS NULL AND 
 
 const FORGET: &str = "DELETE FROM effect WHERE key = ?1";
 
+const PURGE: &str = "
+    DELETE FROM effect WHERE key IN (
+        SELECT key FROM effect
+        WHERE substr(key, 1, instr(key, '/')) = ?1 AND begun_at < ?2 AND result IS NOT NULL
+        LIMIT ?3)";
+
 #[async_trait]
 impl Ledger for SqliteStore {
     async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError> {
@@ -83,6 +89,19 @@ impl Ledger for SqliteStore {
 
     async fn forget(&self, key: &EffectKey) -> Result<(), StoreError> {
         self.delete("forget in the ledger", FORGET, key).await
+    }
+
+    async fn purge(&self, kind: &str, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        let kind = EffectKey::new([kind]);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let purge = move |connection: &Connection| {
+            connection.prepare_cached(PURGE)?.execute(params![
+                kind.as_str(),
+                before.as_microsecond(),
+                limit
+            ])
+        };
+        Ok(self.write("purge the ledger", purge).await? as u64)
     }
 
     async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError> {
@@ -144,4 +163,22 @@ fn state(row: &Row<'_>) -> rusqlite::Result<EffectState> {
     serde_json::from_str(&text)
         .map(EffectState::Finished)
         .map_err(|cause| rusqlite::Error::FromSqlConversionFailure(2, Type::Text, Box::new(cause)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_old_is_found_by_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("store.db")).unwrap();
+        let plan = store.plan(PURGE).await;
+        assert!(
+            plan.contains("INDEX effect_finished (<expr>=? AND begun_at<?)"),
+            "{plan}"
+        );
+        assert!(!plan.contains("SCAN effect"), "{plan}");
+    }
 }

@@ -4,6 +4,11 @@
 //! One thread writes. It takes what has gathered since its last commit into one transaction, so
 //! that many producers share one fsync, and answers after the commit. Another thread reads, so
 //! that nobody who only looks waits for a disk.
+//!
+//! What is forgotten makes the file shorter, a few MiB at each purge, but for a little that is kept
+//! for what comes next. A file of an earlier version only uses its free room again, until somebody
+//! stops the service and runs `sqlite3 bridge.db 'PRAGMA auto_vacuum = INCREMENTAL; VACUUM'`, which
+//! needs as much free disk again as the file is long.
 
 mod admin;
 mod ledger;

@@ -8,13 +8,17 @@ use rusqlite::{Connection, OptionalExtension, Row, Rows, params, types::Type};
 
 use super::SqliteStore;
 use crate::{
+    pauses::Pauses,
     queue::{JobId, LeaseId, Leased, NewJob, Push, Queue, Settle},
+    side::Side,
     store_error::{StoreError, StoreErrorKind},
 };
 
 const PUSH: &str = "
     INSERT INTO job (state, at, pushed_at, dedupe, key, kind, body)
-    VALUES (NOT EXISTS (SELECT 1 FROM job WHERE state IN (1, 2) AND key = ?3),
+    VALUES (NOT EXISTS (SELECT 1 FROM job WHERE state IN (1, 2) AND key = ?3)
+            AND NOT EXISTS (SELECT 1 FROM job WHERE state = 4 AND key = ?3
+                            AND (SELECT value FROM setting WHERE name = 'after_dead') = 'hold'),
             ?1, ?1, ?2, ?3, ?4, ?5)";
 
 const KNOWN: &str = "SELECT id FROM job WHERE dedupe = ?1";
@@ -42,7 +46,13 @@ const GIVE_BACK: &str = "UPDATE job SET state = 0, at = ?2, owner = NULL WHERE i
 const GIVE_TURN: &str = "
     UPDATE job SET state = 1
     WHERE id = (SELECT id FROM job WHERE state = 0 AND key = ?1 ORDER BY id LIMIT 1)
-      AND NOT EXISTS (SELECT 1 FROM job WHERE state IN (1, 2) AND key = ?1)";
+      AND NOT EXISTS (SELECT 1 FROM job WHERE state IN (1, 2) AND key = ?1)
+      AND NOT EXISTS (SELECT 1 FROM job dead WHERE dead.state = 4 AND dead.key = ?1
+                      AND dead.id < job.id
+                      AND (SELECT value FROM setting WHERE name = 'after_dead') = 'hold')";
+
+const PAUSES: &str =
+    "SELECT name FROM setting WHERE name IN ('pause', 'pause content', 'pause crm')";
 
 #[async_trait]
 impl Queue for SqliteStore {
@@ -117,6 +127,22 @@ impl Queue for SqliteStore {
                 Ok(())
             }
         }
+    }
+
+    async fn pauses(&self) -> Result<Pauses, StoreError> {
+        let pauses = |connection: &Connection| {
+            let mut pauses = Pauses::default();
+            let mut names = connection.prepare_cached(PAUSES)?;
+            let mut names = names.query([])?;
+            while let Some(row) = names.next()? {
+                let name: String = row.get(0)?;
+                pauses.all |= name == pause_name(None);
+                pauses.content |= name == pause_name(Some(Side::Content));
+                pauses.crm |= name == pause_name(Some(Side::Crm));
+            }
+            Ok(pauses)
+        };
+        self.read("ask what is paused", pauses).await
     }
 
     async fn wait(&self) {
@@ -234,6 +260,15 @@ fn end(
     })
 }
 
+/// The setting that is there while a pause lasts.
+pub(super) fn pause_name(side: Option<Side>) -> &'static str {
+    match side {
+        None => "pause",
+        Some(Side::Content) => "pause content",
+        Some(Side::Crm) => "pause crm",
+    }
+}
+
 /// Takes jobs out of their workers' hands: of each row the job, when it is due, and its key.
 pub(super) fn give_back(connection: &Connection, mut held: Rows<'_>) -> rusqlite::Result<u64> {
     // First all rows, then the changes: changes would move the rows under the reader.
@@ -282,6 +317,8 @@ mod tests {
             (GIVE_BACK, "INTEGER PRIMARY KEY (rowid=?)"),
             (GIVE_TURN, "INDEX job_waiting (key=?)"),
             (GIVE_TURN, "INDEX job_turn (key=?)"),
+            (GIVE_TURN, "INDEX job_dead_key (key=? AND id<?)"),
+            (PUSH, "INDEX job_dead_key (key=?)"),
         ] {
             let plan = store.plan(sql).await;
             assert!(plan.contains(index), "{sql}\n{plan}");

@@ -8,7 +8,9 @@ pub(super) const OPEN: &str = "open the store";
 
 /// `bxsf`: tells our files from any other program's.
 const APPLICATION_ID: i64 = 0x6278_7366;
-const VERSION: i64 = 1;
+const VERSION: i64 = MIGRATIONS.len() as i64;
+/// In order; the position of one, from 1, is the version that it leads to.
+const MIGRATIONS: [&str; 2] = [SCHEMA, POLICIES];
 /// Older ones can corrupt a WAL database that two connections use
 /// (<https://sqlite.org/wal.html>, the WAL-reset bug).
 const OLDEST_LIBRARY: i32 = 3_051_003;
@@ -63,6 +65,18 @@ const SCHEMA: &str = "
         FROM job;
 ";
 
+/// `setting` holds what operators have decided: `after_dead` is `skip` or `hold`, and each `pause…`
+/// is there as long as that pause lasts. What an effect is of is its key's first part.
+const POLICIES: &str = "
+    CREATE TABLE setting (
+        name  TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX job_dead_key ON job (key, id) WHERE state = 4;
+    CREATE INDEX effect_finished ON effect (substr(key, 1, instr(key, '/')), begun_at)
+        WHERE result IS NOT NULL;
+";
+
 pub(super) fn check_library() -> Result<(), StoreError> {
     if rusqlite::version_number() < OLDEST_LIBRARY {
         let cause = format!("SQLite {} can corrupt the store", rusqlite::version());
@@ -76,8 +90,15 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     let failed = |cause| error(OPEN, cause);
     // Looks before it touches: a foreign file must stay as it is.
     let look = connection.transaction().map_err(failed)?;
-    check_kind(&look)?;
+    let is_new = check_kind(&look)? == 0;
     look.finish().map_err(failed)?;
+    if is_new {
+        // Only a file without anything in it takes this. Where another process has just been faster,
+        // nothing happens, and it has said the same.
+        connection
+            .execute_batch("PRAGMA auto_vacuum = INCREMENTAL")
+            .map_err(failed)?;
+    }
     let mode: String = connection
         .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
         .map_err(failed)?;
@@ -97,10 +118,12 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     let tx = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(failed)?;
-    if check_kind(&tx)? == 0 {
-        tx.execute_batch(SCHEMA)
+    let version = check_kind(&tx)?;
+    let missing = MIGRATIONS.iter().zip(1..).filter(|(_, to)| *to > version);
+    for (migration, to) in missing {
+        tx.execute_batch(migration)
             .and_then(|()| tx.pragma_update(None, "application_id", APPLICATION_ID))
-            .and_then(|()| tx.pragma_update(None, "user_version", VERSION))
+            .and_then(|()| tx.pragma_update(None, "user_version", to))
             .map_err(failed)?;
     }
     tx.commit().map_err(failed)

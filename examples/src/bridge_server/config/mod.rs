@@ -56,6 +56,8 @@ pub(crate) struct Store {
     pub(crate) url: StoreUrl,
     #[serde(default = "thirty_days")]
     pub(crate) keep_done: Span,
+    #[serde(default = "four_hundred_days")]
+    pub(crate) keep_effects: Span,
     #[serde(default = "ten_minutes")]
     pub(crate) tidy_every: Span,
     #[serde(default = "sixteen")]
@@ -244,7 +246,10 @@ pub(crate) struct Worker {
     pub(crate) grace: Span,
     pub(crate) settle_after: Span,
     pub(crate) overtaken_within: Span,
+    pub(crate) outage_after: u32,
     pub(crate) outage_pause: Span,
+    pub(crate) longest_outage_pause: Span,
+    pub(crate) after_dead: AfterDead,
     pub(crate) compare_checksums: bool,
 }
 
@@ -258,8 +263,27 @@ impl Default for Worker {
             grace: Span::seconds(30),
             settle_after: Span::seconds(15),
             overtaken_within: Span::seconds(3 * 3600),
+            outage_after: 5,
             outage_pause: Span::seconds(300),
+            longest_outage_pause: Span::seconds(3600),
+            after_dead: AfterDead::Skip,
             compare_checksums: false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AfterDead {
+    Skip,
+    Hold,
+}
+
+impl From<AfterDead> for bridge::AfterDead {
+    fn from(policy: AfterDead) -> Self {
+        match policy {
+            AfterDead::Skip => Self::Skip,
+            AfterDead::Hold => Self::Hold,
         }
     }
 }
@@ -413,6 +437,9 @@ fn with_nearest(message: &str) -> String {
 
 fn thirty_days() -> Span {
     Span::seconds(30 * 24 * 3600)
+}
+fn four_hundred_days() -> Span {
+    Span::seconds(400 * 24 * 3600)
 }
 fn sixteen() -> usize {
     16

@@ -51,7 +51,7 @@ impl Config {
             "webhook.path must begin with / and have letters, digits and - _ . ~ only",
         );
         problems.unless(
-            !["/healthz", "/readyz"].contains(&webhook.path.as_str()),
+            !["/healthz", "/metrics", "/readyz"].contains(&webhook.path.as_str()),
             "webhook.path is one of the service's own",
         );
         problems.unless(
@@ -67,6 +67,10 @@ impl Config {
         problems.unless(
             self.store.keep_done.0 >= BOX_REPEATS_FOR,
             "store.keep_done must be at least 2h: Box repeats deliveries for so long",
+        );
+        problems.unless(
+            self.store.keep_effects.0 >= self.store.keep_done.0,
+            "store.keep_effects must not be shorter than store.keep_done",
         );
         for problem in (self.secrets.iter()).flat_map(|it| it.problems(self.store.is_postgres())) {
             problems.unless(false, problem);
@@ -187,6 +191,10 @@ impl Config {
         problems.unless(
             worker.outage_pause.0 > Duration::ZERO,
             "worker.outage_pause must be above 0",
+        );
+        problems.unless(
+            worker.outage_after > 0,
+            "worker.outage_after must be above 0",
         );
         problems.unless(
             self.retry.max_attempts > 0,

@@ -256,6 +256,7 @@ lease = "{lease}s"
 poll = "20ms"
 settle_after = "1500ms"
 outage_pause = "300ms"
+longest_outage_pause = "1s"
 [retry]
 base = "50ms"
 jitter = "50ms"

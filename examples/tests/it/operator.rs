@@ -1,0 +1,120 @@
+//! What people do with the inbox while the service works on it.
+
+use salesforce_client::testing::{Fault, FaultEffect};
+
+use crate::setting::Setting;
+
+async fn told(setting: &Setting, arguments: &[&str]) -> (bool, String) {
+    let run = setting.program().arg("queue").args(arguments).output();
+    let output = run.await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+async fn ready(setting: &Setting) -> String {
+    let ready = reqwest::get(format!("{}/readyz", setting.url)).await;
+    ready.unwrap().text().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_vendor_is_left_alone_until_somebody_resumes_it() {
+    let setting = Setting::up().await;
+    let _server = setting.serve_until_ready().await;
+    let (done, said) = told(&setting, &["pause", "salesforce"]).await;
+    assert!(done && said.contains("paused    salesforce"), "{said}");
+    setting
+        .until("the service to obey", async || {
+            ready(&setting).await.contains("salesforce paused")
+        })
+        .await;
+    let upload = setting.upload("contract.pdf", "%PDF-1.7").await;
+    let waits = ["list", "--state", "ready", "--json"];
+    setting
+        .until("the event to be put off", async || {
+            let jobs = setting.queue(&waits).await;
+            jobs.iter().any(|job| job["note"].as_str().is_some())
+        })
+        .await;
+    assert_eq!(setting.queue(&waits).await[0]["attempts"], 0);
+    assert!(setting.crm.files().is_empty());
+
+    let (done, said) = told(&setting, &["resume"]).await;
+    assert!(done && said.contains("paused    nothing"), "{said}");
+    let id = setting.queue(&waits).await[0]["id"].to_string();
+    let (done, said) = told(&setting, &["retry", &id]).await;
+    assert!(done && said.contains("1 of 1 due now"), "{said}");
+    setting.wait_done(1).await;
+    setting.assert_once(&upload.file_id, &[b"%PDF-1.7".to_vec()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_numbers_tell_what_was_taken_refused_done_and_moved() {
+    let setting = Setting::up().await;
+    let _server = setting.serve_until_ready().await;
+    setting.upload("contract.pdf", "%PDF-1.7").await;
+    setting.wait_done(1).await;
+    let stranger = reqwest::Client::new();
+    let stranger = stranger
+        .post(format!("{}/webhooks/box", setting.url))
+        .send();
+    assert_eq!(stranger.await.unwrap().status(), 401);
+
+    let numbers = reqwest::get(format!("{}/metrics", setting.url)).await;
+    let numbers = numbers.unwrap().text().await.unwrap();
+    for due in [
+        "bridge_deliveries_total{outcome=\"accepted\"} 1",
+        "bridge_deliveries_total{outcome=\"missing_signature\"} 1",
+        "bridge_attempts_total{outcome=\"done\"} 1",
+        "bridge_content_bytes_total 8",
+        "bridge_calls_total{side=\"crm\",operation=\"upload\",outcome=\"ok\"} 1",
+        // More often than once, where the deal was changed just now.
+        "bridge_step_seconds_count{action=\"attach\"}",
+        "bridge_step_seconds_count{action=\"log_task\"} 1",
+        "bridge_event_seconds_count 1",
+        "bridge_jobs{state=\"done\"} 1",
+        "bridge_oldest_unfinished_seconds 0",
+        "box_client_calls_total{",
+        "salesforce_client_api_calls_allowed",
+    ] {
+        assert!(numbers.contains(due), "{due} is not in\n{numbers}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_dead_letter_waits_until_it_is_discarded_where_that_is_wanted() {
+    let hold = |it: String| it.replace("[worker]\n", "[worker]\nafter_dead = \"hold\"\n");
+    let setting = Setting::with(hold, true).await;
+    let _server = setting.serve_until_ready().await;
+    let refused = Fault::on(
+        "*/sobjects/ContentVersion",
+        FaultEffect::Status {
+            status: 400,
+            headers: Default::default(),
+            body:
+                r#"[{"message":"No.","errorCode":"FIELD_CUSTOM_VALIDATION_EXCEPTION","fields":[]}]"#
+                    .to_owned(),
+        },
+    );
+    setting.crm.inject(refused.method("POST"));
+    let upload = setting.upload("contract.pdf", "%PDF-1.7 one").await;
+    let dead = ["dead", "--json"];
+    setting
+        .until("a dead letter", async || {
+            setting.queue(&dead).await.len() == 1
+        })
+        .await;
+    setting.content.lock(&upload.file_id).unwrap();
+    let waits = ["list", "--state", "ready", "--json"];
+    setting
+        .until("the next event", async || {
+            setting.queue(&waits).await.len() == 1
+        })
+        .await;
+    let id = setting.queue(&dead).await[0]["id"].to_string();
+    let (done, said) = told(&setting, &["retry", &id]).await;
+    assert!(!done && said.contains("only waiting"), "{said}");
+    assert_eq!(setting.queue(&waits).await.len(), 1, "it is held");
+    let (done, said) = told(&setting, &["discard", &id]).await;
+    assert!(done && said.contains("1 of 1 discarded"), "{said}");
+    setting.wait_done(2).await;
+}
