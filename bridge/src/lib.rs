@@ -14,6 +14,7 @@ pub mod content;
 pub mod crm;
 mod ledger;
 pub mod metadata;
+mod occurrence;
 mod once;
 mod pipeline;
 mod plan;
@@ -30,10 +31,12 @@ mod salesforce_crm;
 mod salesforce_records;
 pub mod secrets;
 mod situation;
+pub mod source;
 pub mod store;
 mod store_error;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod watch;
 pub mod webhook;
 mod worker;
 
@@ -46,6 +49,7 @@ pub use content::ContentSource;
 pub use crm::Crm;
 pub use ledger::{Begin, Effect, EffectKey, EffectState, Ledger};
 pub use metadata::Metadata;
+pub use occurrence::{BOX_FOUND, BOX_MISSED};
 pub use pipeline::{Pipeline, PipelineOptions, Prepared};
 pub use plan::{Plan, Step};
 pub use port_error::{PortError, PortErrorKind};

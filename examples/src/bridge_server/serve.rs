@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
-use bridge::{Queue, QueueAdmin, Receiver, Worker};
+use bridge::{Queue, QueueAdmin, Receiver, Worker, watch::Watched};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -13,7 +13,9 @@ use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
 use tracing::{info, warn};
 
-use crate::{Failure, build, config::Config, in_one_line, ready, secrets, store::Store};
+use crate::{
+    Failure, build, config::Config, in_one_line, ready, secrets, store::Store, watch as watching,
+};
 
 /// So many rows go in one transaction, so that deliveries never wait long for tidying up.
 const TIDY_AT_ONCE: usize = 500;
@@ -39,8 +41,9 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
         .body_timeout(config.server.idle_timeout.0);
     let router = bridge::axum::route(&config.webhook.path, receiver).merge(ready::routes(&store));
     let name = format!("bridge-server/{}/{}", host(), std::process::id());
-    let worker = Worker::new(queue, build::pipeline(&config, parts, &store), name)
-        .options(build::worker_options(&config));
+    let watch = watching::watch(&config, &parts.content, &parts.crm, &store).map(Arc::new);
+    let handler = Watched::new(build::pipeline(&config, parts, &store), watch.clone());
+    let worker = Worker::new(queue, handler, name).options(build::worker_options(&config));
 
     let (stop, stopped) = watch::channel(false);
     let until = |mut stopped: watch::Receiver<bool>| async move {
@@ -59,7 +62,12 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
     tokio::join!(
         worker.run(until(stopped.clone())),
         serve(listener, router, &config, until(stopped.clone())),
-        tidy(&*store.queue, &config, until(stopped)),
+        tidy(&*store.queue, &config, until(stopped.clone())),
+        async {
+            if let Some(watch) = &watch {
+                watch.run(until(stopped)).await;
+            }
+        },
     );
     info!("stopped");
     Ok(())
