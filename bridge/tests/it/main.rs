@@ -9,6 +9,7 @@ mod crash;
 mod doubts;
 mod far_sides;
 mod file;
+mod occurrences;
 mod once;
 #[cfg(unix)]
 mod postgres;

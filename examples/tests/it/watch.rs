@@ -26,7 +26,7 @@ fn watched(setting: &Setting, more: &str) {
 /// As our own application, as another user of the same login would be.
 fn ours(setting: &Setting) -> BoxClient {
     let token = DeveloperToken::new(setting.content.issue_token());
-    let client = BoxClient::builder(token).base_url(setting.content.url());
+    let client = BoxClient::builder(token).base_url(&setting.content.url());
     client.build().unwrap()
 }
 
@@ -50,14 +50,13 @@ async fn what_a_deleted_webhook_missed_is_found_and_attached_once() {
         SECRET,
         Subject::Enterprise("12345".to_owned()),
     ));
-    let others = others.base_url(setting.content.url()).build().unwrap();
+    let others = others.base_url(&setting.content.url()).build().unwrap();
     let target = WebhookTarget::Folder {
         id: FolderId::new(&setting.folder).unwrap(),
     };
     let elsewhere = "http://127.0.0.1:9/another/app";
-    let foreign = others
-        .webhooks()
-        .create(&target, elsewhere, &["FILE.TRASHED"]);
+    let webhooks_of_others = others.webhooks();
+    let foreign = webhooks_of_others.create(&target, elsewhere, &["FILE.TRASHED"]);
     let foreign = foreign.await.unwrap();
 
     let server = setting.serve_until_ready().await;
