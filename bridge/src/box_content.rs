@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use box_client::{
-    BoxClient, Error, ErrorKind, FileId, FileVersionId, FolderId, IdError, PathCollection,
+    BoxClient, Error, ErrorKind, File, FileId, FileVersionId, FolderId, IdError, PathCollection,
     SignRequestId,
 };
 use futures_util::{StreamExt, TryStreamExt};
@@ -38,7 +38,8 @@ impl BoxContent {
         }
     }
 
-    pub(crate) fn client(&self) -> &BoxClient {
+    /// The client behind it.
+    pub fn client(&self) -> &BoxClient {
         &self.client
     }
 
@@ -70,7 +71,7 @@ impl BoxContent {
     }
 }
 
-const FILE_FIELDS: [&str; 7] = [
+pub(crate) const FILE_FIELDS: [&str; 7] = [
     "name",
     "file_version",
     "size",
@@ -96,21 +97,8 @@ impl ContentSource for BoxContent {
         if is_trashed(file.item_status.as_deref()) {
             return Err(PortError::new(PortErrorKind::Gone, DOING).with_cause("it is in the trash"));
         }
-        let (Some(name), Some(version)) = (file.name, file.file_version) else {
-            return Err(PortError::new(PortErrorKind::Busy, DOING)
-                .with_cause("Box gave no name or no version"));
-        };
-        Ok(FileState {
-            id: file.id.as_str().to_owned(),
-            name,
-            version: FileVersion {
-                id: version.id.as_str().to_owned(),
-                sha1: version.sha1.or(file.sha1),
-                size: file.size,
-                created_at: file.modified_at,
-                is_deleted: false,
-            },
-            folders: path(file.path_collection),
+        file_state(file).ok_or_else(|| {
+            PortError::new(PortErrorKind::Busy, DOING).with_cause("Box gave no name or no version")
         })
     }
 
@@ -218,7 +206,24 @@ impl ContentSource for BoxContent {
     }
 }
 
-fn is_trashed(status: Option<&str>) -> bool {
+/// `None` where Box gave no name or no version.
+pub(crate) fn file_state(file: File) -> Option<FileState> {
+    let (name, version) = (file.name?, file.file_version?);
+    Some(FileState {
+        id: file.id.as_str().to_owned(),
+        name,
+        version: FileVersion {
+            id: version.id.as_str().to_owned(),
+            sha1: version.sha1.or(file.sha1),
+            size: file.size,
+            created_at: file.modified_at,
+            is_deleted: false,
+        },
+        folders: path(file.path_collection),
+    })
+}
+
+pub(crate) fn is_trashed(status: Option<&str>) -> bool {
     status.is_some_and(|status| status != "active")
 }
 

@@ -19,16 +19,17 @@ use crate::{
     guarded::{GuardedContent, GuardedCrm},
     ledger::Ledger,
     observe,
+    occurrence::{self, BOX_FOUND, Teller},
     pauses::Pauses,
     plan::Plan,
     port_error::{PortError, PortErrorKind, in_one_line},
     queue::{Leased, Queue},
-    receive::BOX_WEBHOOK,
     record_event::{Change, RECORD_EVENT, RecordChange, RecordEvent},
     resolve::{MappingKeys, Resolver},
     rules::Rule,
     side::Side,
     situation::{Person, Situation, Subject},
+    store_error::StoreError,
     webhook::{Event, FileSource, FolderSource, ItemRef, Source},
     worker::{Handler, Hold, Outcome},
 };
@@ -228,6 +229,10 @@ impl Pipeline {
                 "no folder above it is mapped to a record".into(),
             ));
         };
+        let mut details = event.additional_info.0.clone();
+        if event.trigger.as_str() == NO_ACTIVE_SESSION {
+            details.insert(NO_ACTIVE_SESSION.to_owned(), true.into());
+        }
         Ok(self.planned(Situation {
             event: event.id.clone(),
             trigger: trigger.to_owned(),
@@ -239,7 +244,7 @@ impl Pipeline {
             mapping: Some(mapped.mapping),
             opportunity: mapped.opportunity,
             account: mapped.account,
-            details: event.additional_info.0.clone(),
+            details,
         }))
     }
 
@@ -405,13 +410,20 @@ impl Handler for Pipeline {
             };
         }
         let prepared = match job.kind.as_str() {
-            BOX_WEBHOOK => self.prepare_delivery(job).await,
+            kind if Teller::of(kind).is_some() => self.prepare_delivery(job).await,
             RECORD_EVENT => self.prepare_record_event(job),
             kind => Err(Outcome::Dead(format!("nobody handles jobs of kind {kind}"))),
         };
         match prepared {
             Ok(Prepared::Nothing(why)) => Outcome::Done(why),
             Ok(Prepared::Steps(situation, plan)) => {
+                match self.known(job, &situation, &plan).await {
+                    Ok(None) => {}
+                    Ok(Some(event)) => {
+                        return Outcome::Done(format!("event {event} has told of it"));
+                    }
+                    Err(error) => return self.failed(error.into()),
+                }
                 match self.carry_out(&situation, &plan, hold).await {
                     Ok(note) => Outcome::Done(note),
                     Err(error) => self.failed(error),
@@ -440,7 +452,33 @@ impl Pipeline {
             _ => {}
         }
         let prepared = self.prepare(&event, job.pushed_at).await;
-        prepared.map_err(|error| self.port_failed(&error))
+        let mut prepared = prepared.map_err(|error| self.port_failed(&error))?;
+        // Nothing that Box signs has this.
+        if job.kind == BOX_FOUND
+            && let Some(only) = event.extra.get("only").and_then(|only| only.as_str())
+            && let Prepared::Steps(_, plan) = &mut prepared
+        {
+            plan.steps.retain(|step| step.action == only);
+        }
+        Ok(prepared)
+    }
+
+    /// The event by which the same was taken up already, where it was.
+    async fn known(
+        &self,
+        job: &Leased,
+        situation: &Situation,
+        plan: &Plan,
+    ) -> Result<Option<String>, StoreError> {
+        let Some(teller) = Teller::of(&job.kind).filter(|_| !plan.steps.is_empty()) else {
+            return Ok(None);
+        };
+        let teller = match situation.details.get(NO_ACTIVE_SESSION) {
+            // What happened is not told, so it is as if the file had been found.
+            Some(_) => Teller::Look,
+            None => teller,
+        };
+        occurrence::claim(&*self.ledger, teller, situation, self.clock.now()).await
     }
 
     async fn log_digest(&self, job: &Leased, hold: &Hold) -> Result<String, StepError> {

@@ -12,6 +12,7 @@ mod doubts;
 mod engage;
 mod far_sides;
 mod file;
+mod occurrences;
 mod once;
 #[cfg(unix)]
 mod postgres;

@@ -10,6 +10,7 @@ mod ready;
 mod secrets;
 mod serve;
 mod store;
+mod watch;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -57,6 +58,19 @@ enum Command {
         config: PathBuf,
         #[command(subcommand)]
         command: secrets::Command,
+    },
+    /// Looks at the webhooks of the watched folders, and puts them right.
+    Webhooks {
+        /// The configuration of the service.
+        #[arg(
+            long,
+            value_name = "FILE",
+            global = true,
+            default_value = "bridge.toml"
+        )]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: watch::Command,
     },
     /// Looks into the inbox, also while the service runs.
     Queue {
@@ -135,6 +149,7 @@ fn main() -> ExitCode {
                     stop_with_stdin,
                 } => serve::run(&config, stop_with_stdin).await,
                 Command::Secrets { config, command } => secrets::run(&config, command).await,
+                Command::Webhooks { config, command } => watch::run(&config, command).await,
                 Command::Queue { config, command } => inbox::run(&config, command).await,
             }
         }),

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
-use bridge::{Queue, Receiver, Retention, Worker};
+use bridge::{Queue, Receiver, Retention, Worker, watch::Watched};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -13,7 +13,10 @@ use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
 use tracing::{info, warn};
 
-use crate::{Failure, build, config::Config, in_one_line, numbers, ready, secrets, store::Store};
+use crate::{
+    Failure, build, config::Config, in_one_line, numbers, ready, secrets, store::Store,
+    watch as watching,
+};
 
 /// So many rows go in one transaction, so that deliveries never wait long for tidying up.
 const TIDY_AT_ONCE: usize = 500;
@@ -46,12 +49,14 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
     let receiver = Receiver::new(parts.verifier.clone(), Arc::clone(&queue))
         .body_limit(config.webhook.body_limit)
         .body_timeout(config.server.idle_timeout.0);
+    let watch = watching::watch(&config, &parts.content, &parts.crm, &store).map(Arc::new);
     let pipeline = build::pipeline(&config, parts, &store);
     let router = bridge::axum::route(&config.webhook.path, receiver)
         .merge(ready::routes(&store, &budget, pipeline.circuits()))
         .merge(numbers::routes(gathered.clone(), &store));
     let name = format!("bridge-server/{}/{}", host(), std::process::id());
-    let worker = Worker::new(queue, pipeline, name).options(build::worker_options(&config));
+    let handler = Watched::new(pipeline, watch.clone());
+    let worker = Worker::new(queue, handler, name).options(build::worker_options(&config));
 
     let (stop, stopped) = watch::channel(false);
     let until = |mut stopped: watch::Receiver<bool>| async move {
@@ -72,7 +77,12 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
         serve(listener, router, &config, until(stopped.clone())),
         budget.watch(&store, until(stopped.clone())),
         numbers::take_in(gathered, until(stopped.clone())),
-        tidy(&store, &config, until(stopped)),
+        tidy(&store, &config, until(stopped.clone())),
+        async {
+            if let Some(watch) = &watch {
+                watch.run(until(stopped)).await;
+            }
+        },
     );
     info!("stopped");
     Ok(())

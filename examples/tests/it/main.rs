@@ -27,4 +27,5 @@ mod sdks;
 mod secrets;
 mod setting;
 mod storm;
+mod watch;
 mod way;

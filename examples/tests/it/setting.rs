@@ -41,6 +41,8 @@ impl Setting {
     pub(crate) async fn with(change: impl Fn(String) -> String, keep_bytes: bool) -> Self {
         let mut content = FakeBox::builder()
             .signature_keys(KEY, "another key")
+            .client(FakeBox::CLIENT_ID, FakeBox::CLIENT_SECRET)
+            .client("another app", SECRET)
             .keep_bytes(keep_bytes)
             .delivery_retry(Duration::from_millis(200));
         if let Some(spec) = spec() {

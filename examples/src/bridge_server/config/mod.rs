@@ -5,12 +5,19 @@ mod problems;
 mod secret;
 mod secrets;
 mod span;
+mod watch;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use serde::Deserialize;
 
-pub(crate) use self::{budget::Budget, secret::Secret, secrets::Secrets, span::Span};
+pub(crate) use self::{
+    budget::Budget,
+    secret::Secret,
+    secrets::Secrets,
+    span::Span,
+    watch::{Events, Watch},
+};
 use crate::Failure;
 
 #[derive(Debug, Deserialize)]
@@ -28,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) worker: Worker,
     #[serde(default)]
     pub(crate) retry: Retry,
+    #[serde(default)]
+    pub(crate) watch: Watch,
     #[serde(default)]
     pub(crate) rules: Vec<Rule>,
 }

@@ -28,6 +28,7 @@ impl Config {
         self.check_sides(&mut problems);
         self.check_work(&mut problems);
         self.check_rules(&mut problems);
+        self.check_watch(&mut problems);
         problems.0
     }
 
@@ -204,6 +205,15 @@ impl Config {
             self.retry.max_age.0 > Duration::ZERO,
             "retry.max_age must be above 0",
         );
+    }
+
+    fn check_watch(&self, problems: &mut Problems) {
+        for problem in self.watch.problems() {
+            problems.unless(false, problem);
+        }
+        if !self.watch.folders.is_empty() {
+            problems.url("watch.address", &self.watch.address);
+        }
     }
 
     fn check_rules(&self, problems: &mut Problems) {

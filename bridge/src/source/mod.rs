@@ -1,0 +1,3 @@
+//! Where events come from that nobody delivers.
+
+pub mod poll;

@@ -1,0 +1,25 @@
+use crate::{port_error::PortError, source::poll::PollError, store_error::StoreError};
+
+/// Watching did not come to its end; all of it can be repeated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// A far side failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The inbox or the ledger failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The inbox holds as much as it may; what is left comes later.
+    #[error("the inbox holds {0} events already")]
+    Full(u64),
+}
+
+impl From<PollError> for WatchError {
+    fn from(error: PollError) -> Self {
+        match error {
+            PollError::Port(error) => Self::Port(error),
+            PollError::Store(error) => Self::Store(error),
+        }
+    }
+}

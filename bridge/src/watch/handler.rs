@@ -1,0 +1,116 @@
+//! What the watch has to do with events on their way.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tracing::warn;
+
+use super::{
+    error::WatchError,
+    missed::{SCAN, Scan},
+    scan::scan_job,
+    service::Watch,
+};
+use crate::{
+    occurrence::BOX_MISSED,
+    pauses::Pauses,
+    port_error::{PortErrorKind, in_one_line},
+    queue::Leased,
+    receive::BOX_WEBHOOK,
+    webhook::{Event, Source, Trigger},
+    worker::{Handler, Hold, Outcome},
+};
+
+/// A handler behind a [`Watch`]: the end of a webhook or of its login has the watch look at once,
+/// and the files of a folder that is mapped only now are looked for.
+#[derive(Debug)]
+pub struct Watched<H> {
+    handler: H,
+    watch: Option<Arc<Watch>>,
+}
+
+impl<H> Watched<H> {
+    /// This handler behind this watch, or, without one, as it is.
+    pub fn new(handler: H, watch: Option<Arc<Watch>>) -> Self {
+        Self { handler, watch }
+    }
+}
+
+#[async_trait]
+impl<H: Handler> Handler for Watched<H> {
+    fn obey(&self, pauses: Pauses) {
+        self.handler.obey(pauses);
+    }
+
+    async fn handle(&self, job: &Leased, hold: &Hold) -> Outcome {
+        let Some(watch) = &self.watch else {
+            return self.handler.handle(job, hold).await;
+        };
+        match job.kind.as_str() {
+            SCAN => return watch.scanned(job).await,
+            BOX_WEBHOOK | BOX_MISSED => {}
+            _ => return self.handler.handle(job, hold).await,
+        }
+        // What is no event is for the handler to say.
+        if let Ok(event) = Event::parse(&job.body) {
+            let trigger = &event.trigger;
+            if *trigger == Trigger::WEBHOOK_DELETED {
+                watch.wake();
+                let webhook = event.webhook_id.as_deref().unwrap_or("(unnamed)");
+                warn!(webhook, "Box has deleted a webhook");
+                return Outcome::Done(format!(
+                    "Box has deleted webhook {webhook}: it is looked after at once"
+                ));
+            }
+            if *trigger == Trigger::NO_ACTIVE_SESSION {
+                watch.wake();
+            }
+            let maps = [
+                Trigger::METADATA_INSTANCE_CREATED,
+                Trigger::METADATA_INSTANCE_UPDATED,
+            ];
+            if let Source::Folder(folder) = &event.source
+                && maps.contains(trigger)
+            {
+                let at = event.created_at.unwrap_or(job.pushed_at);
+                let since = at.checked_sub(watch.options.mapped_within).ok();
+                let scan = scan_job(&folder.id, since, &event.id);
+                if let Err(error) = watch.queue.push(vec![scan], watch.clock.now()).await {
+                    return Outcome::Retry {
+                        reason: in_one_line(&error),
+                        after: None,
+                    };
+                }
+            }
+        }
+        self.handler.handle(job, hold).await
+    }
+}
+
+impl Watch {
+    async fn scanned(&self, job: &Leased) -> Outcome {
+        let scan: Scan = match serde_json::from_slice(&job.body) {
+            Ok(scan) => scan,
+            Err(error) => return Outcome::Dead(format!("no folder to look through: {error}")),
+        };
+        match self.scan_folder(&scan, &job.dedupe).await {
+            Ok(done) => Outcome::Done(format!(
+                "{} files, {} put into the inbox",
+                done.seen, done.pushed
+            )),
+            Err(error @ WatchError::Full(_)) => Outcome::Defer {
+                reason: in_one_line(&error),
+                until: self.clock.now() + FULL_PAUSE,
+            },
+            Err(WatchError::Port(error)) if error.kind() == PortErrorKind::Refused => {
+                Outcome::Dead(in_one_line(&error))
+            }
+            Err(error) => Outcome::Retry {
+                reason: in_one_line(&error),
+                after: None,
+            },
+        }
+    }
+}
+
+const FULL_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);

@@ -1,0 +1,29 @@
+//! What keeps webhooks true: they are registered, looked after and made anew, and what they missed
+//! is found and goes the same way as what they tell.
+
+#[cfg(feature = "box")]
+mod box_events;
+#[cfg(feature = "box")]
+mod box_side;
+mod catch_up;
+mod check;
+mod error;
+mod handler;
+mod missed;
+mod port;
+mod scan;
+mod service;
+mod walk;
+
+#[cfg(feature = "box")]
+pub use self::box_events::BoxEvents;
+pub use self::{
+    catch_up::CaughtUp,
+    check::{HookState, HookStatus},
+    error::WatchError,
+    handler::Watched,
+    missed::SCAN,
+    port::{Created, Entry, EventPage, EventStream, Happening, Hook, HookRef, Hooks, Tree},
+    scan::scan_job,
+    service::{Watch, WatchOptions},
+};

@@ -1,0 +1,238 @@
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+use tracing::{info, warn};
+
+use super::{
+    error::WatchError,
+    port::{EventStream, Hooks, Tree},
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    ledger::{EffectKey, EffectState, Ledger},
+    port_error::in_one_line,
+    queue::QueueAdmin,
+    records::Records,
+};
+
+/// Ensures our webhooks on the configured folders, on start and on a schedule, and fills in what
+/// they missed.
+///
+/// Everything that it does can be done twice without harm, so any number of processes may watch
+/// the same folders: a webhook that another has made meanwhile is found by its conflict, and an event
+/// that another has pushed is known to the inbox.
+pub struct Watch {
+    pub(super) hooks: Arc<dyn Hooks>,
+    pub(super) tree: Arc<dyn Tree>,
+    pub(super) events: Option<Arc<dyn EventStream>>,
+    pub(super) records: Option<Arc<dyn Records>>,
+    pub(super) queue: Arc<dyn QueueAdmin>,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: WatchOptions,
+    wake: Notify,
+}
+
+/// What a [`Watch`] watches, and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WatchOptions {
+    /// The folders; each has one webhook, which tells of everything below it.
+    pub folders: Vec<String>,
+    /// Where our webhooks call. One that calls anywhere else, and that we have not made, is somebody
+    /// else's.
+    pub address: String,
+    /// What they call for.
+    pub triggers: Vec<String>,
+    /// How often the webhooks are looked at.
+    pub check_every: Duration,
+    /// How often the event stream is asked for what no webhook told of.
+    pub catch_up_every: Duration,
+    /// How often the folders are looked through where there is no event stream.
+    pub scan_every: Duration,
+    /// How far back a look through the folders reaches beyond the last time that is covered.
+    pub scan_margin: Duration,
+    /// Of a folder that is mapped only now, files changed within this time are brought.
+    pub mapped_within: Duration,
+    /// Nothing is added to an inbox that has more than so many events waiting.
+    pub most_ahead: u64,
+    /// Kinds of records whose changes are asked for too.
+    pub objects: Vec<String>,
+}
+
+impl WatchOptions {
+    /// To watch these folders by webhooks that call this address for these triggers.
+    pub fn new<F: Into<String>, T: Into<String>>(
+        folders: impl IntoIterator<Item = F>,
+        address: impl Into<String>,
+        triggers: impl IntoIterator<Item = T>,
+    ) -> Self {
+        Self {
+            folders: folders.into_iter().map(Into::into).collect(),
+            address: address.into(),
+            triggers: triggers.into_iter().map(Into::into).collect(),
+            check_every: Duration::from_secs(600),
+            catch_up_every: Duration::from_secs(300),
+            scan_every: Duration::from_secs(6 * 3600),
+            scan_margin: Duration::from_secs(3 * 3600),
+            mapped_within: Duration::from_secs(24 * 3600),
+            most_ahead: 1000,
+            objects: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// Watches by these webhooks and folders, and puts what they missed into this inbox.
+    pub fn new(
+        hooks: Arc<dyn Hooks>,
+        tree: Arc<dyn Tree>,
+        queue: Arc<dyn QueueAdmin>,
+        ledger: Arc<dyn Ledger>,
+        options: WatchOptions,
+    ) -> Self {
+        Self {
+            hooks,
+            tree,
+            events: None,
+            records: None,
+            queue,
+            ledger,
+            clock: Arc::new(SystemClock),
+            options,
+            wake: Notify::new(),
+        }
+    }
+
+    /// With an event stream to catch up from. Without one, the folders are looked through.
+    #[must_use]
+    pub fn events(mut self, events: Option<Arc<dyn EventStream>>) -> Self {
+        self.events = events;
+        self
+    }
+
+    /// With the CRM side, to be asked what has changed there.
+    #[must_use]
+    pub fn records(mut self, records: Arc<dyn Records>) -> Self {
+        self.records = Some(records);
+        self
+    }
+
+    /// By another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Checks and catches up at once.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Watches until `stop`. What it is at then is left as it is: the next run goes on with it.
+    pub async fn run(&self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        let (mut check_at, mut catch_up_at) = (Instant::now(), Instant::now());
+        loop {
+            let round = async {
+                if check_at <= Instant::now() {
+                    let checked = self.checked().await;
+                    check_at = next(checked, self.options.check_every);
+                }
+                if catch_up_at <= Instant::now() {
+                    let caught_up = self.caught_up().await;
+                    catch_up_at = next(caught_up, self.options.catch_up_every);
+                }
+            };
+            tokio::select! {
+                () = &mut stop => return,
+                () = round => {}
+            }
+            tokio::select! {
+                () = &mut stop => return,
+                () = sleep_until(check_at.min(catch_up_at)) => {}
+                () = self.wake.notified() => {
+                    let now = Instant::now();
+                    (check_at, catch_up_at) = (now, now);
+                }
+            }
+        }
+    }
+
+    async fn checked(&self) -> bool {
+        match self.check(true).await {
+            Ok(hooks) => hooks.iter().all(|hook| hook.state.is_well()),
+            Err(error) => {
+                let error = in_one_line(&error);
+                warn!(error, "the webhooks could not be checked");
+                false
+            }
+        }
+    }
+
+    async fn caught_up(&self) -> bool {
+        match self.catch_up().await {
+            Ok(done) => {
+                if done.pushed > 0 {
+                    info!(
+                        events = done.pushed,
+                        "put into the inbox what no webhook told of"
+                    );
+                }
+                true
+            }
+            Err(error) => {
+                let error = in_one_line(&error);
+                warn!(error, "what webhooks missed could not be read to the end");
+                false
+            }
+        }
+    }
+
+    /// What the ledger keeps for us under this name.
+    pub(super) async fn kept<T: DeserializeOwned>(
+        &self,
+        key: &EffectKey,
+    ) -> Result<Option<T>, WatchError> {
+        Ok(match self.ledger.read(key).await? {
+            Some(EffectState::Finished(value)) => serde_json::from_value(value).ok(),
+            _ => None,
+        })
+    }
+
+    pub(super) async fn keep(&self, key: &EffectKey, value: Value) -> Result<(), WatchError> {
+        let now: Timestamp = self.clock.now();
+        Ok(self.ledger.finish(key, value, now).await?)
+    }
+
+    /// Waits for nothing: whoever finds the inbox full comes back later.
+    pub(super) async fn room(&self) -> Result<(), WatchError> {
+        let ready = self.queue.counts().await?.ready;
+        match ready > self.options.most_ahead {
+            true => Err(WatchError::Full(ready)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What failed is tried again sooner, but never at once.
+fn next(is_well: bool, every: Duration) -> Instant {
+    const SOON: Duration = Duration::from_secs(30);
+    let pause = if is_well { every } else { every.min(SOON) };
+    Instant::now() + pause
+}

@@ -1,0 +1,66 @@
+//! One event told of by a webhook and by the event stream, whichever comes first.
+
+use bridge::{BOX_FOUND, BOX_MISSED, BOX_WEBHOOK, NewJob, Queue, content::FileVersion};
+use jiff::Timestamp;
+
+use crate::setting::{Bridge, body};
+
+async fn tell(bridge: &Bridge, kind: &str, event: &str, version: &FileVersion) {
+    let job = NewJob {
+        dedupe: event.to_owned(),
+        key: "box-file/7".to_owned(),
+        kind: kind.to_owned(),
+        body: body(event, "7", version).into(),
+    };
+    bridge
+        .store
+        .push(vec![job], Timestamp::now())
+        .await
+        .unwrap();
+    bridge.work().await;
+}
+
+#[tokio::test]
+async fn whoever_tells_of_an_upload_second_finds_it_done() {
+    for [first, second] in [
+        [BOX_WEBHOOK, BOX_MISSED],
+        [BOX_MISSED, BOX_WEBHOOK],
+        [BOX_WEBHOOK, BOX_FOUND],
+        [BOX_FOUND, BOX_WEBHOOK],
+        [BOX_MISSED, BOX_FOUND],
+        [BOX_FOUND, BOX_MISSED],
+        [BOX_FOUND, BOX_FOUND],
+    ] {
+        let bridge = Bridge::new();
+        let version = bridge.sides.add_version("7", b"bytes");
+        tell(&bridge, first, "one", &version).await;
+        tell(&bridge, second, "other", &version).await;
+        bridge.assert_once(&format!("{first}, then {second}"));
+        // The stream repeats itself, in any order.
+        tell(&bridge, BOX_FOUND, "a third", &version).await;
+        bridge.assert_once(&format!("{first}, then {second}, then found"));
+    }
+}
+
+#[tokio::test]
+async fn two_webhooks_are_never_taken_for_one() {
+    let bridge = Bridge::new();
+    let version = bridge.sides.add_version("7", b"bytes");
+    tell(&bridge, BOX_MISSED, "from the stream", &version).await;
+    tell(&bridge, BOX_WEBHOOK, "its webhook", &version).await;
+    assert_eq!(bridge.sides.world().tasks.len(), 1);
+    tell(&bridge, BOX_WEBHOOK, "another one", &version).await;
+    assert_eq!(bridge.sides.world().tasks.len(), 2);
+}
+
+#[tokio::test]
+async fn each_version_is_an_upload_of_its_own() {
+    let bridge = Bridge::new();
+    let first = bridge.sides.add_version("7", b"one");
+    tell(&bridge, BOX_WEBHOOK, "w1", &first).await;
+    let second = bridge.sides.add_version("7", b"two");
+    tell(&bridge, BOX_MISSED, "g2", &second).await;
+    tell(&bridge, BOX_MISSED, "g1", &first).await;
+    let world = bridge.sides.world();
+    assert_eq!((world.stored.len(), world.tasks.len()), (2, 2));
+}

@@ -1,0 +1,73 @@
+use serde::Deserialize;
+
+use super::Span;
+
+/// The webhooks that the service looks after.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Watch {
+    pub(crate) folders: Vec<String>,
+    pub(crate) address: String,
+    pub(crate) triggers: Vec<String>,
+    pub(crate) check_every: Span,
+    pub(crate) catch_up_every: Span,
+    pub(crate) events: Events,
+    pub(crate) scan_every: Span,
+    pub(crate) scan_margin: Span,
+    pub(crate) mapped_within: Span,
+    pub(crate) most_ahead: u64,
+    pub(crate) records: Vec<String>,
+}
+
+/// Where to look for what no webhook told of.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Events {
+    #[default]
+    User,
+    Enterprise,
+    None,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            folders: Vec::new(),
+            address: String::new(),
+            triggers: Vec::new(),
+            check_every: Span::seconds(600),
+            catch_up_every: Span::seconds(300),
+            events: Events::User,
+            scan_every: Span::seconds(6 * 3600),
+            scan_margin: Span::seconds(3 * 3600),
+            mapped_within: Span::seconds(24 * 3600),
+            most_ahead: 1000,
+            records: Vec::new(),
+        }
+    }
+}
+
+impl Watch {
+    /// What cannot work, apart from the address.
+    pub(super) fn problems(&self) -> impl Iterator<Item = String> {
+        let folders = &self.folders;
+        let is_folder = |id: &String| {
+            id != "0" && !id.is_empty() && id.chars().all(|digit| digit.is_ascii_digit())
+        };
+        let folder = (!folders.iter().all(is_folder)).then_some(
+            "watch.folders must be ids of folders, and not of the root, which can have no webhook",
+        );
+        let least = std::time::Duration::from_millis(10);
+        let often = [self.check_every, self.catch_up_every, self.scan_every];
+        let often = (often.iter().any(|every| every.0 < least))
+            .then_some("watch.check_every, catch_up_every and scan_every must be at least 10ms");
+        let ahead = (self.most_ahead == 0).then_some("watch.most_ahead must be above 0");
+        let unknown = self.triggers.iter().filter_map(|trigger| {
+            let known = bridge::webhook::Trigger::for_registration(trigger);
+            known.err().map(|error| format!("watch.triggers: {error}"))
+        });
+        let problems = [folder, often, ahead].into_iter().flatten();
+        let problems: Vec<_> = problems.map(str::to_owned).chain(unknown).collect();
+        problems.into_iter()
+    }
+}

@@ -1,0 +1,123 @@
+//! `webhooks`: what people ask about the webhooks that the service looks after.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use bridge::{
+    BoxContent, SalesforceCrm,
+    watch::{BoxEvents, EventStream, HookStatus, Watch, WatchOptions},
+    webhook::Trigger,
+};
+use clap::Subcommand;
+use comfy_table::Table;
+
+use crate::{
+    Failure, build,
+    config::{Config, Events},
+    say, secrets,
+    store::Store,
+};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Looks at the webhooks of the watched folders, and changes nothing.
+    Check {
+        /// JSON, one webhook a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes the webhooks that are missing, and puts right those that differ.
+    Ensure {
+        /// Only says what there is to do.
+        #[arg(long)]
+        dry_run: bool,
+        /// JSON, one webhook a line.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(crate) async fn run(path: &Path, command: Command) -> Result<(), Failure> {
+    let config = Config::read(path)?;
+    let secrets = secrets::open(&config).await?;
+    let parts = build::parts(&config, secrets.as_ref())?;
+    let store = Store::open(&config).await?;
+    let Some(watch) = watch(&config, &parts.content, &parts.crm, &store) else {
+        return Err(Failure::Setup(vec![
+            "watch.folders is empty: there are no webhooks to look after".to_owned(),
+        ]));
+    };
+    let (repair, json) = match command {
+        Command::Check { json } => (false, json),
+        Command::Ensure { dry_run, json } => (!dry_run, json),
+    };
+    let hooks = watch.check(repair).await.map_err(Failure::run)?;
+    print(&hooks, json)?;
+    match hooks.iter().filter(|hook| !hook.state.is_well()).count() {
+        0 => Ok(()),
+        unwell => Err(Failure::Run(format!(
+            "{unwell} of {} webhooks are not well",
+            hooks.len()
+        ))),
+    }
+}
+
+/// The watch that the configuration asks for, if it asks for one.
+pub(crate) fn watch(
+    config: &Config,
+    content: &BoxContent,
+    crm: &SalesforceCrm,
+    store: &Store,
+) -> Option<Watch> {
+    let wanted = &config.watch;
+    if wanted.folders.is_empty() {
+        return None;
+    }
+    let mut options = WatchOptions::new(&wanted.folders, &wanted.address, triggers(config));
+    options.check_every = wanted.check_every.0;
+    options.catch_up_every = wanted.catch_up_every.0;
+    options.scan_every = wanted.scan_every.0;
+    options.scan_margin = wanted.scan_margin.0;
+    options.mapped_within = wanted.mapped_within.0;
+    options.most_ahead = wanted.most_ahead;
+    options.objects.clone_from(&wanted.records);
+    let events: Option<Arc<dyn EventStream>> = match wanted.events {
+        Events::User => Some(Arc::new(BoxEvents::user(content.client().clone()))),
+        Events::Enterprise => Some(Arc::new(BoxEvents::enterprise(content.client().clone()))),
+        Events::None => None,
+    };
+    let side = Arc::new(content.clone());
+    let (queue, ledger) = (Arc::clone(&store.queue), Arc::clone(&store.ledger));
+    let watch = Watch::new(side.clone(), side, queue, ledger, options);
+    Some(watch.events(events).records(Arc::new(crm.clone())))
+}
+
+/// Those of the rules, and those that tell of a folder's mapping.
+fn triggers(config: &Config) -> BTreeSet<String> {
+    if !config.watch.triggers.is_empty() {
+        return config.watch.triggers.iter().cloned().collect();
+    }
+    let mapping = ["CREATED", "UPDATED", "DELETED"].map(|it| format!("METADATA_INSTANCE.{it}"));
+    let rules = config.rules.iter().flat_map(|rule| rule.triggers.clone());
+    let can_be_asked_for = |name: &String| Trigger::for_registration(name).is_ok();
+    rules.filter(can_be_asked_for).chain(mapping).collect()
+}
+
+fn print(hooks: &[HookStatus], json: bool) -> Result<(), Failure> {
+    if json {
+        for hook in hooks {
+            say(serde_json::to_string(hook).map_err(Failure::run)?)?;
+        }
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.set_header(["folder", "webhook", "state", "note"]);
+    for hook in hooks {
+        table.add_row([
+            hook.folder.clone(),
+            hook.webhook.clone().unwrap_or_default(),
+            format!("{:?}", hook.state).to_lowercase(),
+            hook.note.clone().unwrap_or_default(),
+        ]);
+    }
+    say(table)
+}

@@ -1,0 +1,128 @@
+use std::time::Duration;
+
+use box_client::{
+    BoxClient, ClientCredentials, DeveloperToken, FolderId, Subject, WebhookId, WebhookTarget,
+};
+use tokio::process::Child;
+
+use crate::setting::{PATIENCE, SECRET, Setting};
+
+/// The service watches the deal's folder, and does nothing but what the test waits for.
+fn watched(setting: &Setting, more: &str) {
+    let path = setting.home.path().join("bridge.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let watch = format!(
+        "[watch]\nfolders = [\"{}\"]\naddress = \"{}/webhooks/box\"\ncheck_every = \"200ms\"\n\
+         catch_up_every = \"200ms\"\n{more}\n",
+        setting.folder, setting.url
+    );
+    std::fs::write(
+        path,
+        text.replace("[[rules]]", &format!("{watch}[[rules]]")),
+    )
+    .unwrap();
+}
+
+/// As our own application, as another user of the same login would be.
+fn ours(setting: &Setting) -> BoxClient {
+    let token = DeveloperToken::new(setting.content.issue_token());
+    let client = BoxClient::builder(token).base_url(&setting.content.url());
+    client.build().unwrap()
+}
+
+async fn webhooks(setting: &Setting) -> Vec<WebhookId> {
+    use futures_util::TryStreamExt;
+    let client = ours(setting);
+    let all = client.webhooks().list().map_ok(|hook| hook.id);
+    all.try_collect().await.unwrap()
+}
+
+async fn killed(mut server: Child) {
+    server.kill().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deleted_webhook_missed_is_found_and_attached_once() {
+    let setting = Setting::up().await;
+    watched(&setting, "");
+    let others = BoxClient::builder(ClientCredentials::new(
+        "another app",
+        SECRET,
+        Subject::Enterprise("12345".to_owned()),
+    ));
+    let others = others.base_url(&setting.content.url()).build().unwrap();
+    let target = WebhookTarget::Folder {
+        id: FolderId::new(&setting.folder).unwrap(),
+    };
+    let elsewhere = "http://127.0.0.1:9/another/app";
+    let webhooks_of_others = others.webhooks();
+    let foreign = webhooks_of_others.create(&target, elsewhere, &["FILE.TRASHED"]);
+    let foreign = foreign.await.unwrap();
+
+    let server = setting.serve_until_ready().await;
+    let upload = setting.upload("before.pdf", "%PDF-1.7 before").await;
+    setting.wait_done(1).await;
+    killed(server).await;
+
+    let first = webhooks(&setting).await;
+    assert_eq!(first.len(), 1, "the webhook that was there is taken over");
+    ours(&setting).webhooks().delete(&first[0]).await.unwrap();
+    let mut files = vec![(upload.file_id, b"%PDF-1.7 before".to_vec())];
+    let number: usize = std::env::var("BRIDGE_MISSED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(500);
+    for number in 0..number {
+        let bytes = format!("%PDF-1.7 contract {number}").into_bytes();
+        let name = format!("contract {number}.pdf");
+        let upload = setting
+            .content
+            .upload(&setting.folder, &name, bytes.clone());
+        let upload = upload.unwrap();
+        assert!(upload.event_ids.is_empty(), "no webhook tells of it");
+        files.push((upload.file_id, bytes));
+    }
+    // Cut off in the middle of it, several times.
+    for _ in 0..5 {
+        let server = setting.serve();
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(50..400))).await;
+        killed(server).await;
+    }
+    let _server = setting.serve_until_ready().await;
+    setting
+        .until("all files to be attached", async || {
+            setting.crm.files().len() == files.len()
+                && setting.crm.records("Task").len() == files.len()
+        })
+        .await;
+    setting
+        .until("the inbox to be empty", async || {
+            let ready = setting.queue(&["list", "--state", "ready", "--json"]).await;
+            let leased = setting
+                .queue(&["list", "--state", "leased", "--json"])
+                .await;
+            ready.is_empty() && leased.is_empty()
+        })
+        .await;
+    for (file, bytes) in files.iter() {
+        setting.assert_once(file, std::slice::from_ref(bytes));
+    }
+    setting.assert_a_task_for_each_event(files.len());
+
+    let now = webhooks(&setting).await;
+    assert_eq!(now.len(), 1, "one webhook, made anew");
+    assert_ne!(now, first);
+    let left_alone = others.webhooks().get(&foreign.id).await.unwrap();
+    assert!(
+        left_alone.is(elsewhere, &["FILE.TRASHED"]),
+        "{left_alone:?}"
+    );
+    // The new one works.
+    let upload = setting.upload("after.pdf", "%PDF-1.7 after").await;
+    setting
+        .until("the next upload", async || {
+            !setting.files_of(&upload.file_id).is_empty()
+        })
+        .await;
+    setting.content.wait_all_delivered(PATIENCE).await.unwrap();
+}
