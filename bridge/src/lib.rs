@@ -10,6 +10,7 @@ mod box_content;
 mod box_metadata;
 mod checked;
 mod clock;
+mod command;
 pub mod content;
 pub mod crm;
 mod ledger;
@@ -44,6 +45,10 @@ pub use backoff::Backoff;
 #[cfg(feature = "box")]
 pub use box_content::BoxContent;
 pub use clock::{Clock, SystemClock};
+pub use command::{
+    AttachFile, COMMAND, Command, CommandError, CommandState, Commands, IdempotencyKey,
+    IdempotencyKeyError, LogRecordTask, ProvisionRecord,
+};
 pub use content::ContentSource;
 pub use crm::Crm;
 pub use ledger::{Begin, Effect, EffectKey, EffectState, Ledger};

@@ -1,5 +1,7 @@
 //! One event's way from the inbox to its effects: rules, resolve, plan, steps.
 
+mod command;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -12,6 +14,7 @@ use crate::{
         digest::{DIGEST, Digest},
     },
     clock::{Clock, SystemClock},
+    command::COMMAND,
     content::{ContentSource, FileState, FileVersion, FolderRef, FolderState},
     crm::Crm,
     ledger::Ledger,
@@ -20,6 +23,7 @@ use crate::{
     queue::Leased,
     receive::BOX_WEBHOOK,
     record_event::{Change, RECORD_EVENT, RecordChange, RecordEvent},
+    records::Records,
     resolve::{MappingKeys, Resolver},
     rules::Rule,
     situation::{Person, Situation, Subject},
@@ -40,6 +44,7 @@ pub struct Pipeline {
     clock: Arc<dyn Clock>,
     rules: Vec<Rule>,
     resolver: Resolver,
+    records: Option<Arc<dyn Records>>,
     options: PipelineOptions,
 }
 
@@ -97,6 +102,7 @@ impl Pipeline {
             clock: Arc::new(SystemClock),
             rules,
             resolver: Resolver::new(MappingKeys::default()),
+            records: None,
             options: PipelineOptions::default(),
         }
     }
@@ -112,6 +118,13 @@ impl Pipeline {
     #[must_use]
     pub fn options(mut self, options: PipelineOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Where the contacts are that a [`Command`](crate::Command) names.
+    #[must_use]
+    pub fn records(mut self, records: Arc<dyn Records>) -> Self {
+        self.records = Some(records);
         self
     }
 
@@ -259,6 +272,7 @@ impl Pipeline {
 
     async fn carry_out(
         &self,
+        rules: &[Rule],
         situation: &Situation,
         plan: &Plan,
         hold: &Hold,
@@ -266,7 +280,7 @@ impl Pipeline {
         let work = self.work(situation, hold);
         let mut notes = Vec::new();
         for step in &plan.steps {
-            let rule = self.rules.get(step.rule_position);
+            let rule = rules.get(step.rule_position);
             let action = rule.and_then(|rule| rule.actions().get(step.position));
             let Some(action) = action else {
                 let unknown = format!("the plan names an action that rule {} lacks", step.rule);
@@ -336,6 +350,9 @@ impl Handler for Pipeline {
                 Err(error) => self.failed(error),
             };
         }
+        if job.kind == COMMAND {
+            return self.handle_command(job, hold).await;
+        }
         let prepared = match job.kind.as_str() {
             BOX_WEBHOOK => self.prepare_delivery(job).await,
             RECORD_EVENT => self.prepare_record_event(job),
@@ -344,7 +361,7 @@ impl Handler for Pipeline {
         match prepared {
             Ok(Prepared::Nothing(why)) => Outcome::Done(why),
             Ok(Prepared::Steps(situation, plan)) => {
-                match self.carry_out(&situation, &plan, hold).await {
+                match self.carry_out(&self.rules, &situation, &plan, hold).await {
                     Ok(note) => Outcome::Done(note),
                     Err(error) => self.failed(error),
                 }

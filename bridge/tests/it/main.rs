@@ -4,6 +4,7 @@
 mod agree;
 #[cfg(unix)]
 mod cluster;
+mod commands;
 mod contracts;
 mod crash;
 mod doubts;
