@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod agree;
+mod api;
 #[cfg(unix)]
 mod cluster;
 mod commands;
