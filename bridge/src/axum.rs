@@ -1,4 +1,8 @@
-//! The receiver behind axum.
+//! The receiver and the commands behind axum.
+
+mod api;
+mod body;
+mod problem;
 
 use std::sync::Arc;
 
@@ -6,15 +10,15 @@ use axum::{
     Json, Router,
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode, header::CONTENT_LENGTH},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::post,
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
-use tokio::time::timeout;
 use tracing::{info, warn};
 
+pub use self::api::Api;
+use self::body::Unread;
 use crate::{
     clock::{Clock, SystemClock},
     observe,
@@ -44,24 +48,20 @@ struct Inlet {
 async fn deliver(State(inlet): State<Inlet>, headers: HeaderMap, body: Body) -> Response {
     let Inlet { receiver, clock } = inlet;
     let limit = receiver.limit();
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
+    if body::is_announced_larger(&headers, limit) {
         return unread(&Refusal::TooLarge { limit });
     }
     if let Err(refusal) = receiver.look(&headers, clock.now()) {
         return refuse(&refusal);
     }
     let within = receiver.timeout();
-    let body = match timeout(within, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return unread(&Refusal::TooLarge { limit });
+    let body = match body::read(&headers, body, limit, within).await {
+        Ok(body) => body,
+        Err(Unread::TooLarge) => return unread(&Refusal::TooLarge { limit }),
+        Err(Unread::TooSlow) => return unread(&Refusal::TooSlow { within }),
+        Err(Unread::BrokenOff) => {
+            return answer(StatusCode::BAD_REQUEST, "broken_off", "the body broke off");
         }
-        Err(_) => return unread(&Refusal::TooSlow { within }),
-        Ok(Err(_)) => return answer(StatusCode::BAD_REQUEST, "broken_off", "the body broke off"),
     };
     match receiver.receive(&headers, body, clock.now()).await {
         Ok(received) => {

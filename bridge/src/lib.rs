@@ -11,6 +11,7 @@ mod box_metadata;
 mod checked;
 mod circuit;
 mod clock;
+mod command;
 pub mod content;
 pub mod crm;
 mod guarded;
@@ -54,6 +55,10 @@ pub use backoff::Backoff;
 pub use box_content::BoxContent;
 pub use circuit::{CircuitState, Circuits};
 pub use clock::{Clock, SystemClock};
+pub use command::{
+    AttachFile, COMMAND, Command, CommandError, CommandState, Commands, IdempotencyKey,
+    IdempotencyKeyError, LogRecordTask, ProvisionRecord,
+};
 pub use content::ContentSource;
 pub use crm::Crm;
 pub use ledger::{Begin, Effect, EffectKey, EffectState, Ledger};

@@ -1,5 +1,7 @@
 //! One event's way from the inbox to its effects: rules, resolve, plan, steps.
 
+mod command;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -14,6 +16,7 @@ use crate::{
     },
     circuit::{Circuits, Settings},
     clock::{Clock, SystemClock},
+    command::COMMAND,
     content::{ContentSource, FileState, FileVersion, FolderRef, FolderState},
     crm::Crm,
     guarded::{GuardedContent, GuardedCrm},
@@ -25,6 +28,7 @@ use crate::{
     port_error::{PortError, PortErrorKind, in_one_line},
     queue::{Leased, Queue},
     record_event::{Change, RECORD_EVENT, RecordChange, RecordEvent},
+    records::Records,
     resolve::{MappingKeys, Resolver},
     rules::Rule,
     side::Side,
@@ -49,6 +53,7 @@ pub struct Pipeline {
     clock: Arc<dyn Clock>,
     rules: Vec<Rule>,
     resolver: Resolver,
+    records: Option<Arc<dyn Records>>,
     options: PipelineOptions,
     transfers: Semaphore,
 }
@@ -131,6 +136,7 @@ impl Pipeline {
             rules,
             resolver: Resolver::new(MappingKeys::default()),
             transfers: Semaphore::new(PipelineOptions::default().transfers),
+            records: None,
             options: PipelineOptions::default(),
         }
     }
@@ -160,6 +166,13 @@ impl Pipeline {
             longest_pause: options.longest_outage_pause,
         });
         self.options = options;
+        self
+    }
+
+    /// Where the contacts are that a [`Command`](crate::Command) names.
+    #[must_use]
+    pub fn records(mut self, records: Arc<dyn Records>) -> Self {
+        self.records = Some(records);
         self
     }
 
@@ -319,6 +332,7 @@ impl Pipeline {
 
     async fn carry_out(
         &self,
+        rules: &[Rule],
         situation: &Situation,
         plan: &Plan,
         hold: &Hold,
@@ -326,7 +340,7 @@ impl Pipeline {
         let work = self.work(situation, hold);
         let mut notes = Vec::new();
         for step in &plan.steps {
-            let rule = self.rules.get(step.rule_position);
+            let rule = rules.get(step.rule_position);
             let action = rule.and_then(|rule| rule.actions().get(step.position));
             let Some(action) = action else {
                 let unknown = format!("the plan names an action that rule {} lacks", step.rule);
@@ -409,6 +423,9 @@ impl Handler for Pipeline {
                 Err(error) => self.failed(error),
             };
         }
+        if job.kind == COMMAND {
+            return self.handle_command(job, hold).await;
+        }
         let prepared = match job.kind.as_str() {
             kind if Teller::of(kind).is_some() => self.prepare_delivery(job).await,
             RECORD_EVENT => self.prepare_record_event(job),
@@ -424,7 +441,7 @@ impl Handler for Pipeline {
                     }
                     Err(error) => return self.failed(error.into()),
                 }
-                match self.carry_out(&situation, &plan, hold).await {
+                match self.carry_out(&self.rules, &situation, &plan, hold).await {
                     Ok(note) => Outcome::Done(note),
                     Err(error) => self.failed(error),
                 }

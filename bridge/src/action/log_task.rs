@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Logs what has happened as a completed activity on the mapped Opportunity, or on the Account
-/// where only that is mapped. Once per event and rule, or, as a [digest](Self::digest), once for
+/// where only that is mapped, or on the record that the event itself is about. Once per event and rule, or, as a [digest](Self::digest), once for
 /// all events of a time.
 #[derive(Clone, Debug)]
 pub struct LogTask {
@@ -81,7 +81,8 @@ impl LogTask {
         let record = situation
             .opportunity
             .as_ref()
-            .or(situation.account.as_ref())?;
+            .or(situation.account.as_ref())
+            .or_else(|| Some(&situation.record()?.record))?;
         Some(Activity {
             key: format!("{}/{rule}", situation.event),
             record: record.clone(),

@@ -82,6 +82,11 @@ fn folder(situation: &Situation) -> Option<String> {
 }
 
 impl Template {
+    /// This text as it is, without any places.
+    pub fn literal(text: impl Into<String>) -> Self {
+        Self(vec![Piece::Text(text.into())])
+    }
+
     /// The text for a situation.
     pub fn fill(&self, situation: &Situation) -> String {
         self.0.iter().fold(String::new(), |mut text, piece| {

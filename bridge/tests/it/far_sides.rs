@@ -239,7 +239,7 @@ impl Crm for FarSides {
     fn record(&self, text: &str) -> Result<Record, PortError> {
         Ok(Record {
             id: text.to_owned(),
-            object: None,
+            object: text.starts_with("006").then(|| "Opportunity".to_owned()),
         })
     }
 

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod agree;
+mod api;
 mod circuits;
 mod clocks;
 #[cfg(unix)]
 mod cluster;
+mod commands;
 mod contracts;
 mod crash;
 mod doubts;

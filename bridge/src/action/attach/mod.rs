@@ -38,6 +38,7 @@ const SIGNING: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Attach {
     to: Vec<Target>,
+    named: Option<Record>,
 }
 
 /// A record that a file is shown on.
@@ -56,11 +57,20 @@ impl Attach {
     pub fn to(targets: impl IntoIterator<Item = Target>) -> Self {
         Self {
             to: targets.into_iter().collect(),
+            named: None,
         }
     }
 
-    fn records<'s>(&self, situation: &'s Situation) -> Vec<&'s Record> {
-        let mut records: Vec<&Record> = Vec::new();
+    /// Attaches to this record, whatever the folder is mapped to.
+    pub fn to_record(record: Record) -> Self {
+        Self {
+            to: Vec::new(),
+            named: Some(record),
+        }
+    }
+
+    fn records<'s>(&'s self, situation: &'s Situation) -> Vec<&'s Record> {
+        let mut records: Vec<&Record> = self.named.iter().collect();
         for target in &self.to {
             let record = match target {
                 Target::Opportunity => situation.opportunity.as_ref(),
