@@ -68,12 +68,14 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
         rules,
         ..
     } = parts;
+    let records = Arc::new(crm.clone());
     Pipeline::new(
         Arc::new(content),
         Arc::new(crm),
         Arc::clone(&store.ledger),
         rules,
     )
+    .records(records)
     .mapping_keys(keys)
     .options(options)
 }

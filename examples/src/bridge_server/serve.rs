@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
 use tracing::{info, warn};
 
-use crate::{Failure, build, config::Config, in_one_line, ready, secrets, store::Store};
+use crate::{Failure, api, build, config::Config, in_one_line, ready, secrets, store::Store};
 
 /// So many rows go in one transaction, so that deliveries never wait long for tidying up.
 const TIDY_AT_ONCE: usize = 500;
@@ -22,6 +22,7 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
     let config = Config::read(path)?;
     let secrets = secrets::open(&config).await?;
     let parts = build::parts(&config, secrets.as_ref())?;
+    let api_token = api::token(&config)?;
     let (store, _at_work) = Store::open_to_work(&config).await?;
     let listener = TcpListener::bind(config.server.listen)
         .await
@@ -38,6 +39,7 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
         .body_limit(config.webhook.body_limit)
         .body_timeout(config.server.idle_timeout.0);
     let router = bridge::axum::route(&config.webhook.path, receiver).merge(ready::routes(&store));
+    let router = router.merge(api::routes(&config, api_token, &store, parts.crm.clone()));
     let name = format!("bridge-server/{}/{}", host(), std::process::id());
     let worker = Worker::new(queue, build::pipeline(&config, parts, &store), name)
         .options(build::worker_options(&config));
