@@ -75,6 +75,7 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
         rules,
         ..
     } = parts;
+    let records = Arc::new(crm.clone());
     Pipeline::new(
         Arc::new(content),
         Arc::new(crm),
@@ -82,6 +83,7 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
         rules,
     )
     .inbox(store.queue.clone())
+    .records(records)
     .mapping_keys(keys)
     .options(options)
 }

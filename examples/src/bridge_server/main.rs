@@ -1,7 +1,10 @@
 //! The whole integration as one program.
 
+mod api;
+mod attach;
 mod budget;
 mod build;
+mod by_hand;
 mod config;
 mod demo;
 mod inbox;
@@ -45,6 +48,15 @@ enum Command {
         /// Stops when standard input ends too, as it does when a parent process dies.
         #[arg(long, hide = true)]
         stop_with_stdin: bool,
+    },
+    /// Brings a Box file to its Salesforce records, whatever the rules say: through the inbox of the
+    /// service, or at once where none runs.
+    Attach {
+        /// The configuration of the service.
+        #[arg(long, value_name = "FILE", default_value = "bridge.toml")]
+        config: PathBuf,
+        #[command(flatten)]
+        attach: attach::Attach,
     },
     /// Puts grants into the secret store, and changes its key.
     Secrets {
@@ -148,6 +160,7 @@ fn main() -> ExitCode {
                     config,
                     stop_with_stdin,
                 } => serve::run(&config, stop_with_stdin).await,
+                Command::Attach { config, attach } => attach::run(&config, attach).await,
                 Command::Secrets { config, command } => secrets::run(&config, command).await,
                 Command::Webhooks { config, command } => watch::run(&config, command).await,
                 Command::Queue { config, command } => inbox::run(&config, command).await,

@@ -14,7 +14,7 @@ use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
 use tracing::{info, warn};
 
 use crate::{
-    Failure, build, config::Config, in_one_line, numbers, ready, secrets, store::Store,
+    Failure, api, build, config::Config, in_one_line, numbers, ready, secrets, store::Store,
     watch as watching,
 };
 
@@ -26,6 +26,7 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
     let secrets = secrets::open(&config).await?;
     let gathered = numbers::gather()?;
     let parts = build::parts(&config, secrets.as_ref())?;
+    let api_token = api::token(&config)?;
     let (store, _at_work) = Store::open_to_work(&config).await?;
     let listener = TcpListener::bind(config.server.listen)
         .await
@@ -50,10 +51,12 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
         .body_limit(config.webhook.body_limit)
         .body_timeout(config.server.idle_timeout.0);
     let watch = watching::watch(&config, &parts.content, &parts.crm, &store).map(Arc::new);
+    let commands = api::routes(&config, api_token, &store, parts.crm.clone());
     let pipeline = build::pipeline(&config, parts, &store);
     let router = bridge::axum::route(&config.webhook.path, receiver)
         .merge(ready::routes(&store, &budget, pipeline.circuits()))
-        .merge(numbers::routes(gathered.clone(), &store));
+        .merge(numbers::routes(gathered.clone(), &store))
+        .merge(commands);
     let name = format!("bridge-server/{}/{}", host(), std::process::id());
     let handler = Watched::new(pipeline, watch.clone());
     let worker = Worker::new(queue, handler, name).options(build::worker_options(&config));

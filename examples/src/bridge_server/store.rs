@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bridge::{
     Ledger, QueueAdmin,
     store::{
+        memory::MemoryStore,
         postgres::{PostgresOptions, PostgresStore},
         sqlite::{SoleWorker, SqliteStore},
     },
@@ -61,6 +62,26 @@ impl Store {
             info!(released, "events of an earlier run are taken up again");
         }
         Ok((store, AtWork(Some(sole))))
+    }
+
+    /// Opens it, and to work on it where certainly nobody else does: a file has one worker, of a
+    /// database nobody knows.
+    pub(crate) async fn open_alone(config: &Config) -> Result<(Self, Option<AtWork>), Failure> {
+        if config.store.is_postgres() {
+            return Ok((Self::open(config).await?, None));
+        }
+        let store = sqlite(config)?;
+        let sole = store.sole_worker().ok();
+        Ok((Self::both(store), sole.map(|sole| AtWork(Some(sole)))))
+    }
+
+    /// One that nobody sees, for what writes nothing.
+    pub(crate) fn in_memory() -> Self {
+        let store = Arc::new(MemoryStore::new());
+        Self {
+            queue: store.clone(),
+            ledger: store,
+        }
     }
 
     fn both(store: impl QueueAdmin + Ledger + Clone) -> Self {

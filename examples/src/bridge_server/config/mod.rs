@@ -1,5 +1,6 @@
 //! The configuration file: every key, its default, and what is wrong with it in one line.
 
+mod api;
 mod budget;
 mod problems;
 mod secret;
@@ -12,6 +13,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use serde::Deserialize;
 
 pub(crate) use self::{
+    api::Api,
     budget::Budget,
     secret::Secret,
     secrets::Secrets,
@@ -35,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) worker: Worker,
     #[serde(default)]
     pub(crate) retry: Retry,
+    pub(crate) api: Option<Api>,
     #[serde(default)]
     pub(crate) watch: Watch,
     #[serde(default)]
@@ -391,6 +394,7 @@ impl Config {
         }
         secrets.extend(&mut self.webhook.primary_key);
         secrets.extend(&mut self.webhook.secondary_key);
+        secrets.extend(self.api.as_mut().map(|api| &mut api.token));
         secrets.push(match &mut self.content.auth {
             BoxAuth::ClientCredentials { client_secret, .. }
             | BoxAuth::RefreshToken { client_secret, .. } => client_secret,

@@ -59,6 +59,16 @@ impl Config {
             (1..=MOST_BODY).contains(&webhook.body_limit),
             "webhook.body_limit must be from 1 to 67108864",
         );
+        if let Some(api) = &self.api {
+            problems.unless(
+                (1..=MOST_BODY).contains(&api.body_limit),
+                "api.body_limit must be from 1 to 67108864",
+            );
+            problems.unless(
+                !webhook.path.starts_with("/v1/"),
+                "webhook.path must not begin with /v1/, where the API is",
+            );
+        }
         let path = self.store.path().and_then(Path::to_str).unwrap_or_default();
         let is_file = !path.is_empty() && !path.starts_with(':') && !path.contains('?');
         problems.unless(

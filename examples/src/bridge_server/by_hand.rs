@@ -1,0 +1,164 @@
+//! A command given by hand: through the inbox of the service that runs, or worked off at once
+//! where none does.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use bridge::{
+    Command, CommandState, Commands, JobId, JobState, Prepared, Received, Worker,
+    store::memory::MemoryStore,
+};
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    Failure,
+    build::{self, Parts},
+    config::Config,
+    say, secrets,
+    serve::told_to_stop,
+    store::Store,
+};
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+#[derive(Args)]
+pub(crate) struct How {
+    /// Prints what would be done, and writes nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// JSON, for scripts.
+    #[arg(long)]
+    json: bool,
+    /// Waits for the end so many seconds. What is in the inbox by then stays there.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    wait: u32,
+}
+
+pub(crate) async fn run(config: &Path, command: &Command, how: &How) -> Result<(), Failure> {
+    let config = Config::read(config)?;
+    let secrets = secrets::open(&config).await?;
+    let parts = build::parts(&config, secrets.as_ref())?;
+    if how.dry_run {
+        return dry_run(&config, parts, command, how).await;
+    }
+    let (store, at_work) = Store::open_alone(&config).await?;
+    let state = match at_work {
+        Some(_at_work) => at_once(&config, parts, &store, command, how).await,
+        None => {
+            let commands = Commands::new(store.queue.clone(), Arc::new(parts.crm));
+            let job = submit(&commands, command).await?;
+            let ended = ended(&commands, job, how).await?;
+            ended.ok_or_else(|| {
+                Failure::Run(format!(
+                    "job {job} is in the inbox and not at its end yet; see `queue show {job}`"
+                ))
+            })
+        }
+    }?;
+    told(&state, how)
+}
+
+async fn dry_run(
+    config: &Config,
+    parts: Parts,
+    command: &Command,
+    how: &How,
+) -> Result<(), Failure> {
+    let pipeline = build::pipeline(config, parts, &Store::in_memory());
+    let prepared = pipeline.prepare_command(command, Timestamp::now()).await;
+    match prepared.map_err(Failure::run)? {
+        Prepared::Nothing(why) => Err(Failure::Run(why)),
+        Prepared::Steps(_, plan) if how.json => {
+            say(serde_json::to_string(&plan).map_err(Failure::run)?)
+        }
+        Prepared::Steps(_, plan) => say(plan),
+    }
+}
+
+/// In this process, with the service's own memory of what was done, and none of its other events.
+async fn at_once(
+    config: &Config,
+    parts: Parts,
+    store: &Store,
+    command: &Command,
+    how: &How,
+) -> Result<CommandState, Failure> {
+    let queue = Arc::new(MemoryStore::new());
+    let commands = Commands::new(queue.clone(), Arc::new(parts.crm.clone()));
+    let job = submit(&commands, command).await?;
+    let worker = Worker::new(queue, build::pipeline(config, parts, store), "by hand")
+        .options(build::worker_options(config));
+    let (stop, mut stopped) = watch::channel(false);
+    let until = async move {
+        // An error means that the sender is gone, which is a reason to stop too.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let ending = async {
+        let ended = ended(&commands, job, how).await;
+        stop.send_replace(true);
+        ended
+    };
+    // The worker ends the step in hand before it stops.
+    let ((), ended) = tokio::join!(worker.run(until), ending);
+    let unfinished = "it is not at its end yet; give the command again to go on";
+    match ended? {
+        Some(state) => Ok(state),
+        None => match commands.state(job).await.map_err(Failure::run)? {
+            Some(state) if state.has_ended() => Ok(state),
+            state => Err(Failure::Run(match state.and_then(|state| state.note) {
+                Some(note) => format!("{unfinished}: {note}"),
+                None => unfinished.to_owned(),
+            })),
+        },
+    }
+}
+
+async fn submit(commands: &Commands, command: &Command) -> Result<JobId, Failure> {
+    let now = Timestamp::now();
+    let key = format!("by hand {} {}", std::process::id(), now.as_nanosecond());
+    let key = key.parse().map_err(Failure::run)?;
+    match commands.submit(&key, command, now).await {
+        Ok(Received::Accepted(job) | Received::Duplicate(job)) => Ok(job),
+        Err(error) => Err(Failure::run(error)),
+    }
+}
+
+/// The command at its end; `None` where that does not come in time or nobody waits any more.
+async fn ended(
+    commands: &Commands,
+    job: JobId,
+    how: &How,
+) -> Result<Option<CommandState>, Failure> {
+    let end = Instant::now() + Duration::from_secs(how.wait.into());
+    let mut told_to_stop = std::pin::pin!(told_to_stop());
+    loop {
+        let state = commands.state(job).await.map_err(Failure::run)?;
+        if let Some(state) = state.filter(CommandState::has_ended) {
+            return Ok(Some(state));
+        }
+        if Instant::now() >= end {
+            return Ok(None);
+        }
+        tokio::select! {
+            () = &mut told_to_stop => return Ok(None),
+            () = sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+fn told(state: &CommandState, how: &How) -> Result<(), Failure> {
+    let note = state.note.clone().unwrap_or_default();
+    if how.json {
+        say(json!({ "state": state.state, "attempts": state.attempts, "note": note }))?;
+    }
+    match state.state {
+        JobState::Done if how.json => Ok(()),
+        JobState::Done => say(format_args!("done: {note}")),
+        _ => Err(Failure::Run(note)),
+    }
+}
