@@ -7,14 +7,18 @@ mod backoff;
 #[cfg(feature = "box")]
 mod box_content;
 #[cfg(feature = "box")]
+mod box_folders;
+#[cfg(feature = "box")]
 mod box_metadata;
 mod checked;
 mod clock;
 pub mod content;
 pub mod crm;
+pub mod folders;
 mod ledger;
 pub mod metadata;
 mod once;
+pub mod package_links;
 mod pipeline;
 mod plan;
 mod port_error;
@@ -27,6 +31,8 @@ mod rules;
 #[cfg(feature = "salesforce")]
 mod salesforce_crm;
 #[cfg(feature = "salesforce")]
+mod salesforce_package_links;
+#[cfg(feature = "salesforce")]
 mod salesforce_records;
 pub mod secrets;
 mod situation;
@@ -37,15 +43,20 @@ pub mod testing;
 pub mod webhook;
 mod worker;
 
-pub use action::{Action, AdvanceStage, Attach, LogTask, StepError, Target, Template, Work};
+pub use action::{
+    Action, AdvanceStage, Attach, Layout, LayoutError, LogTask, Provision, StepError, Target,
+    Template, Work,
+};
 pub use backoff::Backoff;
 #[cfg(feature = "box")]
 pub use box_content::BoxContent;
 pub use clock::{Clock, SystemClock};
 pub use content::ContentSource;
 pub use crm::Crm;
+pub use folders::Folders;
 pub use ledger::{Begin, Effect, EffectKey, EffectState, Ledger};
 pub use metadata::Metadata;
+pub use package_links::PackageLinks;
 pub use pipeline::{Pipeline, PipelineOptions, Prepared};
 pub use plan::{Plan, Step};
 pub use port_error::{PortError, PortErrorKind};

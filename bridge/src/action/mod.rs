@@ -3,6 +3,7 @@
 mod advance_stage;
 mod attach;
 mod log_task;
+mod provision;
 mod template;
 
 use std::fmt::Debug;
@@ -14,6 +15,7 @@ pub use self::{
     advance_stage::AdvanceStage,
     attach::{Attach, Target},
     log_task::LogTask,
+    provision::{Collaborate, FolderPreview, Layout, LayoutError, Provision, Who},
     template::{Template, TemplateError},
 };
 use crate::{

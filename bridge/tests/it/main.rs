@@ -9,9 +9,11 @@ mod crash;
 mod doubts;
 mod far_sides;
 mod file;
+mod folder_sides;
 mod once;
 #[cfg(unix)]
 mod postgres;
+mod provision;
 mod secrets;
 mod setting;
 mod signatures;
