@@ -35,6 +35,7 @@ pub(crate) struct World {
     pub(crate) writes: Vec<String>,
     made: u64,
     random: Option<fastrand::Rng>,
+    pace: Option<fastrand::Rng>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -48,6 +49,18 @@ impl FolderSides {
     /// Lets a third of the writes fail: half of them before they have an effect, half after.
     pub(crate) fn storm(&self, seed: u64) {
         self.world().random = Some(fastrand::Rng::with_seed(seed));
+    }
+
+    /// Lets each call take a while of its own.
+    pub(crate) fn dawdle(&self, seed: u64) {
+        self.world().pace = Some(fastrand::Rng::with_seed(seed));
+    }
+
+    async fn pass(&self) {
+        let turns = self.world().pace.as_mut().map_or(1, |pace| pace.u8(0..12));
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) fn calm(&self) {
@@ -94,7 +107,7 @@ impl FolderSides {
         effect: impl FnOnce(&mut World) -> Result<T, PortError>,
     ) -> Result<T, PortError> {
         // Others have their turn between any two writes.
-        tokio::task::yield_now().await;
+        self.pass().await;
         let mut world = self.world();
         let luck = world.random.as_mut().map_or(9, |random| random.u8(0..6));
         if luck == 0 {
@@ -318,7 +331,7 @@ impl Metadata for FolderSides {
 #[async_trait]
 impl Records for FolderSides {
     async fn read(&self, record: &Record, fields: &[&str]) -> Result<RecordState, PortError> {
-        tokio::task::yield_now().await;
+        self.pass().await;
         let world = self.world();
         let gone = || PortError::new(PortErrorKind::Gone, "record");
         let own = world.records.get(&record.id).ok_or_else(gone)?;

@@ -429,6 +429,7 @@ async fn the_link_is_written_once_and_the_packages_folder_is_taken_and_told() {
 async fn two_names_of_one_record_at_a_time_lead_to_one_folder() {
     for seed in 0..200 {
         let mut bridge = acme();
+        bridge.sides.dawdle(seed);
         for deal in 0..4 {
             let id = format!("deal{deal}");
             bridge.deal(&id, "acc1", &id);

@@ -4,6 +4,7 @@ mod build;
 mod config;
 mod demo;
 mod inbox;
+mod provision;
 mod ready;
 mod secrets;
 mod serve;
@@ -56,6 +57,8 @@ enum Command {
         #[command(subcommand)]
         command: secrets::Command,
     },
+    /// Makes a record's folders, or brings them to where they should be.
+    Provision(provision::Arguments),
     /// Looks into the inbox, also while the service runs.
     Queue {
         /// The configuration of the service.
@@ -133,6 +136,7 @@ fn main() -> ExitCode {
                     stop_with_stdin,
                 } => serve::run(&config, stop_with_stdin).await,
                 Command::Secrets { config, command } => secrets::run(&config, command).await,
+                Command::Provision(arguments) => provision::run(arguments).await,
                 Command::Queue { config, command } => inbox::run(&config, command).await,
             }
         }),

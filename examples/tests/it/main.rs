@@ -18,6 +18,8 @@ mod kill;
 mod load;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(unix)]
+mod provisioning;
 mod sdks;
 mod secrets;
 mod setting;

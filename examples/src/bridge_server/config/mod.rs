@@ -1,6 +1,7 @@
 //! The configuration file: every key, its default, and what is wrong with it in one line.
 
 mod problems;
+mod provision;
 mod secret;
 mod secrets;
 mod span;
@@ -9,7 +10,12 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use serde::Deserialize;
 
-pub(crate) use self::{secret::Secret, secrets::Secrets, span::Span};
+pub(crate) use self::{
+    provision::{Package, Provision, is_of_records},
+    secret::Secret,
+    secrets::Secrets,
+    span::Span,
+};
 use crate::Failure;
 
 #[derive(Debug, Deserialize)]
@@ -285,6 +291,7 @@ pub(crate) struct Rule {
     pub(crate) attach: Option<Vec<bridge::Target>>,
     pub(crate) advance_stage: Option<String>,
     pub(crate) log_task: Option<LogTask>,
+    pub(crate) provision: Option<Provision>,
 }
 
 #[derive(Debug, Deserialize)]
