@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     box_content::{BoxContent, not_an_id, port_error, write_error},
-    metadata::{Instance, Metadata, TemplateField, ValueChange, ValueKind},
+    metadata::{Claimed, Instance, Metadata, TemplateField, ValueChange, ValueKind},
     port_error::{PortError, PortErrorKind},
 };
 
@@ -40,6 +40,34 @@ impl Metadata for BoxContent {
             .set(&id, self.scope(), self.template(), values)
             .await;
         set.map(drop).map_err(|error| write_error(DOING, error))
+    }
+
+    async fn claim(&self, folder: &str, values: &Map<String, Value>) -> Result<Claimed, PortError> {
+        const DOING: &str = "claim the folder in Box";
+        let id = folder_id(DOING, folder)?;
+        let metadata = self.client().metadata();
+        let create = metadata.create(&id, self.scope(), self.template(), values);
+        let error = match create.await {
+            Ok(_) => {
+                return Ok(Claimed {
+                    instance: Instance::new(values.clone(), None),
+                    is_new: true,
+                });
+            }
+            Err(error) => error,
+        };
+        let code = error.api().and_then(|api| api.code());
+        if code != Some("tuple_already_exists") && !error.may_have_happened() {
+            return Err(port_error(DOING, error));
+        }
+        match self.read(folder).await? {
+            Some(instance) => Ok(Claimed {
+                instance,
+                is_new: false,
+            }),
+            // Taken off just now, or a write that is still under way.
+            None => Err(PortError::new(PortErrorKind::Busy, DOING).with_cause(error)),
+        }
     }
 
     async fn change(&self, folder: &str, changes: &[ValueChange]) -> Result<bool, PortError> {

@@ -7,6 +7,8 @@ mod backoff;
 #[cfg(feature = "box")]
 mod box_content;
 #[cfg(feature = "box")]
+mod box_folders;
+#[cfg(feature = "box")]
 mod box_metadata;
 mod checked;
 mod circuit;
@@ -14,12 +16,14 @@ mod clock;
 mod command;
 pub mod content;
 pub mod crm;
+pub mod folders;
 mod guarded;
 mod ledger;
 pub mod metadata;
 mod observe;
 mod occurrence;
 mod once;
+pub mod package_links;
 mod pauses;
 mod pipeline;
 mod plan;
@@ -32,6 +36,8 @@ mod resolve;
 mod rules;
 #[cfg(feature = "salesforce")]
 mod salesforce_crm;
+#[cfg(feature = "salesforce")]
+mod salesforce_package_links;
 #[cfg(feature = "salesforce")]
 mod salesforce_records;
 pub mod secrets;
@@ -48,7 +54,8 @@ pub mod webhook;
 mod worker;
 
 pub use action::{
-    Action, AdvanceStage, Attach, LogTask, Several, StepError, Target, Template, Whom, Work,
+    Action, AdvanceStage, Attach, Layout, LayoutError, LogTask, Provision, Several, StepError,
+    Target, Template, Whom, Work,
 };
 pub use backoff::Backoff;
 #[cfg(feature = "box")]
@@ -61,9 +68,11 @@ pub use command::{
 };
 pub use content::ContentSource;
 pub use crm::Crm;
+pub use folders::Folders;
 pub use ledger::{Begin, Effect, EffectKey, EffectState, Ledger};
 pub use metadata::Metadata;
 pub use occurrence::{BOX_FOUND, BOX_MISSED};
+pub use package_links::PackageLinks;
 pub use pauses::Pauses;
 pub use pipeline::{Pipeline, PipelineOptions, Prepared};
 pub use plan::{Plan, Step};

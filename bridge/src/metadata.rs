@@ -18,6 +18,11 @@ pub trait Metadata: Debug + Send + Sync + 'static {
     /// stays as it is. Safe to repeat.
     async fn set(&self, folder: &str, values: &Map<String, Value>) -> Result<(), PortError>;
 
+    /// Applies the template with these values to a folder that it is not applied to, and gives what
+    /// the folder has then: these, or what was there before. Of several who claim a folder at a
+    /// time, all get what the first has written. Safe to repeat.
+    async fn claim(&self, folder: &str, values: &Map<String, Value>) -> Result<Claimed, PortError>;
+
     /// Changes values that are still as they were seen, all of them or none; `null` takes a value
     /// away. Tells whether they were still so.
     async fn change(&self, folder: &str, changes: &[ValueChange]) -> Result<bool, PortError>;
@@ -46,6 +51,15 @@ impl Instance {
     pub fn new(values: Map<String, Value>, version: Option<u64>) -> Self {
         Self { values, version }
     }
+}
+
+/// What a folder has after a [claim](Metadata::claim).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Claimed {
+    /// Its values.
+    pub instance: Instance,
+    /// Whether this call has written them. A call whose first answer was lost may not know.
+    pub is_new: bool,
 }
 
 /// A value to be changed.

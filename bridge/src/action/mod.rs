@@ -4,6 +4,7 @@ mod advance_stage;
 mod attach;
 pub(crate) mod digest;
 mod log_task;
+mod provision;
 mod template;
 
 use std::fmt::Debug;
@@ -16,6 +17,7 @@ pub use self::{
     advance_stage::AdvanceStage,
     attach::{Attach, Target},
     log_task::{LogTask, Several, Whom},
+    provision::{Collaborate, FolderPreview, Layout, LayoutError, Provision, Who},
     template::{Template, TemplateError},
 };
 use crate::{

@@ -14,10 +14,12 @@ mod doubts;
 mod engage;
 mod far_sides;
 mod file;
+mod folder_sides;
 mod occurrences;
 mod once;
 #[cfg(unix)]
 mod postgres;
+mod provision;
 mod secrets;
 mod setting;
 mod signatures;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use box_client::BoxClient;
 use bridge::{
-    Action, AdvanceStage, Attach, Backoff, BoxContent, LogTask, MappingKeys, Pipeline,
-    PipelineOptions, Rule, SalesforceCrm, WorkerOptions,
+    Action, AdvanceStage, Attach, Backoff, BoxContent, Layout, LayoutError, LogTask, MappingKeys,
+    Pipeline, PipelineOptions, Provision, Rule, SalesforceCrm, WorkerOptions,
+    action::Collaborate,
     secrets::SecretStore,
     webhook::{SignatureKeys, Trigger, Verifier},
 };
@@ -15,7 +16,10 @@ use secrecy::SecretString;
 use crate::{
     Failure,
     budget::Budget,
-    config::{BoxAuth, Calls, Config, LinkVisibility, SalesforceAuth, Secret},
+    config::{
+        BoxAuth, BoxSide, Calls, Config, LinkVisibility, Package, SalesforceAuth, Secret,
+        is_of_records,
+    },
     in_one_line, secrets as secret_store,
     store::Store,
 };
@@ -38,10 +42,17 @@ pub(crate) fn parts(
     let verifier = problems.take("webhook", verifier(config));
     let content = problems.take("box", content(config, secrets));
     let crm = problems.take("salesforce", crm(config, secrets, &budget));
+    let sides = content.as_ref().zip(crm.as_ref());
     let rules: Vec<_> = config
         .rules
         .iter()
-        .filter_map(|it| problems.take(&format!("rule `{}`", it.name), rule(it, crm.as_ref())))
+        .filter_map(|it| {
+            problems.take(
+                &format!("rule `{}`", it.name),
+                rule(it, &config.content, sides),
+            )
+        })
+        .flatten()
         .collect();
     match (verifier, content, crm, problems.0.is_empty()) {
         (Some(verifier), Some(content), Some(crm), true) => Ok(Parts {
@@ -266,8 +277,13 @@ fn crm(
         }))
 }
 
-fn rule(rule: &crate::config::Rule, crm: Option<&SalesforceCrm>) -> Result<Rule, String> {
-    for trigger in &rule.triggers {
+/// A rule; none where the sides that its actions work on could not be built.
+fn rule(
+    rule: &crate::config::Rule,
+    side: &BoxSide,
+    sides: Option<(&BoxContent, &SalesforceCrm)>,
+) -> Result<Option<Rule>, String> {
+    for trigger in rule.triggers.iter().filter(|it| !is_of_records(it)) {
         Trigger::for_registration(trigger).map_err(|error| error.to_string())?;
     }
     let mut actions: Vec<Arc<dyn Action>> = Vec::new();
@@ -283,13 +299,19 @@ fn rule(rule: &crate::config::Rule, crm: Option<&SalesforceCrm>) -> Result<Rule,
                 .map_err(|error| format!("log_task: {}", in_one_line(&error)))
         };
         let mut log = LogTask::new(template(&task.subject)?, template(&task.description)?);
-        if let (Some(whom), Some(crm)) = (task.contact, crm) {
+        if let (Some(whom), Some((_, crm))) = (task.contact, sides) {
             log = log.contact(whom, task.several_contacts, Arc::new(crm.clone()));
         }
         if let Some(every) = &task.digest {
             log = log.digest(every.0);
         }
         actions.push(Arc::new(log));
+    }
+    if let Some(wanted) = &rule.provision {
+        let Some((content, crm)) = sides else {
+            return Ok(None);
+        };
+        actions.push(Arc::new(provision(wanted, side, content, crm)?));
     }
     let said = |error: bridge::RuleError| in_one_line(&error);
     let mut built = Rule::new(&rule.name, rule.triggers.clone(), actions).map_err(said)?;
@@ -299,5 +321,50 @@ fn rule(rule: &crate::config::Rule, crm: Option<&SalesforceCrm>) -> Result<Rule,
     if let Some(file) = &rule.file {
         built = built.for_files(file).map_err(said)?;
     }
-    Ok(built)
+    Ok(Some(built))
+}
+
+pub(crate) fn provision(
+    wanted: &crate::config::Provision,
+    side: &BoxSide,
+    content: &BoxContent,
+    crm: &SalesforceCrm,
+) -> Result<Provision, String> {
+    let said = |error: LayoutError| format!("provision.layout: {error}");
+    let layout = Layout::new(&wanted.layout).map_err(said)?;
+    let (content, crm) = (Arc::new(content.clone()), Arc::new(crm.clone()));
+    let mut provision = Provision::new(content.clone(), content, crm.clone(), layout)
+        .root(&wanted.root)
+        .key("Opportunity", &side.opportunity_key)
+        .key("Account", &side.account_key)
+        .notify(wanted.notify)
+        .keep_former_owner(wanted.keep_former_owner)
+        .follow_names(wanted.follow_names)
+        .follow_parents(wanted.follow_parents)
+        .link_base(&wanted.link_base);
+    for field in &wanted.fields {
+        let Some((object, from)) = field.from.split_once('.') else {
+            return Err(format!(
+                "provision.fields: `{}` is no field; write it as Opportunity.StageName",
+                field.from
+            ));
+        };
+        provision = provision.field(&field.key, field.kind, object, from);
+    }
+    let collaborators = wanted.collaborators.iter().map(|it| {
+        let who = it
+            .who()
+            .map_err(|problem| format!("provision.collaborators: {problem}"))?;
+        let role = it.role.clone();
+        Ok(Collaborate { who, role })
+    });
+    provision = provision.collaborators(collaborators.collect::<Result<Vec<_>, String>>()?);
+    if let Some(field) = &wanted.link_field {
+        provision = provision.link_field(field);
+    }
+    Ok(match wanted.package {
+        Package::Ignore => provision,
+        Package::Adopt => provision.package(crm, false),
+        Package::Share => provision.package(crm, true),
+    })
 }

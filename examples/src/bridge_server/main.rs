@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod inbox;
 mod numbers;
+mod provision;
 mod ready;
 mod secrets;
 mod serve;
@@ -84,6 +85,8 @@ enum Command {
         #[command(subcommand)]
         command: watch::Command,
     },
+    /// Makes a record's folders, or brings them to where they should be.
+    Provision(provision::Arguments),
     /// Looks into the inbox, also while the service runs.
     Queue {
         /// The configuration of the service.
@@ -163,6 +166,7 @@ fn main() -> ExitCode {
                 Command::Attach { config, attach } => attach::run(&config, attach).await,
                 Command::Secrets { config, command } => secrets::run(&config, command).await,
                 Command::Webhooks { config, command } => watch::run(&config, command).await,
+                Command::Provision(arguments) => provision::run(arguments).await,
                 Command::Queue { config, command } => inbox::run(&config, command).await,
             }
         }),

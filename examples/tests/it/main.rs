@@ -23,6 +23,8 @@ mod memory;
 #[path = "../../../bridge/tests/it/secrets/moto.rs"]
 mod moto;
 mod operator;
+#[cfg(unix)]
+mod provisioning;
 mod sdks;
 mod secrets;
 mod setting;

@@ -3,6 +3,7 @@
 mod api;
 mod budget;
 mod problems;
+mod provision;
 mod secret;
 mod secrets;
 mod span;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 pub(crate) use self::{
     api::Api,
     budget::Budget,
+    provision::{Package, Provision, is_of_records},
     secret::Secret,
     secrets::Secrets,
     span::Span,
@@ -332,6 +334,7 @@ pub(crate) struct Rule {
     pub(crate) attach: Option<Vec<bridge::Target>>,
     pub(crate) advance_stage: Option<String>,
     pub(crate) log_task: Option<LogTask>,
+    pub(crate) provision: Option<Provision>,
 }
 
 #[derive(Debug, Deserialize)]

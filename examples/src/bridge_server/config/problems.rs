@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, net::IpAddr, path::Path, time::Duration};
 
-use super::{BoxAuth, Calls, Config, Rule, Secrets};
+use super::{BoxAuth, Calls, Config, Rule, Secrets, is_of_records};
 
 /// Box repeats a delivery for so long.
 const BOX_REPEATS_FOR: Duration = Duration::from_secs(2 * 3600);
@@ -271,8 +271,15 @@ fn check_rule(rule: &Rule, problems: &mut Problems) {
         format!("rule `{name}`: attach names no record"),
     );
     problems.unless(
-        rule.attach.is_some() || rule.advance_stage.is_some() || rule.log_task.is_some(),
-        format!("rule `{name}`: it does nothing; set attach, advance_stage or log_task"),
+        rule.attach.is_some()
+            || rule.advance_stage.is_some()
+            || rule.log_task.is_some()
+            || rule.provision.is_some(),
+        format!("rule `{name}`: it does nothing; set attach, advance_stage, log_task or provision"),
+    );
+    problems.unless(
+        rule.provision.is_none() || rule.triggers.iter().all(|it| is_of_records(it)),
+        format!("rule `{name}`: provision needs triggers of records, such as Opportunity.*"),
     );
     if let Some(task) = &rule.log_task {
         problems.unless(

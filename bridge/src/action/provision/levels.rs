@@ -1,0 +1,188 @@
+//! From the root down to a record's folder, and from there to what is fixed below it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    Provision,
+    layout::{Kind, Level, reference},
+    record_folder::Wanted,
+};
+use crate::{
+    action::{StepError, Work},
+    crm::Record,
+    folders::Ensured,
+    ledger::{EffectKey, EffectState},
+    once::finish,
+    port_error::{PortError, PortErrorKind},
+    records::RecordState,
+};
+
+/// One record's way to its folders.
+pub(super) struct Walk<'a> {
+    pub(super) provision: &'a Provision,
+    pub(super) work: &'a Work<'a>,
+    pub(super) record: &'a Record,
+    pub(super) object: &'a str,
+    pub(super) state: &'a RecordState,
+    /// What was done, for people.
+    pub(super) notes: Vec<String>,
+    /// The folders that were only remembered, by what remembers them.
+    pub(super) from_memory: HashMap<String, EffectKey>,
+}
+
+/// A folder that belongs to no record.
+#[derive(Debug, Deserialize, Serialize)]
+struct Shared {
+    folder: String,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        provision: &'a Provision,
+        work: &'a Work<'a>,
+        record: &'a Record,
+        object: &'a str,
+        state: &'a RecordState,
+    ) -> Self {
+        Self {
+            provision,
+            work,
+            record,
+            object,
+            state,
+            notes: Vec::new(),
+            from_memory: HashMap::new(),
+        }
+    }
+
+    pub(super) fn may_write(&self) -> Result<(), StepError> {
+        if self.work.hold.is_good() {
+            Ok(())
+        } else {
+            Err(StepError::LostHold)
+        }
+    }
+
+    /// The record's own folder, made or brought to where it should be.
+    pub(super) async fn own_folder(&mut self, kind: &Kind) -> Result<String, StepError> {
+        let mut parent = self.provision.root.clone();
+        for level in &kind.levels {
+            parent = self.level(parent, level).await?;
+        }
+        Ok(parent)
+    }
+
+    /// The fixed folders below it.
+    pub(super) async fn below(&mut self, folder: &str, kind: &Kind) -> Result<(), StepError> {
+        for path in &kind.below {
+            let mut parent = folder.to_owned();
+            for name in path {
+                parent = self.shared(parent, name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn level(&mut self, parent: String, level: &Level) -> Result<String, StepError> {
+        let text = level.text(self.object, |field| shown(self.state, field));
+        let Some(of) = level.of.as_deref().filter(|of| *of != self.object) else {
+            if !level.is_record {
+                return self.shared(parent, &text).await;
+            }
+            let record = self.record.clone();
+            let wanted = self.wanted(self.object, record, parent, text)?;
+            return self.record_folder(&wanted, true).await;
+        };
+        match self.state.text(&reference(of)) {
+            Some(id) if level.is_record => {
+                let mut record = self.work.crm.record(id)?;
+                record.object = Some(of.to_owned());
+                let wanted = self.wanted(of, record, parent, text)?;
+                self.record_folder(&wanted, false).await
+            }
+            Some(_) => self.shared(parent, &text).await,
+            // It belongs to no such record, yet.
+            None if level.is_record => self.shared(parent, &nobodys(of)).await,
+            None => Ok(parent),
+        }
+    }
+
+    fn wanted(
+        &self,
+        object: &str,
+        record: Record,
+        parent: String,
+        text: String,
+    ) -> Result<Wanted, StepError> {
+        let mut ids = BTreeMap::new();
+        let kind = self.provision.layout.kind(object);
+        for above in kind.into_iter().flat_map(Kind::above) {
+            if let Some(id) = self.state.text(&reference(above)) {
+                let id = self.work.crm.record(id)?.id;
+                ids.insert(self.provision.key_of(above), id);
+            }
+        }
+        ids.insert(self.provision.key_of(object), record.id.clone());
+        let mut reserved = kind.map(|kind| kind.reserved.clone()).unwrap_or_default();
+        reserved.push(nobodys(object).to_lowercase());
+        Ok(Wanted {
+            object: object.to_owned(),
+            record,
+            parent,
+            text,
+            ids,
+            reserved,
+        })
+    }
+
+    /// A folder that nobody owns, whose name is `text`.
+    async fn shared(&mut self, parent: String, text: &str) -> Result<String, StepError> {
+        let name = self.provision.folders.name(text, None).name;
+        let key = EffectKey::new(["level", &parent, &name.to_lowercase()]);
+        if let Some(EffectState::Finished(known)) = self.work.ledger.read(&key).await?
+            && let Ok(Shared { folder }) = Shared::deserialize(known)
+        {
+            self.from_memory.insert(folder.clone(), key);
+            return Ok(folder);
+        }
+        let Ensured { folder, is_new } = self.ensure(&parent, &name).await?;
+        let shared = Shared { folder };
+        finish(self.work, &key, &shared).await?;
+        if is_new {
+            self.notes.push(format!("made {name}"));
+        }
+        Ok(shared.folder)
+    }
+
+    pub(super) async fn ensure(&mut self, parent: &str, name: &str) -> Result<Ensured, StepError> {
+        self.may_write()?;
+        match self.provision.folders.ensure(parent, name).await {
+            Err(error) if error.kind() == PortErrorKind::Gone => {
+                let Some(key) = self.from_memory.get(parent) else {
+                    return Err(error.into());
+                };
+                self.work.ledger.forget(key).await?;
+                Err(PortError::new(PortErrorKind::Busy, "make the folder")
+                    .with_cause("somebody has deleted the folder above; it is made anew")
+                    .into())
+            }
+            ensured => Ok(ensured?),
+        }
+    }
+}
+
+/// Where records lie that belong to no record of this kind.
+pub(super) fn nobodys(object: &str) -> String {
+    format!("No {}", object.trim_end_matches("__c").replace('_', " "))
+}
+
+pub(super) fn shown(state: &RecordState, field: &str) -> String {
+    match state.fields.get(field) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}

@@ -1,0 +1,467 @@
+//! The one folder of a record.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{LEAD, Provision, levels::Walk};
+use crate::{
+    action::{StepError, Work},
+    crm::Record,
+    folders::{FolderName, Placed},
+    ledger::{EffectKey, EffectState},
+    metadata::{Instance, ValueChange, ValueKind},
+    once::finish,
+    port_error::{PortError, PortErrorKind},
+    store_error::{StoreError, StoreErrorKind},
+};
+
+/// What a record's folder should be.
+pub(super) struct Wanted {
+    pub(super) object: String,
+    pub(super) record: Record,
+    pub(super) parent: String,
+    /// Its name before it was made one.
+    pub(super) text: String,
+    /// The ids that its mapping has, by their keys.
+    pub(super) ids: BTreeMap<String, String>,
+    /// Names that the layout has for other folders there, in small letters.
+    pub(super) reserved: Vec<String>,
+}
+
+/// What is remembered of a record's folder: what it was to be when it was last changed. As long as
+/// that stays the same, people may do with it as they like.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Known {
+    pub(super) folder: String,
+    pub(super) parent: String,
+    pub(super) text: String,
+    pub(super) ids: BTreeMap<String, String>,
+    /// The name that came of it, and what had to be changed for that.
+    pub(super) name: String,
+    pub(super) changes: Vec<String>,
+}
+
+impl Known {
+    fn is_as(&self, wanted: &Wanted) -> bool {
+        self.parent == wanted.parent && self.text == wanted.text && self.ids == wanted.ids
+    }
+}
+
+pub(super) fn key(record: &str) -> EffectKey {
+    EffectKey::new(["folder", record])
+}
+
+pub(super) async fn remembered(work: &Work<'_>, record: &str) -> Result<Option<Known>, StepError> {
+    match work.ledger.read(&key(record)).await? {
+        Some(EffectState::Finished(known)) => {
+            let unreadable =
+                |cause| StoreError::new(StoreErrorKind::Corrupt, "read").with_cause(cause);
+            Ok(Some(Known::deserialize(known).map_err(unreadable)?))
+        }
+        _ => Ok(None),
+    }
+}
+
+impl Provision {
+    /// Whether a folder with these values is this record's own, and not one inside of it.
+    pub(super) fn is_of(
+        &self,
+        work: &Work<'_>,
+        instance: &Instance,
+        object: &str,
+        id: &str,
+    ) -> bool {
+        let holds = |key: &str| {
+            let value = instance.values.get(key).and_then(Value::as_str);
+            value.map(str::trim).filter(|value| !value.is_empty())
+        };
+        let is_same = |value: &str| work.crm.record(value).is_ok_and(|it| it.id == id);
+        let mut others: Vec<_> = self.layout.inside(object).collect();
+        if object == LEAD {
+            // One that was converted has handed its folder on.
+            others = self.layout.objects().filter(|it| *it != LEAD).collect();
+        }
+        let is_others = others
+            .into_iter()
+            .any(|other| holds(&self.key_of(other)).is_some());
+        holds(&self.key_of(object)).is_some_and(is_same) && !is_others
+    }
+
+    /// The folders that are mapped to the record, the oldest first.
+    pub(super) async fn mapped(
+        &self,
+        work: &Work<'_>,
+        object: &str,
+        id: &str,
+    ) -> Result<Vec<(String, Instance)>, StepError> {
+        let found = self
+            .metadata
+            .find(&self.root, &self.key_of(object), id)
+            .await?;
+        let mut mapped = Vec::new();
+        for folder in found {
+            if let Some(instance) = self.metadata.read(&folder).await?
+                && self.is_of(work, &instance, object, id)
+            {
+                mapped.push((folder, instance));
+            }
+        }
+        mapped.sort_by_key(|(folder, _)| (folder.parse::<u64>().ok(), folder.clone()));
+        Ok(mapped)
+    }
+
+    /// The names that the folder can have, the best first.
+    pub(super) fn names(&self, wanted: &Wanted) -> Vec<FolderName> {
+        let plain = self.folders.name(&wanted.text, None);
+        let marked = self.folders.name(&wanted.text, Some(&wanted.record.id));
+        if wanted.reserved.contains(&plain.name.to_lowercase()) {
+            return vec![marked];
+        }
+        vec![plain, marked]
+    }
+}
+
+impl Walk<'_> {
+    /// The record's folder; where it is not the event's `own` record, one that is there is left as
+    /// it is: its own events see to it, in their order.
+    pub(super) async fn record_folder(
+        &mut self,
+        wanted: &Wanted,
+        own: bool,
+    ) -> Result<String, StepError> {
+        let id = &wanted.record.id;
+        if let Some(known) = remembered(self.work, id).await? {
+            if !own {
+                self.from_memory.insert(known.folder.clone(), key(id));
+                return Ok(known.folder);
+            }
+            match self.work.content.folder(&known.folder).await {
+                Ok(_) => return self.converge(known, wanted).await,
+                Err(error) if error.kind() == PortErrorKind::Gone => {
+                    self.work.ledger.forget(&key(id)).await?;
+                    self.notes
+                        .push(format!("folder {} was deleted", known.folder));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let known = match self.found(wanted).await? {
+            Some(known) => known,
+            None => return self.make(wanted).await,
+        };
+        if own {
+            self.converge(known, wanted).await
+        } else {
+            finish(self.work, &key(id), &known).await?;
+            Ok(known.folder)
+        }
+    }
+
+    /// A folder of the record that is not remembered.
+    async fn found(&mut self, wanted: &Wanted) -> Result<Option<Known>, StepError> {
+        if let Some(known) = self.found_by_package(wanted).await? {
+            return Ok(Some(known));
+        }
+        let id = &wanted.record.id;
+        let mut mapped = self.provision.mapped(self.work, &wanted.object, id).await?;
+        if mapped.is_empty() {
+            return Ok(None);
+        }
+        if mapped.len() > 1 {
+            let others: Vec<_> = mapped[1..].iter().map(|(folder, _)| &**folder).collect();
+            let others = others.join(", ");
+            self.notes.push(format!("{id} is also mapped to {others}"));
+        }
+        let (folder, instance) = mapped.swap_remove(0);
+        self.notes.push(format!("found folder {folder}"));
+        self.as_it_is(folder, &instance, wanted).await.map(Some)
+    }
+
+    async fn found_by_package(&mut self, wanted: &Wanted) -> Result<Option<Known>, StepError> {
+        let Some(package) = &self.provision.package else {
+            return Ok(None);
+        };
+        let Some(folder) = package.folder_of(&wanted.record).await? else {
+            return Ok(None);
+        };
+        match self.work.content.folder(&folder).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == PortErrorKind::Gone => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        self.may_write()?;
+        let claimed = self.claim(&folder, wanted).await?;
+        let id = &wanted.record.id;
+        if !self
+            .provision
+            .is_of(self.work, &claimed.instance, &wanted.object, id)
+        {
+            return Err(StepError::Person(format!(
+                "the package shows folder {folder} on {id}, and that is mapped to another record"
+            )));
+        }
+        self.notes
+            .push(format!("took the package's folder {folder}"));
+        let mut known = self.as_it_is(folder, &claimed.instance, wanted).await?;
+        // Wherever people have put it, the package goes by its id.
+        (known.parent, known.text) = (wanted.parent.clone(), wanted.text.clone());
+        Ok(Some(known))
+    }
+
+    /// What would be remembered of a folder that was found, as far as it tells.
+    async fn as_it_is(
+        &self,
+        folder: String,
+        instance: &Instance,
+        wanted: &Wanted,
+    ) -> Result<Known, StepError> {
+        let state = self.work.content.folder(&folder).await?;
+        let mut ids = BTreeMap::new();
+        for key in wanted.ids.keys() {
+            if let Some(Value::String(id)) = instance.values.get(key) {
+                let id = self
+                    .work
+                    .crm
+                    .record(id)
+                    .map_or_else(|_| id.clone(), |it| it.id);
+                ids.insert(key.clone(), id);
+            }
+        }
+        let has_the_name = |name: &FolderName| name.name == state.name;
+        let names = self.provision.names(wanted);
+        let is_wanted = names.iter().any(has_the_name);
+        let above = state.folders.last().map(|above| above.id.clone());
+        Ok(Known {
+            folder,
+            // Below the right record still, so people have put it where it is.
+            parent: match ids == wanted.ids {
+                true => wanted.parent.clone(),
+                false => above.unwrap_or_default(),
+            },
+            text: if is_wanted {
+                wanted.text.clone()
+            } else {
+                String::new()
+            },
+            ids,
+            name: state.name,
+            changes: Vec::new(),
+        })
+    }
+
+    async fn make(&mut self, wanted: &Wanted) -> Result<String, StepError> {
+        let id = &wanted.record.id;
+        for FolderName { name, changes } in self.provision.names(wanted) {
+            let ensured = self.ensure(&wanted.parent, &name).await?;
+            self.may_write()?;
+            let claimed = self.claim(&ensured.folder, wanted).await?;
+            if !self
+                .provision
+                .is_of(self.work, &claimed.instance, &wanted.object, id)
+            {
+                self.notes.push(format!("{name} is another record's"));
+                continue;
+            }
+            if claimed.is_new {
+                self.alone(wanted, &ensured.folder, ensured.is_new).await?;
+                let made = if ensured.is_new { "made" } else { "took" };
+                let changed = match changes.is_empty() {
+                    true => String::new(),
+                    false => format!(" ({})", changes.join(", ")),
+                };
+                self.notes.push(format!("{made} {name}{changed}"));
+            }
+            let known = Known {
+                folder: ensured.folder,
+                parent: wanted.parent.clone(),
+                text: wanted.text.clone(),
+                ids: wanted.ids.clone(),
+                name,
+                changes,
+            };
+            finish(self.work, &key(id), &known).await?;
+            return Ok(known.folder);
+        }
+        Err(StepError::Person(format!(
+            "no name is left for the folder of {id} in folder {}: each is mapped to another record",
+            wanted.parent
+        )))
+    }
+
+    /// Somebody else may have seen the record under another name just now, and made it a folder by
+    /// that. Both look after they have claimed theirs, so at least one sees both.
+    async fn alone(&self, wanted: &Wanted, folder: &str, is_new: bool) -> Result<(), StepError> {
+        let mapped = self
+            .provision
+            .mapped(self.work, &wanted.object, &wanted.record.id)
+            .await?;
+        if mapped.iter().all(|(other, _)| other == folder) {
+            return Ok(());
+        }
+        if is_new {
+            self.may_write()?;
+            self.provision.folders.discard(folder).await?;
+        }
+        Err(PortError::new(PortErrorKind::Busy, "make the folder")
+            .with_cause("another worker has made one for the same record at the same time")
+            .into())
+    }
+
+    /// Brings a folder to where it should be.
+    async fn converge(&mut self, mut known: Known, wanted: &Wanted) -> Result<String, StepError> {
+        if known.is_as(wanted) {
+            self.notes.push("is as it should be".to_owned());
+            finish_if_new(self.work, &wanted.record.id, &known).await?;
+            return Ok(known.folder);
+        }
+        let state = self.work.content.folder(&known.folder).await?;
+        let above = state.folders.last().map(|above| above.id.clone());
+        let mut parent = above.unwrap_or_default();
+        let moves = self.provision.follow_parents && known.parent != wanted.parent;
+        if moves && parent != wanted.parent {
+            parent.clone_from(&wanted.parent);
+        }
+        let renames = self.provision.follow_names && known.text != wanted.text;
+        let mut names = self.provision.names(wanted);
+        // In another place a name without a mark may be free.
+        let is_ours = moves && names.iter().any(|name| name.name == state.name);
+        if !renames && !is_ours {
+            let kept = FolderName {
+                name: state.name.clone(),
+                changes: known.changes.clone(),
+            };
+            let marked = Some(&*wanted.record.id);
+            names = vec![kept, self.provision.folders.name(&state.name, marked)];
+        }
+        let is_there = state.folders.last().is_some_and(|above| above.id == parent);
+        let name = match names.iter().find(|it| is_there && it.name == state.name) {
+            Some(name) => name.clone(),
+            None => self.place(&known.folder, &parent, names).await?,
+        };
+        self.map(&known, wanted).await?;
+        known = Known {
+            folder: known.folder,
+            parent: wanted.parent.clone(),
+            text: wanted.text.clone(),
+            ids: wanted.ids.clone(),
+            name: name.name,
+            changes: name.changes,
+        };
+        finish(self.work, &key(&wanted.record.id), &known).await?;
+        Ok(known.folder)
+    }
+
+    async fn place(
+        &mut self,
+        folder: &str,
+        parent: &str,
+        names: Vec<FolderName>,
+    ) -> Result<FolderName, StepError> {
+        for name in names {
+            self.may_write()?;
+            match self
+                .provision
+                .folders
+                .place(folder, parent, &name.name)
+                .await?
+            {
+                Placed::There => {
+                    self.notes
+                        .push(format!("now {} in folder {parent}", name.name));
+                    return Ok(name);
+                }
+                Placed::NameTaken => {}
+            }
+        }
+        Err(StepError::Person(format!(
+            "folder {folder} cannot be put into folder {parent}: its names are taken there"
+        )))
+    }
+
+    /// Lets the mapping name the records that it should.
+    async fn map(&self, known: &Known, wanted: &Wanted) -> Result<(), StepError> {
+        if known.ids == wanted.ids {
+            return Ok(());
+        }
+        self.may_write()?;
+        let metadata = &self.provision.metadata;
+        let over = known
+            .ids
+            .iter()
+            .filter(|(key, _)| !wanted.ids.contains_key(*key));
+        let over: Vec<_> = over
+            .map(|(key, id)| ValueChange {
+                key: key.clone(),
+                seen: Some(id.clone().into()),
+                to: None,
+            })
+            .collect();
+        if !over.is_empty() {
+            // Somebody who has changed it meanwhile knows better.
+            metadata.change(&known.folder, &over).await?;
+        }
+        let ids = wanted
+            .ids
+            .iter()
+            .map(|(key, id)| (key.clone(), id.clone().into()));
+        Ok(metadata.set(&known.folder, &ids.collect()).await?)
+    }
+
+    async fn claim(
+        &self,
+        folder: &str,
+        wanted: &Wanted,
+    ) -> Result<crate::metadata::Claimed, StepError> {
+        let ids = wanted
+            .ids
+            .iter()
+            .map(|(key, id)| (key.clone(), id.clone().into()));
+        let mut values: Map<String, Value> = ids.collect();
+        if wanted.object == self.object {
+            for copied in self
+                .provision
+                .fields
+                .iter()
+                .filter(|it| it.object == self.object)
+            {
+                let value = self
+                    .state
+                    .fields
+                    .get(&copied.field)
+                    .and_then(|it| fitting(it, copied.kind));
+                values.extend(value.map(|value| (copied.key.clone(), value)));
+            }
+        }
+        Ok(self.provision.metadata.claim(folder, &values).await?)
+    }
+}
+
+async fn finish_if_new(work: &Work<'_>, record: &str, known: &Known) -> Result<(), StepError> {
+    if remembered(work, record).await?.as_ref() == Some(known) {
+        return Ok(());
+    }
+    finish(work, &key(record), known).await
+}
+
+/// A record's value as metadata of this kind holds it; one that does not fit is left out.
+fn fitting(value: &Value, kind: ValueKind) -> Option<Value> {
+    match kind {
+        ValueKind::String => match value {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone().into()),
+            other => Some(other.to_string().into()),
+        },
+        ValueKind::Float => value.as_f64().map(Value::from),
+        ValueKind::Date => {
+            let day = value.as_str()?.get(..10)?;
+            Some(format!("{day}T00:00:00.000Z").into())
+        }
+        ValueKind::Enum => value.as_str().map(Value::from),
+        ValueKind::MultiSelect => {
+            let chosen = value.as_str()?.split(';');
+            Some(chosen.map(Value::from).collect())
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Two hundred records and their folders, by three processes, while answers are lost and one of
+//! the processes is killed.
+
+use std::{collections::BTreeMap, process::Stdio, time::Duration};
+
+use box_client::testing::{Fault as BoxFault, FaultEffect as BoxEffect};
+use bridge::{
+    Change, NewJob, Queue, RecordEvent,
+    crm::Record,
+    store::postgres::{PostgresOptions, PostgresStore},
+};
+use jiff::Timestamp;
+use salesforce_client::{
+    RecordId,
+    testing::{Fault, FaultEffect, Field},
+};
+use serde_json::{Value, json};
+use tokio::{process::Child, time::sleep};
+
+use crate::{cluster::Cluster, setting::Setting};
+
+const RULE: &str = r#"
+[[rules]]
+name = "folders"
+triggers = ["Account.*", "Opportunity.*"]
+[rules.provision]
+layout = [
+  "/Clients/{Account.Name}{Account.BillingStreet}/{Opportunity.Name}/Contracts",
+  "/Clients/{Account.Name}{Account.BillingStreet}/{Opportunity.Name}/Proposals",
+]
+collaborators = [{ owner = true, role = "editor" }]
+link_field = "Box_Folder__c"
+"#;
+
+const ACCOUNTS: usize = 40;
+const DEALS: usize = 160;
+
+/// What customers are called.
+fn name(number: usize) -> String {
+    match number % 10 {
+        0 => "Smith / Wesson \\ Sons".to_owned(),
+        1 => format!("trailing {number}   "),
+        2 => "..".to_owned(),
+        3 => format!("dots {number}..."),
+        4 => format!("🦀 Größe {number} 合同"),
+        5 => "Acme".to_owned(),
+        6 => "ACME".to_owned(),
+        7 => "acme".to_owned(),
+        8 => "x".repeat(119),
+        _ => format!("Plain {number}"),
+    }
+}
+
+async fn records(setting: &Setting) -> Vec<(&'static str, String)> {
+    for object in ["Account", "Opportunity"] {
+        setting
+            .crm
+            .add_custom_field(object, Field::text("Box_Folder__c", 255))
+            .unwrap();
+    }
+    let mut records = Vec::new();
+    for number in 0..ACCOUNTS {
+        // 300 characters take two fields.
+        let street = (number % 10 == 8).then(|| "y".repeat(181));
+        let account = json!({ "Name": name(number), "BillingStreet": street });
+        records.push(("Account", setting.crm.create("Account", account).unwrap()));
+    }
+    for number in 0..DEALS {
+        let account = &records[number % ACCOUNTS].1;
+        let deal = json!({
+            "Name": name(number / ACCOUNTS * 3), "AccountId": account,
+            "StageName": "Prospecting", "CloseDate": "2030-06-30",
+        });
+        records.push((
+            "Opportunity",
+            setting.crm.create("Opportunity", deal).unwrap(),
+        ));
+    }
+    records
+}
+
+fn job(object: &str, id: &str, event: &str) -> NewJob {
+    let id: RecordId = id.parse().unwrap();
+    let record = Record {
+        id: id.to_string(),
+        object: Some(object.to_owned()),
+    };
+    RecordEvent::new(event, record, Change::Created)
+        .job()
+        .unwrap()
+}
+
+fn serve(setting: &Setting, number: usize) -> Child {
+    let log = setting.home.path().join("log");
+    let mut options = std::fs::File::options();
+    let log = options.create(true).append(true).open(log).unwrap();
+    let config = format!("bridge{number}.toml");
+    let mut command = setting.program();
+    let command = command.args(["serve", "--config", &config]);
+    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_records_told_twice_to_three_workers_have_one_tree_each() {
+    let cluster = Cluster::start();
+    let store = cluster.database();
+    let setting = Setting::with(|it| it.replace("sqlite:bridge.db", &store) + RULE, false).await;
+    let text = std::fs::read_to_string(setting.home.path().join("bridge.toml")).unwrap();
+    let own = setting.url.trim_start_matches("http://");
+    for number in 0..3 {
+        let text = text.replace(own, "127.0.0.1:0");
+        let text = text.replace("[worker]\n", "[worker]\nlease = \"2s\"\n");
+        std::fs::write(
+            setting.home.path().join(format!("bridge{number}.toml")),
+            text,
+        )
+        .unwrap();
+    }
+    let records = records(&setting).await;
+    for n in 0..12 {
+        for path in [
+            "/2.0/folders",
+            "/2.0/folders/*/metadata/*",
+            "/2.0/collaborations",
+        ] {
+            let lost = BoxFault::on(path, BoxEffect::LostAnswer).method("POST");
+            setting.content.inject(lost.skip(n * 9 + 3));
+        }
+        let lost = Fault::on("*/sobjects/Opportunity/*", FaultEffect::LostAnswer);
+        setting.crm.inject(lost.method("PATCH").skip(n * 9));
+    }
+
+    let inbox = PostgresStore::open_with(&store, &PostgresOptions::default())
+        .await
+        .unwrap();
+    let mut jobs: Vec<_> = Vec::new();
+    for (object, id) in &records {
+        // One source tells it twice in the same words, another once more in its own.
+        for event in ["cdc:1", "cdc:1", "poll:1"] {
+            jobs.push(job(object, id, event));
+        }
+    }
+    fastrand::Rng::with_seed(6).shuffle(&mut jobs);
+    let mut processes: Vec<_> = (0..3).map(|number| serve(&setting, number)).collect();
+    for jobs in jobs.chunks(100) {
+        inbox.push(jobs.to_vec(), Timestamp::now()).await.unwrap();
+    }
+    for kill in 0..4 {
+        sleep(Duration::from_millis(700)).await;
+        processes[kill % 3].kill().await.unwrap();
+        processes[kill % 3] = serve(&setting, kill % 3);
+    }
+    setting.wait_done(2 * records.len()).await;
+    assert_one_tree_each(&setting, &records);
+
+    // The ledger is lost, and everything is told once more.
+    let before = folders(&setting);
+    for process in &mut processes {
+        process.kill().await.unwrap();
+    }
+    cluster.run(&store, "TRUNCATE bridge.effect");
+    let _process = serve(&setting, 0);
+    let jobs = records
+        .iter()
+        .map(|(object, id)| job(object, id, "again"))
+        .collect();
+    inbox.push(jobs, Timestamp::now()).await.unwrap();
+    setting.wait_done(3 * records.len()).await;
+    assert_eq!(folders(&setting), before);
+}
+
+/// Each folder's path and the record that it says it is of.
+fn folders(setting: &Setting) -> BTreeMap<String, Option<String>> {
+    let state = setting.content.state();
+    let folders = state["folders"].as_array().unwrap();
+    let by_id: BTreeMap<_, _> = folders
+        .iter()
+        .map(|it| (it["id"].as_str().unwrap(), it))
+        .collect();
+    let path = |folder: &Value| {
+        let mut names = vec![folder["name"].as_str().unwrap()];
+        let mut above = folder["parent"]["id"].as_str();
+        while let Some(folder) = above.filter(|id| *id != "0").and_then(|id| by_id.get(id)) {
+            names.insert(0, folder["name"].as_str().unwrap());
+            above = folder["parent"]["id"].as_str();
+        }
+        names.join("/")
+    };
+    let of = |folder: &Value| {
+        let mapping = folder["metadata"].get(0)?;
+        let id = mapping["opportunity_id"]
+            .as_str()
+            .or(mapping["account_id"].as_str());
+        id.map(str::to_owned)
+    };
+    let ours = folders.iter().map(|folder| (path(folder), of(folder)));
+    ours.filter(|(path, _)| path.starts_with("Clients"))
+        .collect()
+}
+
+fn assert_one_tree_each(setting: &Setting, records: &[(&str, String)]) {
+    let folders = folders(setting);
+    assert_eq!(folders.len(), 1 + ACCOUNTS + DEALS * 3, "{folders:#?}");
+    let mut by_record: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+    for (path, record) in &folders {
+        if let Some(record) = record {
+            by_record.entry(record).or_default().push(path);
+        }
+    }
+    for (object, id) in records {
+        let long = id.parse::<RecordId>().unwrap().to_string();
+        let paths = by_record.get(&*long).cloned().unwrap_or_default();
+        assert_eq!(paths.len(), 1, "{object} {id}: {paths:?}");
+        assert_eq!(
+            paths[0].matches('/').count(),
+            1 + usize::from(*object == "Opportunity")
+        );
+        if *object == "Opportunity" {
+            for below in ["Contracts", "Proposals"] {
+                assert!(folders.contains_key(&format!("{}/{below}", paths[0])));
+            }
+        }
+        let link = setting.crm.record(id).unwrap()["Box_Folder__c"].clone();
+        assert!(
+            link.as_str()
+                .unwrap()
+                .starts_with("https://app.box.com/folder/"),
+            "{link}"
+        );
+    }
+    let collaborations = setting.content.state()["collaborations"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert_eq!(collaborations, records.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_records_folders_are_shown_and_made_by_hand() {
+    let setting = Setting::with(|it| it + RULE, false).await;
+    for object in ["Account", "Opportunity"] {
+        setting
+            .crm
+            .add_custom_field(object, Field::text("Box_Folder__c", 255))
+            .unwrap();
+    }
+    let account = setting
+        .crm
+        .create("Account", json!({ "Name": "By/Hand " }))
+        .unwrap();
+    let run = async |arguments: &[&str]| {
+        let command = setting.program().arg("provision").args(arguments).output();
+        let output = command.await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = run(&[&account, "--dry-run"]).await;
+    assert!(shown.contains("/Clients/By_Hand  (its folder)"), "{shown}");
+    assert!(shown.contains("slashes replaced"), "{shown}");
+    assert!(folders(&setting).is_empty());
+    let shown: Value =
+        serde_json::from_str(&run(&[&account, "--dry-run", "--json"]).await).unwrap();
+    assert_eq!(shown["folders"][0]["path"], json!(["Clients", "By_Hand"]));
+    run(&[&account]).await;
+    assert!(folders(&setting).contains_key("Clients/By_Hand"));
+    let done: Value = serde_json::from_str(&run(&[&account, "--json"]).await).unwrap();
+    assert!(
+        done["done"].as_str().unwrap().contains("as it should be"),
+        "{done}"
+    );
+
+    let wrong = setting
+        .program()
+        .args(["provision", "00Qxx0000000001"])
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(said.contains("no rule has a provision for Lead"), "{said}");
+}
