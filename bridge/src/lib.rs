@@ -32,6 +32,7 @@ pub mod secrets;
 mod situation;
 pub mod store;
 mod store_error;
+pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod webhook;
@@ -62,4 +63,5 @@ pub use rules::{Rule, RuleError};
 pub use salesforce_crm::SalesforceCrm;
 pub use situation::{Person, Situation, Subject};
 pub use store_error::{StoreError, StoreErrorKind};
+pub use sync::SyncMetadata;
 pub use worker::{Handler, Hold, Outcome, Worker, WorkerOptions};

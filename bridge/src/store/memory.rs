@@ -344,6 +344,26 @@ impl Ledger for MemoryStore {
         Ok(())
     }
 
+    async fn replace(
+        &self,
+        key: &EffectKey,
+        seen: Option<&Value>,
+        result: Value,
+        _: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let is_so = match (state.effects.get(key.as_str()), seen) {
+            (None, None) => true,
+            (Some(EffectState::Finished(there)), Some(seen)) => there == seen,
+            _ => false,
+        };
+        if is_so {
+            let finished = EffectState::Finished(result);
+            state.effects.insert(key.as_str().to_owned(), finished);
+        }
+        Ok(is_so)
+    }
+
     async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError> {
         let mut state = self.state();
         if matches!(state.effects.get(key.as_str()), Some(EffectState::Begun(_))) {
