@@ -243,6 +243,11 @@ impl SyncMetadata {
                 true => remembered,
                 false => {
                     held(tools)?;
+                    // Whoever put them into the memory may not have come any further.
+                    let new: Vec<_> = round.memory.conflicts().map(|it| &it.id).collect();
+                    for former in memory.conflicts().filter(|it| !new.contains(&&it.id)) {
+                        former.keep(tools.ledger, now).await?;
+                    }
                     let (ledger, seen) = (tools.ledger, remembered.as_ref());
                     let written = round.memory.write(ledger, record, seen, now).await?;
                     if written.is_none() {
@@ -251,7 +256,7 @@ impl SyncMetadata {
                     written
                 }
             };
-            for conflict in &round.conflicts {
+            for conflict in round.memory.conflicts() {
                 conflict.keep(tools.ledger, now).await?;
             }
             if round.writes_nothing() {
@@ -265,10 +270,7 @@ impl SyncMetadata {
             {
                 continue;
             }
-            let (settled, over) = round.settled(now);
-            for conflict in over {
-                conflict.keep(tools.ledger, now).await?;
-            }
+            let settled = round.memory.arrived(&round.sent);
             let seen = remembered.as_ref();
             if settled
                 .write(tools.ledger, record, seen, now)

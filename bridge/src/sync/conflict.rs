@@ -1,11 +1,16 @@
 //! Both sides have changed, and only one value can stay: what the other one was.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha1::{Digest, Sha1};
 
-use super::field_map::{FieldPair, Side};
+use super::{
+    field_map::{FieldPair, Side},
+    memory,
+};
 use crate::{
     crm::Record,
     ledger::{EffectKey, EffectState, Ledger},
@@ -39,8 +44,9 @@ pub struct Conflict {
     pub kept: Option<Side>,
     /// Who decided.
     pub by: Option<Decider>,
-    /// Since when it is over: both sides show the same, or somebody has changed them again.
-    pub settled_at: Option<Timestamp>,
+    /// Whether it is over: both sides show the same, or somebody has changed them again.
+    #[serde(default)]
+    pub is_over: bool,
 }
 
 /// Who decided a conflict.
@@ -59,7 +65,7 @@ pub enum Decider {
 impl Conflict {
     /// Whether it waits for somebody to decide.
     pub fn is_open(&self) -> bool {
-        self.kept.is_none() && self.settled_at.is_none()
+        self.kept.is_none() && !self.is_over
     }
 
     /// The same values of the same pair in the same turn are the same conflict, whoever sees it.
@@ -78,26 +84,53 @@ impl Conflict {
             .collect()
     }
 
+    /// Keeps it for good. What has been decided is not undone by whoever comes late.
     pub(super) async fn keep(&self, ledger: &dyn Ledger, now: Timestamp) -> Result<(), StoreError> {
+        const TRIES: usize = 8;
         let key = EffectKey::new([KEY, &self.id]);
-        let unwritable =
-            |cause| StoreError::new(StoreErrorKind::Corrupt, "keep a conflict").with_cause(cause);
-        let text = serde_json::to_value(self)
-            .map_err(|cause: serde_json::Error| unwritable(cause.to_string()))?;
-        ledger.finish(&key, text, now).await
+        let value = serde_json::to_value(self).map_err(|cause| corrupt(&cause))?;
+        for _ in 0..TRIES {
+            let there = match ledger.read(&key).await? {
+                Some(EffectState::Finished(there)) => Some(there),
+                _ => None,
+            };
+            let is_decided = |there: &Value| there.get("kept").is_some_and(|it| !it.is_null());
+            if let Some(there) = &there
+                && (*there == value || (self.kept.is_none() && is_decided(there)))
+            {
+                return Ok(());
+            }
+            let seen = there.as_ref();
+            if ledger.replace(&key, seen, value.clone(), now).await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::new(
+            StoreErrorKind::Unavailable,
+            "keep a conflict",
+        ))
     }
 }
 
 /// All conflicts that there ever were, oldest first.
 pub async fn conflicts(ledger: &dyn Ledger) -> Result<Vec<Conflict>, StoreError> {
-    let mut all = Vec::new();
+    let mut all = BTreeMap::new();
     for effect in ledger.under(&EffectKey::new([KEY])).await? {
         if let EffectState::Finished(value) = effect.state {
-            all.push(serde_json::from_value(value).map_err(|cause| {
-                StoreError::new(StoreErrorKind::Corrupt, "list the conflicts").with_cause(cause)
-            })?);
+            let kept: Conflict = serde_json::from_value(value).map_err(|cause| corrupt(&cause))?;
+            let is_over = true;
+            all.insert(kept.id.clone(), Conflict { is_over, ..kept });
         }
     }
-    all.sort_by(|a: &Conflict, b: &Conflict| (a.at, &a.id).cmp(&(b.at, &b.id)));
+    // What is still going on is in the memory of its record, and nowhere else for sure.
+    for current in memory::conflicts(ledger).await? {
+        all.insert(current.id.clone(), current);
+    }
+    let mut all: Vec<_> = all.into_values().collect();
+    all.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
     Ok(all)
+}
+
+fn corrupt(cause: &serde_json::Error) -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, "keep a conflict").with_cause(cause.to_string())
 }

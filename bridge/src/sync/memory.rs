@@ -71,25 +71,43 @@ impl Known {
         self.pending = Some(Pending { to, may_show });
     }
 
-    /// Both sides show this value. Gives back the conflict that this ends.
-    pub(super) fn agree(&mut self, value: Shown, now: Timestamp) -> Option<Conflict> {
+    pub(super) fn clash(&mut self, mut conflict: Conflict) {
+        if let Some(former) = &self.conflict
+            && former.id == conflict.id
+        {
+            conflict.at = former.at;
+        }
+        self.conflict = Some(conflict);
+    }
+
+    /// Both sides show this value, which ends whatever was going on.
+    pub(super) fn agree(&mut self, value: Shown) {
         if self.pending.is_some() || self.agreed() != Some(&value) || self.conflict.is_some() {
             self.turn += 1;
         }
         self.has_agreed = true;
         self.agreed = value;
         self.pending = None;
-        self.end_conflict(now)
-    }
-
-    pub(super) fn end_conflict(&mut self, now: Timestamp) -> Option<Conflict> {
-        let mut conflict = self.conflict.take()?;
-        conflict.settled_at = Some(now);
-        Some(conflict)
+        self.conflict = None;
     }
 }
 
 impl Memory {
+    pub(super) fn conflicts(&self) -> impl Iterator<Item = &Conflict> {
+        self.pairs.values().filter_map(|it| it.conflict.as_ref())
+    }
+
+    /// This memory once what was sent for these pairs has arrived.
+    pub(super) fn arrived(&self, pairs: &[String]) -> Self {
+        let mut memory = self.clone();
+        for pair in pairs {
+            if let Some(known) = memory.pairs.get_mut(pair) {
+                known.agree(known.agreed.clone());
+            }
+        }
+        memory
+    }
+
     /// As the ledger has it, and as it was understood.
     pub(super) async fn read(
         ledger: &dyn Ledger,
@@ -125,6 +143,18 @@ pub(super) async fn records(ledger: &dyn Ledger) -> Result<Vec<String>, StoreErr
         .iter()
         .filter_map(|effect| effect.key.parts().nth(1))
         .collect())
+}
+
+/// The conflicts that are not over.
+pub(super) async fn conflicts(ledger: &dyn Ledger) -> Result<Vec<Conflict>, StoreError> {
+    let mut all = Vec::new();
+    for effect in ledger.under(&EffectKey::new([KEY])).await? {
+        if let EffectState::Finished(value) = effect.state {
+            let memory = Memory::deserialize(&value).map_err(|cause| corrupt(&cause))?;
+            all.extend(memory.conflicts().cloned());
+        }
+    }
+    Ok(all)
 }
 
 fn key(record: &Record) -> EffectKey {

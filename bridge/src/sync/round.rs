@@ -42,8 +42,8 @@ pub(super) struct Round {
     pub(super) memory: Memory,
     pub(super) to_box: Vec<ValueChange>,
     pub(super) to_salesforce: Map<String, Value>,
-    /// Conflicts that are new, or over.
-    pub(super) conflicts: Vec<Conflict>,
+    /// The pairs that are written.
+    pub(super) sent: Vec<String>,
     pub(super) reports: Vec<FieldReport>,
     pub(super) has_refused: bool,
 }
@@ -74,19 +74,6 @@ impl Round {
             }
         }
         round
-    }
-
-    /// What is remembered once everything is written, and the conflicts that are over then.
-    pub(super) fn settled(&self, now: Timestamp) -> (Memory, Vec<Conflict>) {
-        let mut memory = self.memory.clone();
-        let mut over = Vec::new();
-        for known in memory.pairs.values_mut() {
-            if known.pending.is_some() {
-                let agreed = known.agreed.clone();
-                over.extend(known.agree(agreed, now));
-            }
-        }
-        (memory, over)
     }
 
     pub(super) fn writes_nothing(&self) -> bool {
@@ -145,24 +132,22 @@ impl Round {
                 Direction::Both => by,
                 _ => Decider::Direction,
             }),
-            settled_at: None,
+            is_over: false,
         };
         match merged {
             Merged::Same => {
-                self.conflicts.extend(known.agree(content, seen.now));
+                known.agree(content);
                 Ok((known, None))
             }
             Merged::Stay => Ok((known, Some(FieldReport::stays(pair, &content, &crm)))),
             Merged::Open => {
                 let conflict = conflict(None);
                 let report = FieldReport::open(pair, &conflict, &content, &crm);
-                self.clash(&mut known, conflict, seen.now);
+                known.clash(conflict);
                 Ok((known, Some(report)))
             }
             Merged::Again { to } => {
                 let value = known.agreed.clone();
-                // It may not have been kept before.
-                self.conflicts.extend(known.conflict.clone());
                 let report = FieldReport::carries(pair, to, &content, &crm, None);
                 self.carry(&target, pair, to, &value, in_box)?;
                 let shows = if to == Side::Box { content } else { crm };
@@ -176,7 +161,7 @@ impl Round {
                 };
                 if let Err(reason) = self.carry(&target, pair, to, &value, in_box) {
                     if is_conflict {
-                        self.clash(&mut known, conflict(None), seen.now);
+                        known.clash(conflict(None));
                     }
                     self.has_refused = true;
                     let report = FieldReport::refused(pair, reason, &content, &crm);
@@ -186,25 +171,15 @@ impl Round {
                 if is_conflict {
                     let conflict = conflict(Some(to.other()));
                     told = Some(conflict.id.clone());
-                    self.clash(&mut known, conflict, seen.now);
+                    known.clash(conflict);
                 } else {
-                    self.conflicts.extend(known.end_conflict(seen.now));
+                    known.conflict = None;
                 }
                 let report = FieldReport::carries(pair, to, &content, &crm, told);
                 known.send(to, value, shows);
                 Ok((known, Some(report)))
             }
         }
-    }
-
-    fn clash(&mut self, known: &mut Known, mut conflict: Conflict, now: Timestamp) {
-        match &known.conflict {
-            Some(former) if former.id == conflict.id => conflict.at = former.at,
-            Some(_) => self.conflicts.extend(known.end_conflict(now)),
-            None => {}
-        }
-        self.conflicts.push(conflict.clone());
-        known.conflict = Some(conflict);
     }
 
     fn carry(
@@ -230,6 +205,7 @@ impl Round {
                 self.to_salesforce.insert(pair.field.clone(), value);
             }
         }
+        self.sent.push(pair.name());
         Ok(())
     }
 }

@@ -15,4 +15,6 @@ mod postgres;
 mod secrets;
 mod setting;
 mod signatures;
+mod sync;
+mod sync_fakes;
 mod zombie;
