@@ -1,27 +1,33 @@
 //! Both ways between the fakes of both vendors, with workers that die and events that come
 //! twice, late and in any order.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use box_client::{
     BoxClient, DeveloperToken,
     testing::{FakeBox, Fault as BoxFault, FaultEffect as BoxEffect, openapi::Spec},
 };
 use bridge::{
-    Action, BOX_WEBHOOK, Backoff, BoxContent, Change, JobFilter, JobState, NewJob, Pipeline,
-    PipelineOptions, Queue, QueueAdmin, RecordEvent, Rule, SalesforceCrm, SyncMetadata, Worker,
-    WorkerOptions,
+    Action, BOX_WEBHOOK, Backoff, BoxContent, Change, JobFilter, JobState, Metadata, NewJob,
+    Pipeline, PipelineOptions, PortError, Queue, QueueAdmin, RecordEvent, Records, Rule,
+    SalesforceCrm, SyncMetadata, Worker, WorkerOptions,
     crm::Record,
-    metadata::ValueKind,
+    metadata::{Instance, TemplateField, ValueChange, ValueKind},
+    records::{Changed, Contact, FieldShape, RecordState},
     store::memory::MemoryStore,
-    sync::{FieldMap, FieldPair, conflicts},
+    sync::{FieldMap, FieldPair, Side, conflicts},
 };
 use jiff::Timestamp;
 use salesforce_client::{
     SalesforceClient, StaticToken,
     testing::{FakeSalesforce, Fault, FaultEffect},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 const RECORDS: usize = 25;
@@ -36,6 +42,7 @@ struct Setting {
     /// Folder and record of each deal.
     deals: Vec<(String, String)>,
     rule: Arc<SyncMetadata>,
+    written: Written,
     sides: (BoxContent, SalesforceCrm),
 }
 
@@ -81,7 +88,9 @@ impl Setting {
                 "CloseDate": "2030-06-30", "NextStep": "start", "Amount": 1, "LeadSource": "Web",
             });
             let deal = crm.create("Opportunity", deal).unwrap();
-            let folder = content.create_folder(&above, &format!("Deal {number}")).unwrap();
+            let folder = content
+                .create_folder(&above, &format!("Deal {number}"))
+                .unwrap();
             let values = json!({
                 "opportunity_id": deal, "next_step": "start", "amount": 1,
                 "close_date": "2030-06-30T00:00:00.000Z", "lead_source": "Web",
@@ -92,24 +101,34 @@ impl Setting {
         }
         let retry = box_client::RetryPolicy::default()
             .delays(Duration::from_millis(20), Duration::from_millis(100));
-        let client = BoxClient::builder(DeveloperToken::new(content.issue_token().into()))
-            .base_url(content.url())
+        let client = BoxClient::builder(DeveloperToken::new(content.issue_token()))
+            .base_url(&content.url())
             .retry(retry)
             .build();
         let sides_box = BoxContent::new(client.unwrap(), "enterprise", TEMPLATE);
-        let token = StaticToken::new(crm.issue_token().into(), crm.url()).unwrap();
+        let token = StaticToken::new(crm.issue_token(), crm.url()).unwrap();
         let retry = salesforce_client::RetryPolicy::default()
             .delays(Duration::from_millis(20), Duration::from_millis(100));
         let client = SalesforceClient::builder(token).retry(retry).build();
         let sides = (sides_box, SalesforceCrm::new(client.unwrap()));
         let map = FieldMap::new("Opportunity", pairs()).unwrap();
-        let rule = SyncMetadata::new(Arc::new(sides.0.clone()), Arc::new(sides.1.clone()), map);
+        let written = Written::default();
+        let metadata = Noted {
+            port: sides.0.clone(),
+            written: written.clone(),
+        };
+        let records = Noted {
+            port: sides.1.clone(),
+            written: written.clone(),
+        };
+        let rule = SyncMetadata::new(Arc::new(metadata), Arc::new(records), map);
         Self {
             content,
             crm,
             store: Arc::new(MemoryStore::new()),
             deals,
             rule: Arc::new(rule),
+            written,
             sides,
         }
     }
@@ -117,7 +136,11 @@ impl Setting {
     /// Works until it is dropped, as a process that is killed.
     fn worker(&self, name: &str) -> tokio::task::JoinHandle<()> {
         let act: Arc<dyn Action> = self.rule.clone();
-        let triggers = ["METADATA_INSTANCE.UPDATED", "METADATA_INSTANCE.CREATED", "Opportunity.*"];
+        let triggers = [
+            "METADATA_INSTANCE.UPDATED",
+            "METADATA_INSTANCE.CREATED",
+            "Opportunity.*",
+        ];
         let rule = Rule::new("fields", triggers, vec![act]).unwrap();
         let mut options = PipelineOptions::default();
         options.settle_after = Duration::from_millis(200);
@@ -176,7 +199,7 @@ impl Setting {
 
     async fn wait_idle(&self) {
         for _ in 0..6_000 {
-            let counts = self.store.counts(Timestamp::now()).await.unwrap();
+            let counts = self.store.counts().await.unwrap();
             if counts.ready + counts.leased == 0 {
                 return;
             }
@@ -191,10 +214,86 @@ impl Setting {
     }
 
     fn writes(&self) -> usize {
-        let to_box = self.content.requests();
-        let to_box = to_box.iter().filter(|it| it.method == "PUT").count();
-        let to_crm = self.crm.requests();
-        to_box + to_crm.iter().filter(|it| it.method == "PATCH").count()
+        let written = self.written.lock().unwrap();
+        written.len()
+    }
+}
+
+/// Notes what is written, and passes everything on.
+#[derive(Debug)]
+struct Noted<P> {
+    port: P,
+    written: Written,
+}
+
+/// The side, and the values as text.
+type Written = Arc<Mutex<Vec<(Side, String)>>>;
+
+impl<P> Noted<P> {
+    fn note(&self, side: Side, values: String) {
+        self.written.lock().unwrap().push((side, values));
+    }
+}
+
+#[async_trait]
+impl Metadata for Noted<BoxContent> {
+    async fn read(&self, folder: &str) -> Result<Option<Instance>, PortError> {
+        Metadata::read(&self.port, folder).await
+    }
+
+    async fn set(&self, folder: &str, values: &Map<String, Value>) -> Result<(), PortError> {
+        self.port.set(folder, values).await
+    }
+
+    async fn change(&self, folder: &str, changes: &[ValueChange]) -> Result<bool, PortError> {
+        let values: Vec<_> = changes.iter().map(|it| &it.to).collect();
+        self.note(Side::Box, json!(values).to_string());
+        self.port.change(folder, changes).await
+    }
+
+    async fn ensure_template(&self, fields: &[TemplateField]) -> Result<(), PortError> {
+        self.port.ensure_template(fields).await
+    }
+
+    async fn shape(&self) -> Result<Vec<TemplateField>, PortError> {
+        Metadata::shape(&self.port).await
+    }
+
+    async fn find(&self, under: &str, key: &str, text: &str) -> Result<Vec<String>, PortError> {
+        Metadata::find(&self.port, under, key, text).await
+    }
+}
+
+#[async_trait]
+impl Records for Noted<SalesforceCrm> {
+    async fn read(&self, record: &Record, fields: &[&str]) -> Result<RecordState, PortError> {
+        Records::read(&self.port, record, fields).await
+    }
+
+    async fn write(
+        &self,
+        record: &Record,
+        fields: &Map<String, Value>,
+        seen: Option<Timestamp>,
+    ) -> Result<bool, PortError> {
+        self.note(Side::Salesforce, json!(fields).to_string());
+        Records::write(&self.port, record, fields, seen).await
+    }
+
+    async fn shape(&self, object: &str) -> Result<Vec<FieldShape>, PortError> {
+        Records::shape(&self.port, object).await
+    }
+
+    async fn contacts(
+        &self,
+        email: &str,
+        deal: Option<&Record>,
+    ) -> Result<Vec<Contact>, PortError> {
+        self.port.contacts(email, deal).await
+    }
+
+    async fn changed(&self, object: &str, since: Timestamp) -> Result<Changed, PortError> {
+        self.port.changed(object, since).await
     }
 }
 
@@ -216,7 +315,12 @@ fn edit(random: &mut fastrand::Rng, number: usize) -> (&'static str, &'static st
         }
         _ => {
             let flag = random.bool();
-            ("IsPrivate", "is_private", json!(flag), json!(flag.to_string()))
+            (
+                "IsPrivate",
+                "is_private",
+                json!(flag),
+                json!(flag.to_string()),
+            )
         }
     }
 }
@@ -232,11 +336,17 @@ async fn a_thousand_edits_on_both_sides_come_to_rest_and_no_last_word_is_lost() 
 
     for number in 0..8 {
         let skip = number * 9;
-        for effect in [BoxEffect::LostAnswer, BoxEffect::LostAnswerLate { millis: 80 }] {
+        for effect in [
+            BoxEffect::LostAnswer,
+            BoxEffect::LostAnswerLate { millis: 80 },
+        ] {
             let fault = BoxFault::on("/2.0/folders/*/metadata/*", effect).method("PUT");
             setting.content.inject(fault.skip(skip));
         }
-        for effect in [FaultEffect::LostAnswer, FaultEffect::LostAnswerLate { millis: 80 }] {
+        for effect in [
+            FaultEffect::LostAnswer,
+            FaultEffect::LostAnswerLate { millis: 80 },
+        ] {
             let fault = Fault::on("*/sobjects/Opportunity/*", effect).method("PATCH");
             setting.crm.inject(fault.skip(skip));
         }
@@ -248,11 +358,19 @@ async fn a_thousand_edits_on_both_sides_come_to_rest_and_no_last_word_is_lost() 
         let is_box = random.bool();
         if is_box {
             let values = json!({ key: in_box });
-            setting.content.apply_metadata(folder, TEMPLATE, values).unwrap();
+            setting
+                .content
+                .apply_metadata(folder, TEMPLATE, values)
+                .unwrap();
         } else {
-            setting.crm.update(deal, json!({ field: in_salesforce })).unwrap();
+            setting
+                .crm
+                .update(deal, json!({ field: in_salesforce }))
+                .unwrap();
             for again in 0..random.u8(1..3) {
-                setting.tell_of_record(deal, &format!("{number}-{again}")).await;
+                setting
+                    .tell_of_record(deal, &format!("{number}-{again}"))
+                    .await;
             }
         }
         if field == "NextStep" {
@@ -286,29 +404,40 @@ async fn a_thousand_edits_on_both_sides_come_to_rest_and_no_last_word_is_lost() 
         let instance = setting.instance(folder).await;
         let day = format!("{}T00:00:00.000Z", record["CloseDate"].as_str().unwrap());
         assert_eq!(record["NextStep"], instance["next_step"], "{deal}");
-        assert_eq!(record["Amount"].as_f64(), instance["amount"].as_f64(), "{deal}");
+        assert_eq!(
+            record["Amount"].as_f64(),
+            instance["amount"].as_f64(),
+            "{deal}"
+        );
         assert_eq!(json!(day), instance["close_date"], "{deal}");
         assert_eq!(record["LeadSource"], instance["lead_source"], "{deal}");
         let flag = record["IsPrivate"].to_string();
         assert_eq!(json!(flag), instance["is_private"], "{deal}");
-        setting.tell_of_record(deal, &format!("echo {number}")).await;
+        setting
+            .tell_of_record(deal, &format!("echo {number}"))
+            .await;
     }
     setting.wait_idle().await;
     assert_eq!(setting.writes(), writes, "it plays ping-pong");
 
     let all = conflicts(&*setting.store).await.unwrap();
-    assert!(all.iter().all(|it| it.is_over && it.kept.is_some()), "{all:#?}");
+    assert!(
+        all.iter().all(|it| it.is_over && it.kept.is_some()),
+        "{all:#?}"
+    );
     assert!(!all.is_empty(), "nobody ever met");
-    let (to_box, to_crm) = (setting.content.requests(), setting.crm.requests());
+    let written = setting.written.lock().unwrap().clone();
     for ((deal, is_box), value) in &last {
         let text = value.as_str().unwrap();
         let quoted = format!("\"{text}\"");
         let is_final = setting.crm.record(deal).unwrap()["NextStep"] == *value;
-        let is_listed = all.iter().any(|it| [&it.in_box, &it.in_salesforce].contains(&value));
-        let has_arrived = match is_box {
-            true => to_crm.iter().any(|it| it.method == "PATCH" && it.text().contains(&quoted)),
-            false => to_box.iter().any(|it| it.method == "PUT" && it.text().contains(&quoted)),
-        };
+        let is_listed = all
+            .iter()
+            .any(|it| [&it.in_box, &it.in_salesforce].contains(&value));
+        let to = if *is_box { Side::Salesforce } else { Side::Box };
+        let has_arrived = written
+            .iter()
+            .any(|(side, it)| *side == to && it.contains(&quoted));
         assert!(is_final || is_listed || has_arrived, "{text} is lost");
     }
     assert_eq!(setting.content.violations(), Vec::<String>::new());

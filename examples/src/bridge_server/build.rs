@@ -5,7 +5,7 @@ use std::sync::Arc;
 use box_client::BoxClient;
 use bridge::{
     Action, AdvanceStage, Attach, Backoff, BoxContent, LogTask, MappingKeys, Pipeline,
-    PipelineOptions, Rule, SalesforceCrm, WorkerOptions,
+    PipelineOptions, Rule, SalesforceCrm, SyncMetadata, WorkerOptions,
     secrets::SecretStore,
     webhook::{SignatureKeys, Trigger, Verifier},
 };
@@ -17,6 +17,7 @@ use crate::{
     config::{BoxAuth, Calls, Config, LinkVisibility, SalesforceAuth, Secret},
     in_one_line, secrets as secret_store,
     store::Store,
+    sync,
 };
 
 /// Everything that can be wrong with the configuration is found here, before anything starts.
@@ -25,6 +26,8 @@ pub(crate) struct Parts {
     pub(crate) content: BoxContent,
     pub(crate) crm: SalesforceCrm,
     pub(crate) rules: Vec<Rule>,
+    /// Those of the rules, for whoever does it by hand.
+    pub(crate) syncs: Vec<Arc<SyncMetadata>>,
 }
 
 pub(crate) fn parts(
@@ -35,10 +38,17 @@ pub(crate) fn parts(
     let verifier = problems.take("webhook", verifier(config));
     let content = problems.take("box", content(config, secrets));
     let crm = problems.take("salesforce", crm(config, secrets));
+    let sides = content.as_ref().zip(crm.as_ref());
+    let syncs: Vec<_> = config
+        .rules
+        .iter()
+        .map(|it| sync::action(it, sides, mapping_keys(config)))
+        .collect();
     let rules: Vec<_> = config
         .rules
         .iter()
-        .filter_map(|it| problems.take(&format!("rule `{}`", it.name), rule(it)))
+        .zip(&syncs)
+        .filter_map(|(it, sync)| problems.take(&format!("rule `{}`", it.name), rule(it, sync)))
         .collect();
     match (verifier, content, crm, problems.0.is_empty()) {
         (Some(verifier), Some(content), Some(crm), true) => Ok(Parts {
@@ -46,17 +56,22 @@ pub(crate) fn parts(
             content,
             crm,
             rules,
+            syncs: syncs.into_iter().flatten().collect(),
         }),
         _ => Err(Failure::Setup(problems.0)),
     }
 }
 
-pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline {
+fn mapping_keys(config: &Config) -> MappingKeys {
     let mut keys = MappingKeys::default();
     keys.opportunity.clone_from(&config.content.opportunity_key);
     keys.account.clone_from(&config.content.account_key);
     keys.remember = config.content.remember_mapping.0;
     keys.remember_none = config.content.remember_unmapped.0;
+    keys
+}
+
+pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline {
     let mut options = PipelineOptions::default();
     options.settle_after = config.worker.settle_after.0;
     options.overtaken_within = config.worker.overtaken_within.0;
@@ -74,7 +89,7 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
         Arc::clone(&store.ledger),
         rules,
     )
-    .mapping_keys(keys)
+    .mapping_keys(mapping_keys(config))
     .options(options)
 }
 
@@ -248,8 +263,8 @@ fn crm(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<Salesf
         }))
 }
 
-fn rule(rule: &crate::config::Rule) -> Result<Rule, String> {
-    for trigger in &rule.triggers {
+fn rule(rule: &crate::config::Rule, sync: &Option<Arc<SyncMetadata>>) -> Result<Rule, String> {
+    for trigger in rule.triggers.iter().filter(|it| !is_of_records(it)) {
         Trigger::for_registration(trigger).map_err(|error| error.to_string())?;
     }
     let mut actions: Vec<Arc<dyn Action>> = Vec::new();
@@ -269,6 +284,9 @@ fn rule(rule: &crate::config::Rule) -> Result<Rule, String> {
             template(&task.description)?,
         )));
     }
+    if let Some(sync) = sync {
+        actions.push(sync.clone());
+    }
     let said = |error: bridge::RuleError| in_one_line(&error);
     let mut built = Rule::new(&rule.name, rule.triggers.clone(), actions).map_err(said)?;
     if let Some(folder) = &rule.folder {
@@ -278,4 +296,10 @@ fn rule(rule: &crate::config::Rule) -> Result<Rule, String> {
         built = built.for_files(file).map_err(said)?;
     }
     Ok(built)
+}
+
+/// Whether it is a record's, such as `Opportunity.UPDATED`. Those of Box are all capitals.
+fn is_of_records(trigger: &str) -> bool {
+    let object = trigger.split('.').next().unwrap_or_default();
+    object.contains(|c: char| c.is_ascii_lowercase())
 }

@@ -8,6 +8,7 @@ mod ready;
 mod secrets;
 mod serve;
 mod store;
+mod sync;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -42,6 +43,27 @@ enum Command {
         /// Stops when standard input ends too, as it does when a parent process dies.
         #[arg(long, hide = true)]
         stop_with_stdin: bool,
+    },
+    /// Keeps records and their folders' metadata the same now, as the rules say.
+    Sync {
+        /// The configuration of the service.
+        #[arg(long, value_name = "FILE", default_value = "bridge.toml")]
+        config: PathBuf,
+        #[command(flatten)]
+        arguments: sync::Arguments,
+    },
+    /// Lists and decides what both sides have changed at one time.
+    Conflicts {
+        /// The configuration of the service.
+        #[arg(
+            long,
+            value_name = "FILE",
+            global = true,
+            default_value = "bridge.toml"
+        )]
+        config: PathBuf,
+        #[command(flatten)]
+        arguments: sync::Conflicts,
     },
     /// Puts grants into the secret store, and changes its key.
     Secrets {
@@ -132,6 +154,10 @@ fn main() -> ExitCode {
                     config,
                     stop_with_stdin,
                 } => serve::run(&config, stop_with_stdin).await,
+                Command::Sync { config, arguments } => sync::run(&config, arguments).await,
+                Command::Conflicts { config, arguments } => {
+                    sync::run_conflicts(&config, arguments).await
+                }
                 Command::Secrets { config, command } => secrets::run(&config, command).await,
                 Command::Queue { config, command } => inbox::run(&config, command).await,
             }

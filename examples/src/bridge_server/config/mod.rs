@@ -4,12 +4,13 @@ mod problems;
 mod secret;
 mod secrets;
 mod span;
+mod sync;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use serde::Deserialize;
 
-pub(crate) use self::{secret::Secret, secrets::Secrets, span::Span};
+pub(crate) use self::{secret::Secret, secrets::Secrets, span::Span, sync::SyncMetadata};
 use crate::Failure;
 
 #[derive(Debug, Deserialize)]
@@ -285,6 +286,7 @@ pub(crate) struct Rule {
     pub(crate) attach: Option<Vec<bridge::Target>>,
     pub(crate) advance_stage: Option<String>,
     pub(crate) log_task: Option<LogTask>,
+    pub(crate) sync_metadata: Option<SyncMetadata>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -192,7 +192,8 @@ fn check_rule(rule: &Rule, problems: &mut Problems) {
         format!("rule `{name}`: the name must be a line of text"),
     );
     for trigger in &rule.triggers {
-        let without = WITHOUT_A_FILE.iter().any(|it| trigger.starts_with(it));
+        let is_synced = rule.sync_metadata.is_some() && trigger.starts_with("METADATA_INSTANCE.");
+        let without = !is_synced && WITHOUT_A_FILE.iter().any(|it| trigger.starts_with(it));
         problems.unless(
             !without && !FILE_IS_GONE.contains(&trigger.as_str()),
             format!(
@@ -207,9 +208,17 @@ fn check_rule(rule: &Rule, problems: &mut Problems) {
         format!("rule `{name}`: attach names no record"),
     );
     problems.unless(
-        rule.attach.is_some() || rule.advance_stage.is_some() || rule.log_task.is_some(),
-        format!("rule `{name}`: it does nothing; set attach, advance_stage or log_task"),
+        rule.attach.is_some()
+            || rule.advance_stage.is_some()
+            || rule.log_task.is_some()
+            || rule.sync_metadata.is_some(),
+        format!(
+            "rule `{name}`: it does nothing; set attach, advance_stage, log_task or sync_metadata"
+        ),
     );
+    if let Some(Err(error)) = rule.sync_metadata.as_ref().map(|it| it.map()) {
+        problems.unless(false, format!("rule `{name}`: sync_metadata: {error}"));
+    }
     for (key, text) in [
         ("folder", &rule.folder),
         ("file", &rule.file),
