@@ -421,10 +421,7 @@ async fn a_thousand_edits_on_both_sides_come_to_rest_and_no_last_word_is_lost() 
     assert_eq!(setting.writes(), writes, "it plays ping-pong");
 
     let all = conflicts(&*setting.store).await.unwrap();
-    assert!(
-        all.iter().all(|it| it.is_over && it.kept.is_some()),
-        "{all:#?}"
-    );
+    assert!(all.iter().all(|it| it.is_over), "{all:#?}");
     assert!(!all.is_empty(), "nobody ever met");
     let written = setting.written.lock().unwrap().clone();
     for ((deal, is_box), value) in &last {

@@ -63,7 +63,7 @@ enum Command {
         )]
         config: PathBuf,
         #[command(flatten)]
-        arguments: sync::Conflicts,
+        arguments: sync::ConflictArguments,
     },
     /// Puts grants into the secret store, and changes its key.
     Secrets {

@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct Conflicts {
+pub(crate) struct ConflictArguments {
     #[command(subcommand)]
     command: Option<Resolve>,
     /// Also those that are over.
@@ -140,7 +140,10 @@ pub(crate) async fn run(config: &Path, arguments: Arguments) -> Result<(), Failu
     }
 }
 
-pub(crate) async fn run_conflicts(config: &Path, arguments: Conflicts) -> Result<(), Failure> {
+pub(crate) async fn run_conflicts(
+    config: &Path,
+    arguments: ConflictArguments,
+) -> Result<(), Failure> {
     let Some(Resolve::Resolve { id, keep_box, .. }) = arguments.command else {
         let store = Store::open(&Config::read(config)?).await?;
         let mut all = conflicts(&*store.ledger).await.map_err(Failure::run)?;

@@ -21,4 +21,5 @@ mod memory;
 mod sdks;
 mod secrets;
 mod setting;
+mod sync;
 mod way;
