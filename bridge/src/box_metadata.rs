@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use box_client::{
-    Error, ErrorKind, FolderId, FoundItem, MetadataPatch, TemplateField as BoxField, TemplateUpdate,
+    Error, ErrorKind, FieldType, FolderId, FoundItem, MetadataPatch, TemplateField as BoxField,
+    TemplateUpdate,
 };
 use futures_util::TryStreamExt;
 use serde_json::{Map, Value};
@@ -160,6 +161,23 @@ impl Metadata for BoxContent {
         updated.map(drop).map_err(|error| write_error(DOING, error))
     }
 
+    async fn shape(&self) -> Result<Vec<TemplateField>, PortError> {
+        const DOING: &str = "read the metadata template in Box";
+        let templates = self.client().metadata_templates();
+        let template = templates.get(self.scope(), self.template()).await;
+        let template = template.map_err(|error| port_error(DOING, error))?;
+        let ours = |field: BoxField| {
+            let options = field.options.unwrap_or_default().into_iter();
+            Some(TemplateField {
+                kind: kind(&field.kind)?,
+                key: field.key,
+                options: options.map(|option| option.key).collect(),
+            })
+        };
+        let fields = template.fields.unwrap_or_default();
+        Ok(fields.into_iter().filter_map(ours).collect())
+    }
+
     async fn find(&self, under: &str, key: &str, text: &str) -> Result<Vec<String>, PortError> {
         const DOING: &str = "look for the folder in Box";
         let failed = |error| port_error(DOING, error);
@@ -193,6 +211,17 @@ fn folder_id(doing: &'static str, folder: &str) -> Result<FolderId, PortError> {
 fn is_other_value(error: &Error) -> bool {
     let code = error.api().and_then(|api| api.code());
     code == Some("failed_json_patch_application")
+}
+
+fn kind(kind: &FieldType) -> Option<ValueKind> {
+    match kind {
+        FieldType::String => Some(ValueKind::String),
+        FieldType::Float | FieldType::Integer => Some(ValueKind::Float),
+        FieldType::Date => Some(ValueKind::Date),
+        FieldType::Enum => Some(ValueKind::Enum),
+        FieldType::MultiSelect => Some(ValueKind::MultiSelect),
+        _ => None,
+    }
 }
 
 fn boxs(field: &TemplateField) -> BoxField {

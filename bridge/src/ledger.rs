@@ -42,6 +42,16 @@ pub trait Ledger: Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
+    /// Notes what is worth remembering in place of what was `seen`, `None` for nothing at all;
+    /// tells whether it was still so. Of several who have seen the same, one succeeds.
+    async fn replace(
+        &self,
+        key: &EffectKey,
+        seen: Option<&Value>,
+        result: Value,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
     /// Takes back a beginning whose write certainly did not happen. What is doubted or finished
     /// stays.
     async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError>;

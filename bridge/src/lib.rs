@@ -46,6 +46,7 @@ mod situation;
 pub mod source;
 pub mod store;
 mod store_error;
+pub mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tidy;
@@ -91,5 +92,6 @@ pub use salesforce_crm::SalesforceCrm;
 pub use side::Side;
 pub use situation::{Person, Situation, Subject};
 pub use store_error::{StoreError, StoreErrorKind};
+pub use sync::SyncMetadata;
 pub use tidy::{Retention, Tidied, tidy};
 pub use worker::{Handler, Hold, Outcome, Worker, WorkerOptions};

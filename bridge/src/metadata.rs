@@ -32,6 +32,9 @@ pub trait Metadata: Debug + Send + Sync + 'static {
     /// [`Refused`](crate::PortErrorKind::Refused).
     async fn ensure_template(&self, fields: &[TemplateField]) -> Result<(), PortError>;
 
+    /// The fields that the template has, as far as they are of a kind that we know.
+    async fn shape(&self) -> Result<Vec<TemplateField>, PortError>;
+
     /// The folders anywhere below `under` with this text in `key`.
     async fn find(&self, under: &str, key: &str, text: &str) -> Result<Vec<String>, PortError>;
 }

@@ -430,6 +430,30 @@ impl Ledger for MemoryStore {
         Ok(())
     }
 
+    async fn replace(
+        &self,
+        key: &EffectKey,
+        seen: Option<&Value>,
+        result: Value,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let there = state.effects.get(key.as_str()).map(|entry| &entry.state);
+        let is_so = match (there, seen) {
+            (None, None) => true,
+            (Some(EffectState::Finished(there)), Some(seen)) => there == seen,
+            _ => false,
+        };
+        if is_so {
+            let finished = Entry {
+                begun_at: now,
+                state: EffectState::Finished(result),
+            };
+            state.effects.insert(key.as_str().to_owned(), finished);
+        }
+        Ok(is_so)
+    }
+
     async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError> {
         let mut state = self.state();
         let entry = state.effects.get(key.as_str());

@@ -1,5 +1,5 @@
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::ledger::{Begin, EffectKey, EffectState, Ledger};
 
@@ -70,6 +70,23 @@ pub async fn ledger_contract(ledger: &dyn Ledger) {
     ledger.forget(&key).await.unwrap();
     assert_eq!(ledger.read(&key).await.unwrap(), None);
     ledger.begin(&key, at(6)).await.unwrap();
+
+    let memory = EffectKey::new(["memory"]);
+    let replace = async |seen: Option<&Value>, to: Value| {
+        let replaced = ledger.replace(&memory, seen, to, at(6)).await;
+        replaced.unwrap()
+    };
+    let (one, two) = (json!({ "n": "1", "a": [] }), json!(2));
+    assert!(replace(None, one.clone()).await);
+    assert!(!replace(None, two.clone()).await, "something is there");
+    assert!(!replace(Some(&two), json!(3)).await, "and not this");
+    assert!(replace(Some(&one), two.clone()).await);
+    assert!(!replace(Some(&one), json!(3)).await, "one of two succeeds");
+    assert_eq!(
+        ledger.read(&memory).await.unwrap(),
+        Some(EffectState::Finished(two))
+    );
+    ledger.forget(&memory).await.unwrap();
 
     for parts in [
         ["version", "7", "2"],

@@ -272,6 +272,10 @@ impl Metadata for FolderSides {
         .await
     }
 
+    async fn shape(&self) -> Result<Vec<TemplateField>, PortError> {
+        Err(PortError::new(PortErrorKind::Refused, "shape"))
+    }
+
     async fn claim(&self, folder: &str, values: &Map<String, Value>) -> Result<Claimed, PortError> {
         let claimed = self
             .write("claim", |world| {

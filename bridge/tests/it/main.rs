@@ -24,5 +24,7 @@ mod secrets;
 mod setting;
 mod signatures;
 mod strangers;
+mod sync;
+mod sync_fakes;
 mod together;
 mod zombie;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use box_client::BoxClient;
 use bridge::{
     Action, AdvanceStage, Attach, Backoff, BoxContent, Layout, LayoutError, LogTask, MappingKeys,
-    Pipeline, PipelineOptions, Provision, Rule, SalesforceCrm, WorkerOptions,
+    Pipeline, PipelineOptions, Provision, Rule, SalesforceCrm, SyncMetadata, WorkerOptions,
     action::Collaborate,
     secrets::SecretStore,
     webhook::{SignatureKeys, Trigger, Verifier},
@@ -22,6 +22,7 @@ use crate::{
     },
     in_one_line, secrets as secret_store,
     store::Store,
+    sync,
 };
 
 /// Everything that can be wrong with the configuration is found here, before anything starts.
@@ -31,6 +32,8 @@ pub(crate) struct Parts {
     pub(crate) crm: SalesforceCrm,
     pub(crate) budget: Budget,
     pub(crate) rules: Vec<Rule>,
+    /// Those of the rules, for whoever does it by hand.
+    pub(crate) syncs: Vec<Arc<SyncMetadata>>,
 }
 
 pub(crate) fn parts(
@@ -43,13 +46,19 @@ pub(crate) fn parts(
     let content = problems.take("box", content(config, secrets));
     let crm = problems.take("salesforce", crm(config, secrets, &budget));
     let sides = content.as_ref().zip(crm.as_ref());
+    let syncs: Vec<_> = config
+        .rules
+        .iter()
+        .map(|it| sync::action(it, sides, mapping_keys(config)))
+        .collect();
     let rules: Vec<_> = config
         .rules
         .iter()
-        .filter_map(|it| {
+        .zip(&syncs)
+        .filter_map(|(it, sync)| {
             problems.take(
                 &format!("rule `{}`", it.name),
-                rule(it, &config.content, sides),
+                rule(it, &config.content, sides, sync.as_ref()),
             )
         })
         .flatten()
@@ -61,17 +70,22 @@ pub(crate) fn parts(
             crm,
             budget,
             rules,
+            syncs: syncs.into_iter().flatten().collect(),
         }),
         _ => Err(Failure::Setup(problems.0)),
     }
 }
 
-pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline {
+fn mapping_keys(config: &Config) -> MappingKeys {
     let mut keys = MappingKeys::default();
     keys.opportunity.clone_from(&config.content.opportunity_key);
     keys.account.clone_from(&config.content.account_key);
     keys.remember = config.content.remember_mapping.0;
     keys.remember_none = config.content.remember_unmapped.0;
+    keys
+}
+
+pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline {
     let mut options = PipelineOptions::default();
     options.settle_after = config.worker.settle_after.0;
     options.overtaken_within = config.worker.overtaken_within.0;
@@ -95,7 +109,7 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
     )
     .inbox(store.queue.clone())
     .records(records)
-    .mapping_keys(keys)
+    .mapping_keys(mapping_keys(config))
     .options(options)
 }
 
@@ -282,6 +296,7 @@ fn rule(
     rule: &crate::config::Rule,
     side: &BoxSide,
     sides: Option<(&BoxContent, &SalesforceCrm)>,
+    sync: Option<&Arc<SyncMetadata>>,
 ) -> Result<Option<Rule>, String> {
     for trigger in rule.triggers.iter().filter(|it| !is_of_records(it)) {
         Trigger::for_registration(trigger).map_err(|error| error.to_string())?;
@@ -312,6 +327,9 @@ fn rule(
             return Ok(None);
         };
         actions.push(Arc::new(provision(wanted, side, content, crm)?));
+    }
+    if let Some(sync) = sync {
+        actions.push(sync.clone());
     }
     let said = |error: bridge::RuleError| in_one_line(&error);
     let mut built = Rule::new(&rule.name, rule.triggers.clone(), actions).map_err(said)?;

@@ -14,6 +14,7 @@ mod ready;
 mod secrets;
 mod serve;
 mod store;
+mod sync;
 mod watch;
 
 use std::{
@@ -58,6 +59,27 @@ enum Command {
         config: PathBuf,
         #[command(flatten)]
         attach: attach::Attach,
+    },
+    /// Keeps records and their folders' metadata the same now, as the rules say.
+    Sync {
+        /// The configuration of the service.
+        #[arg(long, value_name = "FILE", default_value = "bridge.toml")]
+        config: PathBuf,
+        #[command(flatten)]
+        arguments: sync::Arguments,
+    },
+    /// Lists and decides what both sides have changed at one time.
+    Conflicts {
+        /// The configuration of the service.
+        #[arg(
+            long,
+            value_name = "FILE",
+            global = true,
+            default_value = "bridge.toml"
+        )]
+        config: PathBuf,
+        #[command(flatten)]
+        arguments: sync::ConflictArguments,
     },
     /// Puts grants into the secret store, and changes its key.
     Secrets {
@@ -164,6 +186,10 @@ fn main() -> ExitCode {
                     stop_with_stdin,
                 } => serve::run(&config, stop_with_stdin).await,
                 Command::Attach { config, attach } => attach::run(&config, attach).await,
+                Command::Sync { config, arguments } => sync::run(&config, arguments).await,
+                Command::Conflicts { config, arguments } => {
+                    sync::run_conflicts(&config, arguments).await
+                }
                 Command::Secrets { config, command } => secrets::run(&config, command).await,
                 Command::Webhooks { config, command } => watch::run(&config, command).await,
                 Command::Provision(arguments) => provision::run(arguments).await,

@@ -29,5 +29,6 @@ mod sdks;
 mod secrets;
 mod setting;
 mod storm;
+mod sync;
 mod watch;
 mod way;

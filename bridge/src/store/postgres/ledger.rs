@@ -31,6 +31,15 @@ const PURGE: &str = "
     )
     SELECT count(*) FROM old";
 
+const REPLACE_NOTHING: &str = "
+    INSERT INTO bridge.effect (key, begun_at, result) VALUES ($1, $2, $3)
+    ON CONFLICT (key) DO NOTHING
+    RETURNING key";
+
+const REPLACE: &str = "
+    UPDATE bridge.effect SET begun_at = $2, result = $3 WHERE key = $1 AND result = $4
+    RETURNING key";
+
 #[async_trait]
 impl Ledger for PostgresStore {
     async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError> {
@@ -68,6 +77,30 @@ impl Ledger for PostgresStore {
         )
         .await
         .map(drop)
+    }
+
+    /// Sent again after a lost connection it can meet itself, and then tells of a stranger: whoever
+    /// is told so reads anew.
+    async fn replace(
+        &self,
+        key: &EffectKey,
+        seen: Option<&Value>,
+        result: Value,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        const DOING: &str = "replace in the ledger";
+        let (key, now, result) = (key.as_str(), now.as_microsecond(), result.to_string());
+        let rows = match seen.map(Value::to_string) {
+            None => {
+                self.query_again(DOING, REPLACE_NOTHING, &[&key, &now, &result])
+                    .await?
+            }
+            Some(seen) => {
+                self.query_again(DOING, REPLACE, &[&key, &now, &result, &seen])
+                    .await?
+            }
+        };
+        Ok(!rows.is_empty())
     }
 
     async fn doubt(&self, key: &EffectKey, since: Timestamp) -> Result<(), StoreError> {

@@ -22,6 +22,12 @@ const FINISH: &str = "
     INSERT INTO effect (key, begun_at, result) VALUES (?1, ?2, ?3)
     ON CONFLICT (key) DO UPDATE SET result = excluded.result";
 
+const REPLACE_NOTHING: &str = "
+    INSERT INTO effect (key, begun_at, result) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO NOTHING";
+
+const REPLACE: &str = "
+    UPDATE effect SET begun_at = ?2, result = ?3 WHERE key = ?1 AND result = ?4";
+
 const ABANDON: &str = "DELETE FROM effect WHERE key = ?1 AND result IS NULL AND doubted_at IS NULL";
 
 const FORGET: &str = "DELETE FROM effect WHERE key = ?1";
@@ -70,6 +76,32 @@ impl Ledger for SqliteStore {
                 .map(drop)
         };
         self.write("finish in the ledger", finish).await
+    }
+
+    async fn replace(
+        &self,
+        key: &EffectKey,
+        seen: Option<&Value>,
+        result: Value,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (key, now) = (key.clone(), now.as_microsecond());
+        let (seen, result) = (seen.map(Value::to_string), result.to_string());
+        let replace = move |connection: &Connection| {
+            let rows = match &seen {
+                None => connection
+                    .prepare_cached(REPLACE_NOTHING)?
+                    .execute(params![key.as_str(), now, result])?,
+                Some(seen) => connection.prepare_cached(REPLACE)?.execute(params![
+                    key.as_str(),
+                    now,
+                    result,
+                    seen
+                ])?,
+            };
+            Ok(rows > 0)
+        };
+        self.write("replace in the ledger", replace).await
     }
 
     async fn doubt(&self, key: &EffectKey, since: Timestamp) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ mod provision;
 mod secret;
 mod secrets;
 mod span;
+mod sync;
 mod watch;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
@@ -20,6 +21,7 @@ pub(crate) use self::{
     secret::Secret,
     secrets::Secrets,
     span::Span,
+    sync::SyncMetadata,
     watch::{Events, Watch},
 };
 use crate::Failure;
@@ -335,6 +337,7 @@ pub(crate) struct Rule {
     pub(crate) advance_stage: Option<String>,
     pub(crate) log_task: Option<LogTask>,
     pub(crate) provision: Option<Provision>,
+    pub(crate) sync_metadata: Option<SyncMetadata>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -274,13 +274,20 @@ fn check_rule(rule: &Rule, problems: &mut Problems) {
         rule.attach.is_some()
             || rule.advance_stage.is_some()
             || rule.log_task.is_some()
-            || rule.provision.is_some(),
-        format!("rule `{name}`: it does nothing; set attach, advance_stage, log_task or provision"),
+            || rule.provision.is_some()
+            || rule.sync_metadata.is_some(),
+        format!(
+            "rule `{name}`: it does nothing; set attach, advance_stage, log_task, provision or \
+             sync_metadata"
+        ),
     );
     problems.unless(
         rule.provision.is_none() || rule.triggers.iter().all(|it| is_of_records(it)),
         format!("rule `{name}`: provision needs triggers of records, such as Opportunity.*"),
     );
+    if let Some(Err(error)) = rule.sync_metadata.as_ref().map(|it| it.map()) {
+        problems.unless(false, format!("rule `{name}`: sync_metadata: {error}"));
+    }
     if let Some(task) = &rule.log_task {
         problems.unless(
             task.digest

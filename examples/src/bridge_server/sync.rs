@@ -1,0 +1,316 @@
+//! `sync` and `conflicts`: both sides kept the same by hand, and what could not both stay.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bridge::{
+    BoxContent, Crm, MappingKeys, SalesforceCrm, StepError, SyncMetadata, SystemClock,
+    crm::Record,
+    sync::{Conflict, Datum, FieldOutcome, FieldReport, Side, SyncReport, conflicts},
+};
+use clap::{Args, Subcommand};
+use comfy_table::Table;
+use jiff::Timestamp;
+use tokio::{signal, time::sleep};
+
+use crate::{
+    Failure, build,
+    config::{Config, Rule},
+    in_one_line, say, secrets,
+    store::Store,
+};
+
+/// A record that is changed all the time is waited for so often.
+const MOST_WAITS: usize = 30;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The record; `--all` for every one whose folder is known.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    record: Option<String>,
+    /// Every record whose folder was provisioned or kept the same before.
+    #[arg(long)]
+    all: bool,
+    /// Prints what would change and writes nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// JSON, one record a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ConflictArguments {
+    #[command(subcommand)]
+    command: Option<Resolve>,
+    /// Also those that are over.
+    #[arg(long)]
+    all: bool,
+    /// JSON, one conflict a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Resolve {
+    /// Decides an open conflict, and writes at once what was decided.
+    Resolve {
+        /// Its id.
+        id: String,
+        /// Keeps the value of the folder.
+        #[arg(long = "box", required_unless_present = "salesforce")]
+        keep_box: bool,
+        /// Keeps the value of the record.
+        #[arg(long, conflicts_with = "keep_box")]
+        salesforce: bool,
+    },
+}
+
+/// What both commands work with.
+struct Ground {
+    store: Store,
+    crm: Arc<dyn Crm>,
+    syncs: Vec<Arc<SyncMetadata>>,
+}
+
+pub(crate) async fn run(config: &Path, arguments: Arguments) -> Result<(), Failure> {
+    let ground = Ground::open(config).await?;
+    let ids = match &arguments.record {
+        Some(id) => vec![id.clone()],
+        None => SyncMetadata::known_records(&*ground.store.ledger)
+            .await
+            .map_err(Failure::run)?,
+    };
+    let (mut failed, total) = (0, ids.len());
+    let stopped = Arc::new(AtomicBool::new(false));
+    tokio::spawn({
+        let stopped = Arc::clone(&stopped);
+        async move {
+            let asked = signal::ctrl_c().await.is_ok();
+            stopped.store(asked, Ordering::Relaxed);
+        }
+    });
+    for (number, id) in ids.iter().enumerate() {
+        // What is in hand is finished; nothing new is begun.
+        if stopped.load(Ordering::Relaxed) {
+            return Err(Failure::Run(format!("stopped after {number} of {total}")));
+        }
+        let record = ground.crm.record(id).map_err(Failure::run)?;
+        let Some(sync) = ground.sync_of(&record) else {
+            if arguments.all {
+                continue;
+            }
+            return Err(Failure::Run(format!(
+                "no rule has sync_metadata for {id}, which is {}",
+                record.object.as_deref().unwrap_or("of an unknown kind")
+            )));
+        };
+        let report = match arguments.dry_run {
+            true => {
+                sync.preview(&record, &*ground.store.ledger, &SystemClock)
+                    .await
+            }
+            false => {
+                patiently(async || {
+                    sync.sync(&record, &*ground.store.ledger, &SystemClock)
+                        .await
+                })
+                .await
+            }
+        };
+        match report {
+            Ok(report) => show(&report, arguments.dry_run, arguments.json)?,
+            Err(error) if arguments.all => {
+                failed += 1;
+                say(format_args!("{id}: {}", in_one_line(&error)))?;
+            }
+            Err(error) => return Err(Failure::run(error)),
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        failed => Err(Failure::Run(format!("{failed} of {total} failed"))),
+    }
+}
+
+pub(crate) async fn run_conflicts(
+    config: &Path,
+    arguments: ConflictArguments,
+) -> Result<(), Failure> {
+    let Some(Resolve::Resolve { id, keep_box, .. }) = arguments.command else {
+        let store = Store::open(&Config::read(config)?).await?;
+        let mut all = conflicts(&*store.ledger).await.map_err(Failure::run)?;
+        all.retain(|it| arguments.all || !it.is_over);
+        return list(&all, arguments.json);
+    };
+    let ground = Ground::open(config).await?;
+    let all = conflicts(&*ground.store.ledger)
+        .await
+        .map_err(Failure::run)?;
+    let Some(conflict) = all.iter().find(|it| it.id == id) else {
+        return Err(Failure::Run(format!("there is no conflict {id}")));
+    };
+    if !conflict.is_open() {
+        return Err(Failure::Run(format!("conflict {id} is decided, or over")));
+    }
+    let sync = ground.sync_of(&conflict.record);
+    let sync = sync.ok_or_else(|| {
+        Failure::Run("no rule has sync_metadata for this kind of record any more".to_owned())
+    })?;
+    let keep = if keep_box {
+        Side::Box
+    } else {
+        Side::Salesforce
+    };
+    let ledger = &*ground.store.ledger;
+    let report = patiently(async || sync.resolve(conflict, keep, ledger, &SystemClock).await).await;
+    let report = report.map_err(Failure::run)?;
+    let mut fields = report.fields.iter();
+    let Some(field) = fields.find(|it| it.conflict.as_ref() == Some(&id)) else {
+        return Err(Failure::Run(format!(
+            "the values have changed since, so conflict {id} is over: see `conflicts` again"
+        )));
+    };
+    match &field.outcome {
+        FieldOutcome::Written(_) => say(line(field, false)),
+        _ => Err(Failure::Run(field.to_string())),
+    }
+}
+
+impl Ground {
+    async fn open(config: &Path) -> Result<Self, Failure> {
+        let config = Config::read(config)?;
+        let store = Store::open(&config).await?;
+        let secrets = secrets::open(&config).await?;
+        let parts = build::parts(&config, secrets.as_ref())?;
+        Ok(Self {
+            store,
+            crm: Arc::new(parts.crm),
+            syncs: parts.syncs,
+        })
+    }
+
+    fn sync_of(&self, record: &Record) -> Option<&SyncMetadata> {
+        let fits =
+            |sync: &&Arc<SyncMetadata>| record.object.as_deref() == Some(sync.map().object());
+        self.syncs.iter().find(fits).map(|sync| &**sync)
+    }
+}
+
+/// The action of a rule that has one.
+pub(crate) fn action(
+    rule: &Rule,
+    sides: Option<(&BoxContent, &SalesforceCrm)>,
+    keys: MappingKeys,
+) -> Option<Arc<SyncMetadata>> {
+    let ((content, crm), map) = sides.zip(rule.sync_metadata.as_ref()?.map().ok())?;
+    let sync = SyncMetadata::new(Arc::new(content.clone()), Arc::new(crm.clone()), map);
+    Some(Arc::new(sync.mapping_keys(keys)))
+}
+
+/// A record that was changed a moment ago is waited for.
+async fn patiently(
+    mut round: impl AsyncFnMut() -> Result<SyncReport, StepError>,
+) -> Result<SyncReport, StepError> {
+    for _ in 0..MOST_WAITS {
+        match round().await {
+            Err(StepError::Wait { until, .. }) => {
+                let wait = until.duration_since(Timestamp::now());
+                sleep(Duration::try_from(wait).unwrap_or_default()).await;
+            }
+            result => return result,
+        }
+    }
+    round().await
+}
+
+fn show(report: &SyncReport, is_preview: bool, json: bool) -> Result<(), Failure> {
+    if json {
+        return say(serde_json::to_string(report).map_err(Failure::run)?);
+    }
+    if report.fields.is_empty() {
+        return say(report);
+    }
+    say(format_args!(
+        "{} and folder {}",
+        report.record.id,
+        report.folder.as_deref().unwrap_or_default()
+    ))?;
+    report
+        .fields
+        .iter()
+        .try_for_each(|field| say(format_args!("  {}", line(field, is_preview))))
+}
+
+/// With the values, which are for whoever asks and for no log.
+fn line(field: &FieldReport, is_preview: bool) -> String {
+    let shown = |value: &Option<Datum>| match value {
+        Some(value) => format!("\"{value}\""),
+        None => "nothing".to_owned(),
+    };
+    let (in_box, in_salesforce) = (shown(&field.in_box), shown(&field.in_salesforce));
+    let verb = if is_preview { "would write" } else { "wrote" };
+    let pair = format!("{} and {}", field.field, field.key);
+    let conflict = match &field.conflict {
+        Some(id) => format!(" (conflict {id})"),
+        None => String::new(),
+    };
+    match &field.outcome {
+        FieldOutcome::Written(Side::Box) => {
+            format!("{pair}: {verb} {in_salesforce} to Box over {in_box}{conflict}")
+        }
+        FieldOutcome::Written(Side::Salesforce) => {
+            format!("{pair}: {verb} {in_box} to Salesforce over {in_salesforce}{conflict}")
+        }
+        _ => format!("{field}: Box has {in_box}, Salesforce {in_salesforce}"),
+    }
+}
+
+fn list(all: &[Conflict], json: bool) -> Result<(), Failure> {
+    if json {
+        for conflict in all {
+            say(serde_json::to_string(conflict).map_err(Failure::run)?)?;
+        }
+        return Ok(());
+    }
+    if all.is_empty() {
+        return say("nothing");
+    }
+    let mut table = Table::new();
+    table.set_header([
+        "id",
+        "at",
+        "record",
+        "field",
+        "key",
+        "Box",
+        "Salesforce",
+        "kept",
+    ]);
+    for it in all {
+        let kept = match (it.kept, it.is_over) {
+            (Some(side), true) => side.to_string(),
+            (Some(side), false) => format!("{side}, being written"),
+            (None, true) => "over".to_owned(),
+            (None, false) => "open".to_owned(),
+        };
+        table.add_row([
+            it.id.clone(),
+            it.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            it.record.id.clone(),
+            it.field.clone(),
+            it.key.clone(),
+            it.in_box.to_string(),
+            it.in_salesforce.to_string(),
+            kept,
+        ]);
+    }
+    say(table)
+}
