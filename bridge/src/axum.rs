@@ -6,16 +6,17 @@ use axum::{
     Json, Router,
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode, header::CONTENT_LENGTH},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::post,
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
-use tokio::time::timeout;
 use tracing::{info, warn};
 
+#[cfg(feature = "outbound")]
+pub use crate::source::route::outbound_route;
 use crate::{
+    body::{self, BodyFault},
     clock::{Clock, SystemClock},
     port_error::in_one_line,
     receive::{Received, Receiver, Refusal},
@@ -42,21 +43,14 @@ struct Inlet {
 async fn deliver(State(inlet): State<Inlet>, headers: HeaderMap, body: Body) -> Response {
     let Inlet { receiver, clock } = inlet;
     let limit = receiver.limit();
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return refuse(&Refusal::TooLarge { limit });
-    }
     let within = receiver.timeout();
-    let body = match timeout(within, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return refuse(&Refusal::TooLarge { limit });
+    let body = match body::whole(&headers, body, limit, within).await {
+        Ok(body) => body,
+        Err(BodyFault::TooLarge) => return refuse(&Refusal::TooLarge { limit }),
+        Err(BodyFault::TooSlow) => return refuse(&Refusal::TooSlow { within }),
+        Err(BodyFault::BrokenOff) => {
+            return answer(StatusCode::BAD_REQUEST, "broken_off", "the body broke off");
         }
-        Err(_) => return refuse(&Refusal::TooSlow { within }),
-        Ok(Err(_)) => return answer(StatusCode::BAD_REQUEST, "broken_off", "the body broke off"),
     };
     match receiver.receive(&headers, body, clock.now()).await {
         Ok(received) => {

@@ -4,6 +4,8 @@ pub mod action;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod backoff;
+#[cfg(feature = "axum")]
+mod body;
 #[cfg(feature = "box")]
 mod box_content;
 #[cfg(feature = "box")]
@@ -30,6 +32,7 @@ mod salesforce_crm;
 mod salesforce_records;
 pub mod secrets;
 mod situation;
+pub mod source;
 pub mod store;
 mod store_error;
 #[cfg(feature = "testing")]

@@ -16,4 +16,5 @@ mod postgres;
 mod secrets;
 mod setting;
 mod signatures;
+mod sources;
 mod zombie;
