@@ -229,10 +229,14 @@ impl EventBus {
                     Err(error) => failed = Some(error),
                 }
             }
+            let gaps = position.gaps.len();
             if !came.is_empty() {
                 self.take(topic, &mut position, came).await?;
                 self.inlet.keep(&key, &position).await?;
                 failures.none();
+            }
+            if position.gaps.len() > gaps {
+                look.reset_immediately();
             }
             match failed {
                 Some(error)

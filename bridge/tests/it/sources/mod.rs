@@ -1,8 +1,15 @@
 //! Records' events from each source into the inbox.
 
+#[allow(dead_code, reason = "it can do more than is wanted here")]
+#[path = "../../../../salesforce-client/tests/it/pubsub/bus.rs"]
+mod bus;
+mod event_bus;
 mod outbound;
 mod poll;
 mod shaky;
+#[allow(dead_code, reason = "it can do more than is wanted here")]
+#[path = "../../../../salesforce-client/tests/it/pubsub/wire.rs"]
+mod wire;
 
 use std::sync::Arc;
 
