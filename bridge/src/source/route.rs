@@ -35,7 +35,7 @@ pub fn outbound_route(path: &str, receiver: OutboundReceiver) -> Router {
     };
     Router::new()
         .route(&format!("{path}/{{secret}}"), post(by_path))
-        .route(path, post(by_header))
+        .route(if path.is_empty() { "/" } else { path }, post(by_header))
         .with_state(inlet)
 }
 

@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use crate::{
     Failure,
     config::{BoxAuth, Calls, Config, LinkVisibility, SalesforceAuth, Secret},
+    events::{CLIENT_NAME, Sources},
     in_one_line, secrets as secret_store,
     store::Store,
 };
@@ -24,6 +25,7 @@ pub(crate) struct Parts {
     pub(crate) verifier: Verifier,
     pub(crate) content: BoxContent,
     pub(crate) crm: SalesforceCrm,
+    pub(crate) sources: Sources,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -34,17 +36,22 @@ pub(crate) fn parts(
     let mut problems = Problems(Vec::new());
     let verifier = problems.take("webhook", verifier(config));
     let content = problems.take("box", content(config, secrets));
-    let crm = problems.take("salesforce", crm(config, secrets));
+    let client = problems.take("salesforce", crm_client(config, secrets));
+    let sources = client
+        .as_ref()
+        .and_then(|client| problems.take("salesforce.events", Sources::new(config, client)));
+    let crm = client.map(|client| crm(config, client));
     let rules: Vec<_> = config
         .rules
         .iter()
         .filter_map(|it| problems.take(&format!("rule `{}`", it.name), rule(it)))
         .collect();
-    match (verifier, content, crm, problems.0.is_empty()) {
-        (Some(verifier), Some(content), Some(crm), true) => Ok(Parts {
+    match (verifier, content, crm.zip(sources), problems.0.is_empty()) {
+        (Some(verifier), Some(content), Some((crm, sources)), true) => Ok(Parts {
             verifier,
             content,
             crm,
+            sources,
             rules,
         }),
         _ => Err(Failure::Setup(problems.0)),
@@ -174,7 +181,10 @@ fn content(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<Bo
     ))
 }
 
-fn crm(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<SalesforceCrm, String> {
+fn crm_client(
+    config: &Config,
+    secrets: Option<&Arc<dyn SecretStore>>,
+) -> Result<SalesforceClient, String> {
     let side = &config.salesforce;
     let calls = &side.calls;
     let said = |error: salesforce_client::Error| in_one_line(&error);
@@ -228,24 +238,29 @@ fn crm(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<Salesf
         .max_attempts(*max_attempts)
         .delays(first_delay.0, max_delay.0)
         .deadline(deadline.0);
-    let client = builder
+    builder
         .login_url(&side.login_url)
         .api_version(&side.api_version)
+        .client_name(CLIENT_NAME)
         .retry(retry)
         .connect_timeout(calls.connect_timeout.0)
         .idle_timeout(calls.idle_timeout.0)
         .token_lifetime(side.session_lifetime.0)
         .upload_answer_timeout(side.upload_answer_timeout.0)
         .build()
-        .map_err(said)?;
-    Ok(SalesforceCrm::new(client)
+        .map_err(said)
+}
+
+fn crm(config: &Config, client: SalesforceClient) -> SalesforceCrm {
+    let side = &config.salesforce;
+    SalesforceCrm::new(client)
         .version_key_field(side.version_key_field.clone())
         .task_key_field(side.task_key_field.clone())
         .task_status(&side.task_status)
         .link_visibility(match side.link_visibility {
             LinkVisibility::AllUsers => salesforce_client::Visibility::AllUsers,
             LinkVisibility::InternalUsers => salesforce_client::Visibility::InternalUsers,
-        }))
+        })
 }
 
 fn rule(rule: &crate::config::Rule) -> Result<Rule, String> {

@@ -3,6 +3,7 @@
 mod build;
 mod config;
 mod demo;
+mod events;
 mod inbox;
 mod ready;
 mod secrets;

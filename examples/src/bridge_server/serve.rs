@@ -38,6 +38,13 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
         .body_limit(config.webhook.body_limit)
         .body_timeout(config.server.idle_timeout.0);
     let router = bridge::axum::route(&config.webhook.path, receiver).merge(ready::routes(&store));
+    let router = router.merge(
+        parts
+            .sources
+            .route(&config, &queue)
+            .map_err(|problem| Failure::Setup(vec![problem]))?,
+    );
+    let sources = parts.sources.running(&config, &store);
     let name = format!("bridge-server/{}/{}", host(), std::process::id());
     let worker = Worker::new(queue, build::pipeline(&config, parts, &store), name)
         .options(build::worker_options(&config));
@@ -59,7 +66,8 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
     tokio::join!(
         worker.run(until(stopped.clone())),
         serve(listener, router, &config, until(stopped.clone())),
-        tidy(&*store.queue, &config, until(stopped)),
+        tidy(&*store.queue, &config, until(stopped.clone())),
+        sources.run(|| until(stopped.clone())),
     );
     info!("stopped");
     Ok(())

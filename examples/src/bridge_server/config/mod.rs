@@ -1,5 +1,6 @@
 //! The configuration file: every key, its default, and what is wrong with it in one line.
 
+mod events;
 mod problems;
 mod secret;
 mod secrets;
@@ -9,6 +10,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use serde::Deserialize;
 
+pub(crate) use self::events::{Events, Outbound, Topic};
 pub(crate) use self::{secret::Secret, secrets::Secrets, span::Span};
 use crate::Failure;
 
@@ -165,6 +167,8 @@ pub(crate) struct SalesforceSide {
     pub(crate) upload_answer_timeout: Span,
     #[serde(default)]
     pub(crate) calls: Calls,
+    #[serde(default)]
+    pub(crate) events: Events,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -360,6 +364,7 @@ impl Config {
         if let Some(secrets) = &mut self.secrets {
             secrets.at_home(home);
         }
+        self.salesforce.events.at_home(home);
     }
 
     /// The name of Box's grant in the secret store, if it is kept there.
