@@ -9,6 +9,7 @@ mod bad_input;
 mod cluster;
 mod configuration;
 mod demo;
+mod events;
 #[cfg(unix)]
 mod exactly_once;
 mod faults;

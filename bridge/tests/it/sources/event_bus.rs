@@ -14,7 +14,13 @@ use salesforce_client::{SalesforceClient, testing::FakeSalesforce};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use super::{bus::Bus, org, records, said, shaky::Shaky, told};
+use super::{
+    bus::Bus,
+    change_event::{change, schema},
+    org, records, said,
+    shaky::Shaky,
+    told,
+};
 
 const TOPIC: &str = "/data/AccountChangeEvent";
 const MINE: &str = "com/salesforce/api/rest/58.0;client=box-bridge";
@@ -28,54 +34,6 @@ fn account(org: &FakeSalesforce, at: Timestamp) -> String {
     let at = at.to_string();
     let fields = json!({ "Name": "Acme", "CreatedDate": at, "SystemModstamp": at });
     org.create("Account", fields).unwrap()
-}
-
-fn schema() -> String {
-    let texts =
-        |name: &str| json!({ "name": name, "type": { "type": "array", "items": "string" } });
-    let text = |name: &str| json!({ "name": name, "type": "string" });
-    let long = |name: &str| json!({ "name": name, "type": "long" });
-    let kinds = [
-        "CREATE",
-        "UPDATE",
-        "DELETE",
-        "UNDELETE",
-        "GAP_CREATE",
-        "GAP_UPDATE",
-        "GAP_DELETE",
-        "GAP_UNDELETE",
-        "GAP_OVERFLOW",
-    ];
-    let header = json!({ "type": "record", "name": "ChangeEventHeader", "fields": [
-        text("entityName"),
-        texts("recordIds"),
-        { "name": "changeType",
-          "type": { "type": "enum", "name": "ChangeType", "symbols": kinds } },
-        text("changeOrigin"),
-        long("commitTimestamp"),
-    ]});
-    json!({ "type": "record", "name": "AccountChangeEvent", "fields": [
-        { "name": "ChangeEventHeader", "type": header },
-        { "name": "LastModifiedDate", "type": ["null", "long"] },
-    ]})
-    .to_string()
-}
-
-fn change(kind: &str, ids: &[&str], origin: &str, at: Timestamp) -> Value {
-    let text = |text: &str| Value::String(text.to_owned());
-    let field = |name: &str, value: Value| (name.to_owned(), value);
-    let ids = ids.iter().map(|id| text(id)).collect();
-    let header = vec![
-        field("entityName", text("Account")),
-        field("recordIds", Value::Array(ids)),
-        field("changeType", text(kind)),
-        field("changeOrigin", text(origin)),
-        field("commitTimestamp", Value::Long(at.as_millisecond())),
-    ];
-    Value::Record(vec![
-        field("ChangeEventHeader", Value::Record(header)),
-        field("LastModifiedDate", Value::Union(0, Box::new(Value::Null))),
-    ])
 }
 
 struct Listening {

@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "it can do more than is wanted here")]
 #[path = "../../../../salesforce-client/tests/it/pubsub/bus.rs"]
 mod bus;
+mod change_event;
 mod event_bus;
 mod outbound;
 mod poll;

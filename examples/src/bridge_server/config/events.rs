@@ -184,7 +184,7 @@ fn pubsub_endpoint() -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::{super::Config, *};
 
     const EXAMPLE: &str = include_str!("../../../../bridge.example.toml");
