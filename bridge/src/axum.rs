@@ -1,7 +1,6 @@
 //! The receiver and the commands behind axum.
 
 mod api;
-mod body;
 mod problem;
 
 use std::sync::Arc;
@@ -18,8 +17,10 @@ use serde_json::json;
 use tracing::{info, warn};
 
 pub use self::api::Api;
-use self::body::Unread;
+#[cfg(feature = "outbound")]
+pub use crate::source::route::outbound_route;
 use crate::{
+    body::{self, BodyFault},
     clock::{Clock, SystemClock},
     observe,
     port_error::in_one_line,
@@ -55,11 +56,11 @@ async fn deliver(State(inlet): State<Inlet>, headers: HeaderMap, body: Body) -> 
         return refuse(&refusal);
     }
     let within = receiver.timeout();
-    let body = match body::read(&headers, body, limit, within).await {
+    let body = match body::whole(&headers, body, limit, within).await {
         Ok(body) => body,
-        Err(Unread::TooLarge) => return unread(&Refusal::TooLarge { limit }),
-        Err(Unread::TooSlow) => return unread(&Refusal::TooSlow { within }),
-        Err(Unread::BrokenOff) => {
+        Err(BodyFault::TooLarge) => return unread(&Refusal::TooLarge { limit }),
+        Err(BodyFault::TooSlow) => return unread(&Refusal::TooSlow { within }),
+        Err(BodyFault::BrokenOff) => {
             return answer(StatusCode::BAD_REQUEST, "broken_off", "the body broke off");
         }
     };

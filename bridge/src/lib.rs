@@ -4,6 +4,8 @@ pub mod action;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod backoff;
+#[cfg(feature = "axum")]
+mod body;
 #[cfg(feature = "box")]
 mod box_content;
 #[cfg(feature = "box")]

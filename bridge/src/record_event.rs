@@ -14,6 +14,13 @@ pub const RECORD_EVENT: &str = "crm.record";
 
 /// A record was made, changed or deleted. It is a hint and no more: the record itself is read when
 /// the job is worked on, for events come twice, late and out of order.
+///
+/// The one rule by which two events are the same: the record, the kind of change, and the second
+/// of the change ([`dated`](Self::dated)), but only once that second is over on the record's side.
+/// Before, a further change in the same second could come after the job has been worked on, and
+/// would be taken for the first one. Where the second is unknown or not over, the event goes by its
+/// source's own name for it ([`new`](Self::new)); should another source tell of the same change,
+/// that is a job more, which finds nothing left to do.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RecordEvent {
@@ -61,6 +68,11 @@ impl RecordEvent {
             changed: RecordChange { record, change },
             at: None,
         }
+    }
+
+    /// A change of this second, which is over: every source names it alike.
+    pub fn dated(record: Record, change: Change, at: Timestamp) -> Self {
+        Self::new(format!("{change}@{}", at.as_second()), record, change).at(at)
     }
 
     /// That happened at this time.

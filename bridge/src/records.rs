@@ -36,7 +36,7 @@ pub trait Records: Debug + Send + Sync + 'static {
     -> Result<Vec<Contact>, PortError>;
 
     /// The records of a kind that were made, changed or deleted since `since`, and up to when that
-    /// is all of them.
+    /// is all of them. A long time can come in parts: ask again from there until nothing is new.
     async fn changed(&self, object: &str, since: Timestamp) -> Result<Changed, PortError>;
 }
 
@@ -115,9 +115,31 @@ pub enum Nearness {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Changed {
     /// Made or changed.
-    pub records: Vec<Record>,
+    pub records: Vec<ChangedRecord>,
     /// Deleted.
-    pub deleted: Vec<Record>,
-    /// Up to when that is all: where to go on from.
+    pub deleted: Vec<DeletedRecord>,
+    /// Up to when that is all: where to go on from. Not later than the time that was asked for
+    /// where there is nothing new yet.
     pub covered_until: Timestamp,
+}
+
+/// A record that was made or changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChangedRecord {
+    /// The record.
+    pub record: Record,
+    /// When it was made, where that is known.
+    pub created_at: Option<Timestamp>,
+    /// When it was last changed, by anybody and anything, where that is known. It may have changed
+    /// again after `covered_until`.
+    pub changed_at: Option<Timestamp>,
+}
+
+/// A record that was deleted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeletedRecord {
+    /// The record.
+    pub record: Record,
+    /// When.
+    pub deleted_at: Timestamp,
 }

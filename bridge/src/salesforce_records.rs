@@ -1,24 +1,37 @@
 //! Salesforce's sObjects as the CRM side's records.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    pin::pin,
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use salesforce_client::{ErrorKind, FieldDescribe, RecordId, soql};
+use salesforce_client::{ChangeCursor, ErrorKind, FieldDescribe, RecordId, soql};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
     crm::Record,
     port_error::{PortError, PortErrorKind},
-    records::{Changed, Contact, FieldShape, Nearness, RecordState, Records},
+    records::{
+        Changed, ChangedRecord, Contact, DeletedRecord, FieldShape, Nearness, RecordState, Records,
+    },
     salesforce_crm::{SalesforceCrm, id, port_error},
 };
 
 /// Contacts of one e-mail address that are looked through.
 const MOST_CONTACTS: usize = 200;
-/// Salesforce keeps deletions for 15 days; what is older is only to be found by its absence.
-const LONGEST_BACK: Duration = Duration::from_secs(15 * 24 * 3600 - 3600);
+/// Salesforce tells of changes for 30 days.
+const UPDATES_KEPT: Duration = Duration::from_secs(30 * 24 * 3600 - 3600);
+/// Salesforce tells of deletions for 15 days; what is older is only to be found by its absence.
+const DELETIONS_KEPT: Duration = Duration::from_secs(15 * 24 * 3600 - 3600);
+/// Salesforce takes windows to begin with the minute.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Rows beyond a window that are looked through for records which have changed again since.
+const MOST_LATER: usize = 10_000;
 /// Of what an answer has to tell in any case.
 const ALWAYS: [&str; 2] = ["LastModifiedDate", "LastModifiedById"];
 
@@ -179,38 +192,70 @@ impl Records for SalesforceCrm {
 
     async fn changed(&self, object: &str, since: Timestamp) -> Result<Changed, PortError> {
         const DOING: &str = "ask Salesforce what has changed";
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Row {
+            id: RecordId,
+            created_date: Option<Timestamp>,
+            system_modstamp: Option<Timestamp>,
+        }
         check_name(DOING, object)?;
         let failed = |error| port_error(DOING, error);
-        let now = Timestamp::now();
-        let earliest = now.checked_sub(LONGEST_BACK).unwrap_or(Timestamp::MIN);
-        let since = since.max(earliest);
-        // Whole minutes, and a start before the end, or it is refused.
-        let minute = Duration::from_secs(60);
-        if now.duration_since(since).unsigned_abs() < minute || now < since {
+        let kept = |back| Timestamp::now().checked_sub(back).unwrap_or(Timestamp::MIN);
+        let mut cursor = ChangeCursor::starting_at(since.max(kept(UPDATES_KEPT)));
+        cursor.deleted = since.max(kept(DELETIONS_KEPT));
+        let changes = self.client().sobject(object).changes(cursor).until_now();
+        let page = pin!(changes.stream()).try_next().await.map_err(failed)?;
+        let Some(page) = page else {
             return Ok(Changed {
                 records: Vec::new(),
                 deleted: Vec::new(),
                 covered_until: since,
             });
+        };
+        let mut missing: HashSet<_> = page.updated.iter().collect();
+        let mut times = HashMap::new();
+        if !missing.is_empty() {
+            // No end: what has changed again meanwhile has a later stamp.
+            let query = soql(format!(
+                "SELECT Id, CreatedDate, SystemModstamp FROM {object} \
+                 WHERE SystemModstamp >= :since ORDER BY SystemModstamp"
+            ))
+            .bind(
+                "since",
+                cursor.updated.checked_sub(MINUTE).unwrap_or(cursor.updated),
+            );
+            let most = missing.len() + MOST_LATER;
+            let mut rows = pin!(self.client().query::<Row>(query).stream().take(most));
+            while let Some(row) = rows.try_next().await.map_err(failed)? {
+                if missing.remove(&row.id) {
+                    times.insert(row.id.clone(), row);
+                }
+                if missing.is_empty() {
+                    break;
+                }
+            }
         }
-        let records = self.client().sobject(object);
-        let updated = records.updated(since, now).await.map_err(failed)?;
-        let deleted = records.deleted(since, now).await.map_err(failed)?;
         let record = |id: &RecordId| Record {
             id: id.to_string(),
             object: Some(object.to_owned()),
         };
+        let known = |id: &RecordId| ChangedRecord {
+            record: record(id),
+            created_at: times.get(id).and_then(|row| row.created_date),
+            changed_at: times.get(id).and_then(|row| row.system_modstamp),
+        };
         Ok(Changed {
-            records: updated.ids.iter().map(record).collect(),
-            deleted: deleted
-                .deleted_records
+            records: page.updated.iter().map(known).collect(),
+            deleted: page
+                .deleted
                 .iter()
-                .map(|deleted| record(&deleted.id))
+                .map(|deleted| DeletedRecord {
+                    record: record(&deleted.id),
+                    deleted_at: deleted.deleted_date,
+                })
                 .collect(),
-            covered_until: updated
-                .latest_date_covered
-                .min(deleted.latest_date_covered)
-                .max(since),
+            covered_until: page.cursor.updated.min(page.cursor.deleted),
         })
     }
 }

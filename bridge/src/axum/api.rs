@@ -142,7 +142,7 @@ async fn take_in<T: DeserializeOwned + Into<Command>>(
         return Err(Problem::NotJson);
     }
     let key = key(headers)?;
-    let body = body::read(headers, body, api.body_limit, api.body_timeout).await;
+    let body = body::whole(headers, body, api.body_limit, api.body_timeout).await;
     let body = body.map_err(|unread| unread.problem(api.body_limit))?;
     let command: T = serde_json::from_slice(&body).map_err(|error| match error.is_data() {
         true => Problem::InvalidCommand(error.to_string()),

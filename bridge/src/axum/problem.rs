@@ -6,7 +6,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::body::Unread;
+use crate::body::BodyFault;
 use crate::{
     command::{CommandError, IdempotencyKeyError},
     port_error::in_one_line,
@@ -150,7 +150,7 @@ impl IntoResponse for Problem {
     }
 }
 
-impl Unread {
+impl BodyFault {
     pub(super) fn problem(self, limit: usize) -> Problem {
         match self {
             Self::TooLarge => Problem::TooLarge { limit },

@@ -1,79 +1,152 @@
-//! What has changed on the CRM side, asked for.
+use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use tracing::{debug, info};
 
+use super::{
+    SourceError,
+    inlet::{Failures, Inlet},
+};
 use crate::{
-    ledger::{EffectKey, EffectState, Ledger},
-    port_error::PortError,
+    clock::Clock,
+    ledger::{EffectKey, Ledger},
     queue::Queue,
-    record_event::{Change, RecordEvent},
     records::Records,
-    store_error::StoreError,
 };
 
-/// Asking did not come to its end; it can be repeated.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PollError {
-    /// The CRM side failed.
-    #[error(transparent)]
-    Port(#[from] PortError),
-    /// The inbox or the ledger failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// Asks again and again what has changed.
+///
+/// It needs nothing of the org but the right to read, and finds everything that the CRM still
+/// knows, up to 30 days back. It begins with what happens after its first run, or where
+/// [`since`](Self::since) says. Several processes may poll the same kind of record; each event is
+/// taken in once.
+///
+/// ```
+/// # use std::{sync::Arc, time::Duration};
+/// # use bridge::{Ledger, Queue, Records, SalesforceCrm, source::Poll};
+/// # async fn example(crm: SalesforceCrm, inbox: Arc<dyn Queue>, ledger: Arc<dyn Ledger>) {
+/// let poll = Poll::new(Arc::new(crm), inbox, ledger, ["Account", "Opportunity"])
+///     .every(Duration::from_secs(120));
+/// poll.run(async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await;
+/// # }
+/// ```
+///
+/// Vendor: REST API Developer Guide, "sObject Get Updated", "sObject Get Deleted".
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Poll {
+    inlet: Inlet,
+    objects: Vec<String>,
+    every: Duration,
+    since: Option<Timestamp>,
 }
 
-/// Records of one transaction.
-const AT_ONCE: usize = 500;
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+struct Position {
+    /// Up to when everything has been told.
+    covered: Timestamp,
+    /// Where it all began.
+    from: Timestamp,
+}
 
-/// Puts into the inbox what happened to records of this kind since `since`, and tells up to when
-/// that is all. Returns only after the events are durable. What is pushed is a hint; asked again after
-/// a crash, the same changes can come under other ids.
-pub async fn changed_since(
-    records: &dyn Records,
-    queue: &dyn Queue,
-    object: &str,
-    since: Timestamp,
-    now: Timestamp,
-) -> Result<Timestamp, PollError> {
-    let changed = records.changed(object, since).await?;
-    let until = changed.covered_until;
-    let made = changed.records.into_iter().map(|it| (it, Change::Changed));
-    let deleted = changed.deleted.into_iter().map(|it| (it, Change::Deleted));
-    let mut jobs = Vec::new();
-    for (record, change) in made.chain(deleted) {
-        let event = RecordEvent::new(format!("{change}:{until}"), record, change).at(until);
-        jobs.push(event.job()?);
-        if jobs.len() == AT_ONCE {
-            queue.push(std::mem::take(&mut jobs), now).await?;
+impl Poll {
+    /// Polls these kinds of records.
+    pub fn new<O: Into<String>>(
+        records: Arc<dyn Records>,
+        queue: Arc<dyn Queue>,
+        ledger: Arc<dyn Ledger>,
+        objects: impl IntoIterator<Item = O>,
+    ) -> Self {
+        Self {
+            inlet: Inlet::new(records, queue, ledger),
+            objects: objects.into_iter().map(Into::into).collect(),
+            every: Duration::from_secs(60),
+            since: None,
         }
     }
-    if !jobs.is_empty() {
-        queue.push(jobs, now).await?;
-    }
-    Ok(until)
-}
 
-/// The same since the last time, which the ledger remembers. The first time only makes a beginning.
-pub async fn catch_up(
-    records: &dyn Records,
-    queue: &dyn Queue,
-    ledger: &dyn Ledger,
-    object: &str,
-    now: Timestamp,
-) -> Result<(), PollError> {
-    let key = EffectKey::new(["poll", object]);
-    let covered: Option<Timestamp> = match ledger.read(&key).await? {
-        Some(EffectState::Finished(value)) => serde_json::from_value(value).ok(),
-        _ => None,
-    };
-    let until = match covered {
-        Some(since) => changed_since(records, queue, object, since, now).await?,
-        None => now,
-    };
-    if covered != Some(until) {
-        ledger.finish(&key, json!(until), now).await?;
+    /// How often: every minute unless set. Salesforce looks at whole minutes, so more often brings
+    /// nothing.
+    pub fn every(mut self, every: Duration) -> Self {
+        self.every = every;
+        self
     }
-    Ok(())
+
+    /// Where to begin at the first run. A position that is known already counts for more.
+    pub fn since(mut self, since: Timestamp) -> Self {
+        self.since = Some(since);
+        self
+    }
+
+    /// By another clock.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.inlet.clock = clock;
+        self
+    }
+
+    /// Polls until `stop`. What goes wrong is logged and tried again.
+    pub async fn run(&self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let mut failures: BTreeMap<&str, Failures> = BTreeMap::new();
+        loop {
+            let mut wait = self.every;
+            for object in &self.objects {
+                let told = tokio::select! {
+                    // Cut short it goes on from where it was.
+                    () = &mut stop => return,
+                    told = self.catch_up(object) => told,
+                };
+                let failures = failures.entry(object).or_default();
+                match told {
+                    Ok(_) => failures.none(),
+                    Err(error) => wait = wait.max(failures.wait_after(object, &error)),
+                }
+            }
+            tokio::select! {
+                () = &mut stop => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Tells of all that has changed until now, once; gives the number of new events.
+    pub async fn once(&self) -> Result<usize, SourceError> {
+        let mut new = 0;
+        for object in &self.objects {
+            new += self.catch_up(object).await?;
+        }
+        Ok(new)
+    }
+
+    async fn catch_up(&self, object: &str) -> Result<usize, SourceError> {
+        let key = EffectKey::new(["source", "poll", object]);
+        let mut position = match self.inlet.position::<Position>(&key).await? {
+            Some(position) => position,
+            None => {
+                let from = self.since.unwrap_or_else(|| self.inlet.clock.now());
+                let position = Position {
+                    covered: from,
+                    from,
+                };
+                self.inlet.keep(&key, &position).await?;
+                info!(object, %from, "changes of records are asked for");
+                position
+            }
+        };
+        let mut new = 0;
+        loop {
+            let (covered, found) = self
+                .inlet
+                .tell_changed(object, position.covered, position.from)
+                .await?;
+            new += found;
+            if covered <= position.covered {
+                return Ok(new);
+            }
+            position.covered = covered;
+            self.inlet.keep(&key, &position).await?;
+            debug!(object, %covered, new = found, "changes of records");
+        }
+    }
 }

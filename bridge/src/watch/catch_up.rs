@@ -18,7 +18,6 @@ use crate::{
     occurrence::{self, UPLOADED},
     port_error::{PortErrorKind, in_one_line},
     queue::Push,
-    source::poll,
 };
 
 /// Box keeps a stream's events for two weeks. After longer, its answer may leave some out unsaid.
@@ -44,12 +43,6 @@ impl Watch {
     /// Puts everything into the inbox that happened since the last time and that no webhook told of,
     /// as far as can be seen by now. The inbox sorts out the rest. Safe to repeat, and to break off.
     pub async fn catch_up(&self) -> Result<CaughtUp, WatchError> {
-        if let Some(records) = &self.records {
-            for object in &self.options.objects {
-                let (queue, ledger) = (&*self.queue, &*self.ledger);
-                poll::catch_up(&**records, queue, ledger, object, self.clock.now()).await?;
-            }
-        }
         let Some(events) = &self.events else {
             return self.scan_all(false).await;
         };

@@ -1,4 +1,4 @@
-use crate::{port_error::PortError, source::poll::PollError, store_error::StoreError};
+use crate::{port_error::PortError, store_error::StoreError};
 
 /// Watching did not come to its end; all of it can be repeated.
 #[derive(Debug, thiserror::Error)]
@@ -13,13 +13,4 @@ pub enum WatchError {
     /// The inbox holds as much as it may; what is left comes later.
     #[error("the inbox holds {0} events already")]
     Full(u64),
-}
-
-impl From<PollError> for WatchError {
-    fn from(error: PollError) -> Self {
-        match error {
-            PollError::Port(error) => Self::Port(error),
-            PollError::Store(error) => Self::Store(error),
-        }
-    }
 }

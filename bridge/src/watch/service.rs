@@ -18,7 +18,6 @@ use crate::{
     ledger::{EffectKey, EffectState, Ledger},
     port_error::in_one_line,
     queue::QueueAdmin,
-    records::Records,
 };
 
 /// Ensures our webhooks on the configured folders, on start and on a schedule, and fills in what
@@ -31,7 +30,6 @@ pub struct Watch {
     pub(super) hooks: Arc<dyn Hooks>,
     pub(super) tree: Arc<dyn Tree>,
     pub(super) events: Option<Arc<dyn EventStream>>,
-    pub(super) records: Option<Arc<dyn Records>>,
     pub(super) queue: Arc<dyn QueueAdmin>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) clock: Arc<dyn Clock>,
@@ -62,8 +60,6 @@ pub struct WatchOptions {
     pub mapped_within: Duration,
     /// Nothing is added to an inbox that has more than so many events waiting.
     pub most_ahead: u64,
-    /// Kinds of records whose changes are asked for too.
-    pub objects: Vec<String>,
 }
 
 impl WatchOptions {
@@ -83,7 +79,6 @@ impl WatchOptions {
             scan_margin: Duration::from_secs(3 * 3600),
             mapped_within: Duration::from_secs(24 * 3600),
             most_ahead: 1000,
-            objects: Vec::new(),
         }
     }
 }
@@ -109,7 +104,6 @@ impl Watch {
             hooks,
             tree,
             events: None,
-            records: None,
             queue,
             ledger,
             clock: Arc::new(SystemClock),
@@ -122,13 +116,6 @@ impl Watch {
     #[must_use]
     pub fn events(mut self, events: Option<Arc<dyn EventStream>>) -> Self {
         self.events = events;
-        self
-    }
-
-    /// With the CRM side, to be asked what has changed there.
-    #[must_use]
-    pub fn records(mut self, records: Arc<dyn Records>) -> Self {
-        self.records = Some(records);
         self
     }
 

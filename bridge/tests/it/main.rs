@@ -23,6 +23,7 @@ mod provision;
 mod secrets;
 mod setting;
 mod signatures;
+mod sources;
 mod strangers;
 mod sync;
 mod sync_fakes;

@@ -20,6 +20,7 @@ use crate::{
         BoxAuth, BoxSide, Calls, Config, LinkVisibility, Package, SalesforceAuth, Secret,
         is_of_records,
     },
+    events::{CLIENT_NAME, Sources},
     in_one_line, secrets as secret_store,
     store::Store,
     sync,
@@ -31,6 +32,7 @@ pub(crate) struct Parts {
     pub(crate) content: BoxContent,
     pub(crate) crm: SalesforceCrm,
     pub(crate) budget: Budget,
+    pub(crate) sources: Sources,
     pub(crate) rules: Vec<Rule>,
     /// Those of the rules, for whoever does it by hand.
     pub(crate) syncs: Vec<Arc<SyncMetadata>>,
@@ -44,7 +46,11 @@ pub(crate) fn parts(
     let budget = Budget::new(&config.salesforce.budget);
     let verifier = problems.take("webhook", verifier(config));
     let content = problems.take("box", content(config, secrets));
-    let crm = problems.take("salesforce", crm(config, secrets, &budget));
+    let client = problems.take("salesforce", crm_client(config, secrets, &budget));
+    let sources = client
+        .as_ref()
+        .and_then(|client| problems.take("salesforce.events", Sources::new(config, client)));
+    let crm = client.map(|client| crm(config, client));
     let sides = content.as_ref().zip(crm.as_ref());
     let syncs: Vec<_> = config
         .rules
@@ -63,12 +69,13 @@ pub(crate) fn parts(
         })
         .flatten()
         .collect();
-    match (verifier, content, crm, problems.0.is_empty()) {
-        (Some(verifier), Some(content), Some(crm), true) => Ok(Parts {
+    match (verifier, content, crm.zip(sources), problems.0.is_empty()) {
+        (Some(verifier), Some(content), Some((crm, sources)), true) => Ok(Parts {
             verifier,
             content,
             crm,
             budget,
+            sources,
             rules,
             syncs: syncs.into_iter().flatten().collect(),
         }),
@@ -209,11 +216,11 @@ fn content(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<Bo
     ))
 }
 
-fn crm(
+fn crm_client(
     config: &Config,
     secrets: Option<&Arc<dyn SecretStore>>,
     budget: &Budget,
-) -> Result<SalesforceCrm, String> {
+) -> Result<SalesforceClient, String> {
     let side = &config.salesforce;
     let calls = &side.calls;
     let said = |error: salesforce_client::Error| in_one_line(&error);
@@ -267,9 +274,10 @@ fn crm(
         .max_attempts(*max_attempts)
         .delays(first_delay.0, max_delay.0)
         .deadline(deadline.0);
-    let client = builder
+    builder
         .login_url(&side.login_url)
         .api_version(&side.api_version)
+        .client_name(CLIENT_NAME)
         .retry(retry)
         .connect_timeout(calls.connect_timeout.0)
         .idle_timeout(calls.idle_timeout.0)
@@ -277,8 +285,12 @@ fn crm(
         .upload_answer_timeout(side.upload_answer_timeout.0)
         .governor(&budget.governor)
         .build()
-        .map_err(said)?;
-    Ok(SalesforceCrm::new(client)
+        .map_err(said)
+}
+
+fn crm(config: &Config, client: SalesforceClient) -> SalesforceCrm {
+    let side = &config.salesforce;
+    SalesforceCrm::new(client)
         .version_key_field(side.version_key_field.clone())
         .task_key_field(side.task_key_field.clone())
         .task_status(&side.task_status)
@@ -288,7 +300,7 @@ fn crm(
         .link_visibility(match side.link_visibility {
             LinkVisibility::AllUsers => salesforce_client::Visibility::AllUsers,
             LinkVisibility::InternalUsers => salesforce_client::Visibility::InternalUsers,
-        }))
+        })
 }
 
 /// A rule; none where the sides that its actions work on could not be built.

@@ -7,6 +7,7 @@ mod build;
 mod by_hand;
 mod config;
 mod demo;
+mod events;
 mod inbox;
 mod numbers;
 mod provision;

@@ -50,13 +50,17 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
     let receiver = Receiver::new(parts.verifier.clone(), Arc::clone(&queue))
         .body_limit(config.webhook.body_limit)
         .body_timeout(config.server.idle_timeout.0);
-    let watch = watching::watch(&config, &parts.content, &parts.crm, &store).map(Arc::new);
+    let watch = watching::watch(&config, &parts.content, &store).map(Arc::new);
     let commands = api::routes(&config, api_token, &store, parts.crm.clone());
+    let outbound = parts.sources.route(&config, &queue);
+    let outbound = outbound.map_err(|problem| Failure::Setup(vec![problem]))?;
+    let sources = parts.sources.running(&config, &store);
     let pipeline = build::pipeline(&config, parts, &store);
     let router = bridge::axum::route(&config.webhook.path, receiver)
         .merge(ready::routes(&store, &budget, pipeline.circuits()))
         .merge(numbers::routes(gathered.clone(), &store))
-        .merge(commands);
+        .merge(commands)
+        .merge(outbound);
     let name = format!("bridge-server/{}/{}", host(), std::process::id());
     let handler = Watched::new(pipeline, watch.clone());
     let worker = Worker::new(queue, handler, name).options(build::worker_options(&config));
@@ -81,9 +85,10 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
         budget.watch(&store, until(stopped.clone())),
         numbers::take_in(gathered, until(stopped.clone())),
         tidy(&store, &config, until(stopped.clone())),
+        sources.run(|| until(stopped.clone())),
         async {
             if let Some(watch) = &watch {
-                watch.run(until(stopped)).await;
+                watch.run(until(stopped.clone())).await;
             }
         },
     );

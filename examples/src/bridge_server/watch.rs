@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use bridge::{
-    BoxContent, SalesforceCrm,
+    BoxContent,
     watch::{BoxEvents, EventStream, HookStatus, Watch, WatchOptions},
     webhook::Trigger,
 };
@@ -12,7 +12,7 @@ use comfy_table::Table;
 
 use crate::{
     Failure, build,
-    config::{Config, Events},
+    config::{Config, EventStream as Stream},
     say, secrets,
     store::Store,
 };
@@ -41,7 +41,7 @@ pub(crate) async fn run(path: &Path, command: Command) -> Result<(), Failure> {
     let secrets = secrets::open(&config).await?;
     let parts = build::parts(&config, secrets.as_ref())?;
     let store = Store::open(&config).await?;
-    let Some(watch) = watch(&config, &parts.content, &parts.crm, &store) else {
+    let Some(watch) = watch(&config, &parts.content, &store) else {
         return Err(Failure::Setup(vec![
             "watch.folders is empty: there are no webhooks to look after".to_owned(),
         ]));
@@ -62,12 +62,7 @@ pub(crate) async fn run(path: &Path, command: Command) -> Result<(), Failure> {
 }
 
 /// The watch that the configuration asks for, if it asks for one.
-pub(crate) fn watch(
-    config: &Config,
-    content: &BoxContent,
-    crm: &SalesforceCrm,
-    store: &Store,
-) -> Option<Watch> {
+pub(crate) fn watch(config: &Config, content: &BoxContent, store: &Store) -> Option<Watch> {
     let wanted = &config.watch;
     if wanted.folders.is_empty() {
         return None;
@@ -79,16 +74,15 @@ pub(crate) fn watch(
     options.scan_margin = wanted.scan_margin.0;
     options.mapped_within = wanted.mapped_within.0;
     options.most_ahead = wanted.most_ahead;
-    options.objects.clone_from(&wanted.records);
     let events: Option<Arc<dyn EventStream>> = match wanted.events {
-        Events::User => Some(Arc::new(BoxEvents::user(content.client().clone()))),
-        Events::Enterprise => Some(Arc::new(BoxEvents::enterprise(content.client().clone()))),
-        Events::None => None,
+        Stream::User => Some(Arc::new(BoxEvents::user(content.client().clone()))),
+        Stream::Enterprise => Some(Arc::new(BoxEvents::enterprise(content.client().clone()))),
+        Stream::None => None,
     };
     let side = Arc::new(content.clone());
     let (queue, ledger) = (Arc::clone(&store.queue), Arc::clone(&store.ledger));
     let watch = Watch::new(side.clone(), side, queue, ledger, options);
-    Some(watch.events(events).records(Arc::new(crm.clone())))
+    Some(watch.events(events))
 }
 
 /// Those of the rules, and those that tell of a folder's mapping.

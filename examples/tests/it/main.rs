@@ -11,6 +11,7 @@ mod cluster;
 mod configuration;
 mod demo;
 mod engagement;
+mod events;
 #[cfg(unix)]
 mod exactly_once;
 mod faults;

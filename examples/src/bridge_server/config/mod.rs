@@ -2,6 +2,7 @@
 
 mod api;
 mod budget;
+mod events;
 mod problems;
 mod provision;
 mod secret;
@@ -17,12 +18,13 @@ use serde::Deserialize;
 pub(crate) use self::{
     api::Api,
     budget::Budget,
+    events::{Events, Outbound, Topic},
     provision::{Package, Provision, is_of_records},
     secret::Secret,
     secrets::Secrets,
     span::Span,
     sync::SyncMetadata,
-    watch::{Events, Watch},
+    watch::{EventStream, Watch},
 };
 use crate::Failure;
 
@@ -192,6 +194,8 @@ pub(crate) struct SalesforceSide {
     pub(crate) calls: Calls,
     #[serde(default)]
     pub(crate) budget: Budget,
+    #[serde(default)]
+    pub(crate) events: Events,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -418,6 +422,7 @@ impl Config {
         if let Some(secrets) = &mut self.secrets {
             secrets.at_home(home);
         }
+        self.salesforce.events.at_home(home);
     }
 
     /// The name of Box's grant in the secret store, if it is kept there.

@@ -179,6 +179,15 @@ impl Config {
         );
         problems.calls("box.calls", &content.calls);
         problems.calls("salesforce.calls", &crm.calls);
+        for problem in crm
+            .events
+            .problems(&[self.webhook.path.as_str(), "/healthz", "/readyz"])
+        {
+            problems.unless(false, problem);
+        }
+        if let Some(pubsub) = &crm.events.pubsub {
+            problems.url("salesforce.events.pubsub.endpoint", &pubsub.endpoint);
+        }
     }
 
     fn check_work(&self, problems: &mut Problems) {

@@ -11,18 +11,17 @@ pub(crate) struct Watch {
     pub(crate) triggers: Vec<String>,
     pub(crate) check_every: Span,
     pub(crate) catch_up_every: Span,
-    pub(crate) events: Events,
+    pub(crate) events: EventStream,
     pub(crate) scan_every: Span,
     pub(crate) scan_margin: Span,
     pub(crate) mapped_within: Span,
     pub(crate) most_ahead: u64,
-    pub(crate) records: Vec<String>,
 }
 
 /// Where to look for what no webhook told of.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Events {
+pub(crate) enum EventStream {
     #[default]
     User,
     Enterprise,
@@ -37,12 +36,11 @@ impl Default for Watch {
             triggers: Vec::new(),
             check_every: Span::seconds(600),
             catch_up_every: Span::seconds(300),
-            events: Events::User,
+            events: EventStream::User,
             scan_every: Span::seconds(6 * 3600),
             scan_margin: Span::seconds(3 * 3600),
             mapped_within: Span::seconds(24 * 3600),
             most_ahead: 1000,
-            records: Vec::new(),
         }
     }
 }

@@ -251,7 +251,8 @@ impl Bus {
     fn open(&self, first: &Fetch) -> Result<(usize, Plan), Status> {
         let mut state = self.state();
         state.opened.push(first.clone());
-        if !first.topic_name.starts_with("/data/") {
+        let topic = &first.topic_name;
+        if !topic.starts_with("/data/") && !topic.starts_with("/event/Known") {
             return Err(Status::not_found("no such topic"));
         }
         let plan = state.plans[state.subscriptions.min(state.plans.len() - 1)];

@@ -1,3 +1,5 @@
+//! The body of a request, as far as it is wanted.
+
 use std::time::Duration;
 
 use axum::{
@@ -8,15 +10,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
-/// Why a body was not read.
-pub(super) enum Unread {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BodyFault {
     TooLarge,
     TooSlow,
     BrokenOff,
 }
 
 /// Whether the body says of itself that it is larger than this.
-pub(super) fn is_announced_larger(headers: &HeaderMap, limit: usize) -> bool {
+pub(crate) fn is_announced_larger(headers: &HeaderMap, limit: usize) -> bool {
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
@@ -24,20 +26,21 @@ pub(super) fn is_announced_larger(headers: &HeaderMap, limit: usize) -> bool {
     announced.is_some_and(|length| length > limit as u64)
 }
 
-/// Reads a body, and no more of it than is allowed.
-pub(super) async fn read(
+/// Reads a body that is no longer than `limit` and comes `within` a time. What says of itself that
+/// it is longer is not read at all.
+pub(crate) async fn whole(
     headers: &HeaderMap,
     body: Body,
     limit: usize,
     within: Duration,
-) -> Result<Bytes, Unread> {
+) -> Result<Bytes, BodyFault> {
     if is_announced_larger(headers, limit) {
-        return Err(Unread::TooLarge);
+        return Err(BodyFault::TooLarge);
     }
     match timeout(within, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Unread::TooLarge),
-        Ok(Err(_)) => Err(Unread::BrokenOff),
-        Err(_) => Err(Unread::TooSlow),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyFault::TooLarge),
+        Ok(Err(_)) => Err(BodyFault::BrokenOff),
+        Err(_) => Err(BodyFault::TooSlow),
     }
 }
