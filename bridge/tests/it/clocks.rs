@@ -42,7 +42,7 @@ impl Handler for Disturbed {
     async fn handle(&self, job: &Leased, hold: &Hold) -> Outcome {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
-        if attempt % 3 == 0 {
+        if attempt.is_multiple_of(3) {
             let off = [HOUR, -HOUR, 0][attempt / 3 % 3];
             self.clock.0.store(off, Ordering::Relaxed);
         }
