@@ -49,17 +49,25 @@ async fn three_processes_on_a_database_do_everything_once_whatever_goes_wrong() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_processes_on_a_database_do_everything_once_however_often_they_are_killed() {
-    let kills = number("BRIDGE_KILLS", 20);
-    let kills = usize::try_from(kills).unwrap();
-    let schedule = Schedule::kills(number("BRIDGE_SEED", 1), kills, 3);
+    let schedule = Schedule::kills(number("BRIDGE_SEED", 1), kills(), 3);
     run(schedule, 3, Some(Cluster::start())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_on_a_file_does_everything_once_however_often_it_is_killed() {
+    let schedule = Schedule::kills(number("BRIDGE_SEED", 1), kills(), 1);
+    run(schedule, 1, None).await;
+}
+
+fn kills() -> usize {
+    usize::try_from(number("BRIDGE_KILLS", 20)).unwrap()
 }
 
 /// Box repeats its answer where a process dies before it has stored it; Salesforce does so only
 /// where the app does not rotate refresh tokens, so this one does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_share_both_grants_however_often_they_are_killed_and_tokens_end() {
-    let mut schedule = Schedule::kills(number("BRIDGE_SEED", 1), events() / 2, 2);
+    let mut schedule = Schedule::kills(number("BRIDGE_SEED", 1), kills(), 2);
     grants::end_tokens(&mut schedule);
     run_with(schedule, 2, Some(Cluster::start()), Logins::Grants).await;
 }

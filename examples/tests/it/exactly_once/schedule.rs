@@ -78,7 +78,8 @@ impl Schedule {
     /// Nothing but deaths, close together, while every write takes its time.
     pub(crate) fn kills(seed: u64, kills: usize, processes: usize) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let pace = Duration::from_millis(200);
+        // Each process lives for long enough on average to get something done.
+        let pace = Duration::from_millis(600) / u32::try_from(processes).unwrap();
         let deeds = deeds(&mut rng, kills, 2, pace);
         let mut troubles = Vec::new();
         for object in ["ContentVersion", "ContentDocumentLink", "Task"] {
@@ -90,7 +91,7 @@ impl Schedule {
             ));
         }
         for n in 0..u32::try_from(kills).unwrap() {
-            let at = pace * n + Duration::from_millis(rng.u64(0..200));
+            let at = pace * n + pace.mul_f64(rng.f64());
             let process = rng.usize(0..processes);
             troubles.push((at, kill(&mut rng, process)));
         }
