@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod agree;
+mod box_folders;
 #[cfg(unix)]
 mod cluster;
 mod contracts;

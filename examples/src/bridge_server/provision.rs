@@ -138,7 +138,7 @@ async fn carry_out(
     let stop = crate::serve::told_to_stop();
     let mut stop = std::pin::pin!(stop);
     for attempt in 1..=config.retry.max_attempts {
-        let leased = Leased::new(lease.clone(), now, attempt, now, now, job.clone());
+        let leased = Leased::new(lease, now, attempt, now, now, job.clone());
         let (reason, pause) = match pipeline.handle(&leased, &Hold::forever()).await {
             Outcome::Done(note) => return Ok(note),
             Outcome::Dead(reason) => return Err(Failure::Run(reason)),
