@@ -3,6 +3,7 @@
 
 mod agree;
 mod api;
+mod box_folders;
 mod circuits;
 mod clocks;
 #[cfg(unix)]

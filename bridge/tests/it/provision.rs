@@ -26,6 +26,7 @@ struct Bridge {
     store: Arc<MemoryStore>,
     provision: fn(Provision) -> Provision,
     told: usize,
+    settle_after: Duration,
 }
 
 impl Bridge {
@@ -35,6 +36,7 @@ impl Bridge {
             store: Arc::new(MemoryStore::new()),
             provision,
             told: 0,
+            settle_after: Duration::ZERO,
         }
     }
 
@@ -55,7 +57,7 @@ impl Bridge {
         let triggers = ["Account.*", "Opportunity.*", "Lead.*"];
         let rules = vec![Rule::new("folders", triggers, provision).unwrap()];
         let mut options = PipelineOptions::default();
-        options.settle_after = Duration::ZERO;
+        options.settle_after = self.settle_after;
         Pipeline::new(sides, Arc::new(FarSides::new()), self.store.clone(), rules).options(options)
     }
 
@@ -430,6 +432,7 @@ async fn two_names_of_one_record_at_a_time_lead_to_one_folder() {
     for seed in 0..200 {
         let mut bridge = acme();
         bridge.sides.dawdle(seed);
+        bridge.settle_after = Duration::from_millis(5);
         for deal in 0..4 {
             let id = format!("deal{deal}");
             bridge.deal(&id, "acc1", &id);
@@ -445,6 +448,15 @@ async fn two_names_of_one_record_at_a_time_lead_to_one_folder() {
         let (a, b, ()) = tokio::join!(one.run_until_idle(), other.run_until_idle(), renaming);
         a.unwrap();
         b.unwrap();
+        // Some may have to wait for the others.
+        while bridge
+            .notes()
+            .await
+            .iter()
+            .any(|(state, _)| *state == JobState::Ready)
+        {
+            bridge.work().await;
+        }
         bridge.told("Account", "acc1").await;
         let accounts = bridge.sides.paths();
         let accounts: Vec<_> = accounts

@@ -29,7 +29,7 @@ pub(super) struct Walk<'a> {
     pub(super) state: &'a RecordState,
     /// What was done, for people.
     pub(super) notes: Vec<String>,
-    /// The folders that were only remembered, by what remembers them.
+    /// The folders that are remembered, by what remembers them.
     pub(super) from_memory: HashMap<String, EffectKey>,
 }
 
@@ -151,6 +151,7 @@ impl<'a> Walk<'a> {
         let Ensured { folder, is_new } = self.ensure(&parent, &name).await?;
         let shared = Shared { folder };
         finish(self.work, &key, &shared).await?;
+        self.from_memory.insert(shared.folder.clone(), key);
         if is_new {
             self.notes.push(format!("made {name}"));
         }
@@ -160,17 +161,29 @@ impl<'a> Walk<'a> {
     pub(super) async fn ensure(&mut self, parent: &str, name: &str) -> Result<Ensured, StepError> {
         self.may_write()?;
         match self.provision.folders.ensure(parent, name).await {
-            Err(error) if error.kind() == PortErrorKind::Gone => {
-                let Some(key) = self.from_memory.get(parent) else {
-                    return Err(error.into());
-                };
-                self.work.ledger.forget(key).await?;
-                Err(PortError::new(PortErrorKind::Busy, "make the folder")
-                    .with_cause("somebody has deleted the folder above; it is made anew")
-                    .into())
-            }
-            ensured => Ok(ensured?),
+            Ok(ensured) => Ok(ensured),
+            Err(error) => Err(self.vanished(error, parent).await?),
         }
+    }
+
+    /// What to make of a failure on a folder that was there a moment ago: somebody has deleted it,
+    /// or another worker has taken it back. Whatever remembers it forgets it, and the next attempt
+    /// begins from what is there.
+    pub(super) async fn vanished(
+        &self,
+        error: PortError,
+        folder: &str,
+    ) -> Result<StepError, StepError> {
+        if error.kind() != PortErrorKind::Gone || folder == self.provision.root {
+            return Ok(error.into());
+        }
+        if let Some(key) = self.from_memory.get(folder) {
+            self.work.ledger.forget(key).await?;
+        }
+        let gone = format!("folder {folder} was deleted in the meantime");
+        Ok(PortError::new(PortErrorKind::Busy, error.doing())
+            .with_cause(gone)
+            .into())
     }
 }
 

@@ -46,6 +46,29 @@ const OWNER_IS_ACTIVE: &str = "Owner.IsActive";
 /// it. A folder that people have renamed or moved stays so until the record itself changes.
 /// Nothing is ever deleted, but for an empty folder of which another worker has made a second one
 /// at the same time.
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use bridge::{
+///     Action, BoxContent, Layout, Provision, Rule, SalesforceCrm,
+///     action::{Collaborate, Who},
+/// };
+///
+/// # fn example(content: BoxContent, crm: SalesforceCrm) -> Result<Rule, Box<dyn std::error::Error>> {
+/// let (content, crm) = (Arc::new(content), Arc::new(crm));
+/// let layout = Layout::new(["/Clients/{Account.Name}/{Opportunity.Name}/Contracts"])?;
+/// let owner = Collaborate {
+///     who: Who::Owner,
+///     role: "editor".to_owned(),
+/// };
+/// let provision = Provision::new(content.clone(), content, crm, layout)
+///     .collaborators([owner])
+///     .link_field("Box_Folder__c");
+/// let actions: Vec<Arc<dyn Action>> = vec![Arc::new(provision)];
+/// Ok(Rule::new("folders", ["Account.*", "Opportunity.*"], actions)?)
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Provision {
     folders: Arc<dyn Folders>,
@@ -281,7 +304,10 @@ impl Provision {
         walk.below(&folder, kind).await?;
         self.write_link(&mut walk, &folder).await?;
         self.write_package(&mut walk, &folder).await?;
-        walk.let_in(&folder).await?;
+        match walk.let_in(&folder).await {
+            Err(StepError::Port(error)) => return Err(walk.vanished(error, &folder).await?),
+            done => done?,
+        }
         Ok(format!("folder {folder}: {}", walk.notes.join(", ")))
     }
 

@@ -53,6 +53,10 @@ pub(super) fn key(record: &str) -> EffectKey {
     EffectKey::new(["folder", record])
 }
 
+fn settling(record: &str) -> EffectKey {
+    EffectKey::new(["folders", record])
+}
+
 pub(super) async fn remembered(work: &Work<'_>, record: &str) -> Result<Option<Known>, StepError> {
     match work.ledger.read(&key(record)).await? {
         Some(EffectState::Finished(known)) => {
@@ -102,10 +106,14 @@ impl Provision {
             .await?;
         let mut mapped = Vec::new();
         for folder in found {
-            if let Some(instance) = self.metadata.read(&folder).await?
-                && self.is_of(work, &instance, object, id)
-            {
-                mapped.push((folder, instance));
+            match self.metadata.read(&folder).await {
+                Ok(Some(instance)) if self.is_of(work, &instance, object, id) => {
+                    mapped.push((folder, instance));
+                }
+                Ok(_) => {}
+                // Just now.
+                Err(error) if error.kind() == PortErrorKind::Gone => {}
+                Err(error) => return Err(error.into()),
             }
         }
         mapped.sort_by_key(|(folder, _)| (folder.parse::<u64>().ok(), folder.clone()));
@@ -131,10 +139,16 @@ impl Walk<'_> {
         wanted: &Wanted,
         own: bool,
     ) -> Result<String, StepError> {
+        let folder = self.any_record_folder(wanted, own).await?;
+        let key = key(&wanted.record.id);
+        self.from_memory.insert(folder.clone(), key);
+        Ok(folder)
+    }
+
+    async fn any_record_folder(&mut self, wanted: &Wanted, own: bool) -> Result<String, StepError> {
         let id = &wanted.record.id;
         if let Some(known) = remembered(self.work, id).await? {
             if !own {
-                self.from_memory.insert(known.folder.clone(), key(id));
                 return Ok(known.folder);
             }
             match self.work.content.folder(&known.folder).await {
@@ -170,13 +184,36 @@ impl Walk<'_> {
             return Ok(None);
         }
         if mapped.len() > 1 {
+            self.wait_for_others(id).await?;
             let others: Vec<_> = mapped[1..].iter().map(|(folder, _)| &**folder).collect();
             let others = others.join(", ");
             self.notes.push(format!("{id} is also mapped to {others}"));
         }
+        self.work.ledger.abandon(&settling(id)).await?;
         let (folder, instance) = mapped.swap_remove(0);
         self.notes.push(format!("found folder {folder}"));
         self.as_it_is(folder, &instance, wanted).await.map(Some)
+    }
+
+    /// Of several folders of one record, all but one may be taken back in a moment by the workers
+    /// that have made them. What is left of a crash stays.
+    async fn wait_for_others(&self, id: &str) -> Result<(), StepError> {
+        let (key, now) = (settling(id), self.work.clock.now());
+        let since = match self.work.ledger.read(&key).await? {
+            Some(EffectState::Begun(since)) if since <= now => since,
+            _ => {
+                self.work.ledger.begin(&key, now).await?;
+                now
+            }
+        };
+        let until = since.checked_add(self.work.options.settle_after);
+        match until.ok().filter(|until| now < *until) {
+            None => Ok(()),
+            Some(until) => Err(StepError::Wait {
+                reason: format!("{id} has several folders for the moment"),
+                until,
+            }),
+        }
     }
 
     async fn found_by_package(&mut self, wanted: &Wanted) -> Result<Option<Known>, StepError> {
@@ -217,7 +254,10 @@ impl Walk<'_> {
         instance: &Instance,
         wanted: &Wanted,
     ) -> Result<Known, StepError> {
-        let state = self.work.content.folder(&folder).await?;
+        let state = match self.work.content.folder(&folder).await {
+            Ok(state) => state,
+            Err(error) => return Err(self.vanished(error, &folder).await?),
+        };
         let mut ids = BTreeMap::new();
         for key in wanted.ids.keys() {
             if let Some(Value::String(id)) = instance.values.get(key) {
@@ -264,8 +304,9 @@ impl Walk<'_> {
                 self.notes.push(format!("{name} is another record's"));
                 continue;
             }
+            let may_undo = claimed.is_new || ensured.is_new;
+            self.alone(wanted, &ensured.folder, may_undo).await?;
             if claimed.is_new {
-                self.alone(wanted, &ensured.folder, ensured.is_new).await?;
                 let made = if ensured.is_new { "made" } else { "took" };
                 let changed = match changes.is_empty() {
                     true => String::new(),
@@ -291,16 +332,15 @@ impl Walk<'_> {
     }
 
     /// Somebody else may have seen the record under another name just now, and made it a folder by
-    /// that. Both look after they have claimed theirs, so at least one sees both.
-    async fn alone(&self, wanted: &Wanted, folder: &str, is_new: bool) -> Result<(), StepError> {
-        let mapped = self
-            .provision
-            .mapped(self.work, &wanted.object, &wanted.record.id)
-            .await?;
+    /// that. Everybody looks once a folder is claimed and before anything is put into it, so of two
+    /// folders at most one comes to be used. The others are taken back while they are empty.
+    async fn alone(&self, wanted: &Wanted, folder: &str, may_undo: bool) -> Result<(), StepError> {
+        let id = &wanted.record.id;
+        let mapped = self.provision.mapped(self.work, &wanted.object, id).await?;
         if mapped.iter().all(|(other, _)| other == folder) {
             return Ok(());
         }
-        if is_new {
+        if may_undo {
             self.may_write()?;
             self.provision.folders.discard(folder).await?;
         }
@@ -361,12 +401,16 @@ impl Walk<'_> {
     ) -> Result<FolderName, StepError> {
         for name in names {
             self.may_write()?;
-            match self
+            let placed = self
                 .provision
                 .folders
                 .place(folder, parent, &name.name)
-                .await?
-            {
+                .await;
+            let placed = match placed {
+                Ok(placed) => placed,
+                Err(error) => return Err(self.vanished(error, parent).await?),
+            };
+            match placed {
                 Placed::There => {
                     self.notes
                         .push(format!("now {} in folder {parent}", name.name));
@@ -434,7 +478,10 @@ impl Walk<'_> {
                 values.extend(value.map(|value| (copied.key.clone(), value)));
             }
         }
-        Ok(self.provision.metadata.claim(folder, &values).await?)
+        match self.provision.metadata.claim(folder, &values).await {
+            Ok(claimed) => Ok(claimed),
+            Err(error) => Err(self.vanished(error, folder).await?),
+        }
     }
 }
 
