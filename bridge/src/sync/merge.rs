@@ -112,6 +112,7 @@ fn conflict(direction: Direction, wins: Option<Side>) -> Merged {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
 
     use super::*;

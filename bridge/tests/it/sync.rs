@@ -18,6 +18,7 @@ use bridge::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
 
@@ -36,6 +37,8 @@ struct World {
     written_to_box: Vec<(String, Value)>,
     written_to_salesforce: Vec<(String, Value)>,
     writable: bool,
+    /// The next reading of the folder waits for it.
+    stall: Option<Arc<Notify>>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +62,7 @@ impl Sides {
             written_to_box: Vec::new(),
             written_to_salesforce: Vec::new(),
             writable: true,
+            stall: None,
         })))
     }
 
@@ -106,6 +110,10 @@ impl Clock for Sides {
 #[async_trait]
 impl Metadata for Sides {
     async fn read(&self, folder: &str) -> Result<Option<Instance>, PortError> {
+        let stall = self.world().stall.take();
+        if let Some(stall) = stall {
+            stall.notified().await;
+        }
         self.give_way().await;
         let values = self.world().folder.clone();
         Ok((folder == "deal").then(|| Instance::new(values, None)))
@@ -366,6 +374,31 @@ async fn rounds_that_meet_and_die_lose_nobodys_last_word_and_come_to_rest() {
         };
         story(seed, policy).await;
     }
+}
+
+/// The round has read what was agreed on before the other one, and the sides after it: to it the
+/// folder looks changed, and the record as it was.
+#[tokio::test]
+async fn a_round_that_was_overtaken_does_not_undo_what_a_person_took_back() {
+    let sides = Sides::new(1);
+    let store = MemoryStore::new();
+    let keeper = both_ways(&sides, ConflictPolicy::BoxWins);
+    let record = record();
+    keeper.sync(&record, &store, &sides).await.unwrap();
+    sides.edit(Side::Box, "a", json!("1"));
+    let stall = Arc::new(Notify::new());
+    sides.world().stall = Some(stall.clone());
+    let slow = keeper.sync(&record, &store, &sides);
+    let quick = async {
+        keeper.sync(&record, &store, &sides).await.unwrap();
+        assert_eq!(sides.world().record["A"], json!("1"));
+        sides.edit(Side::Salesforce, "a", json!("0"));
+        stall.notify_one();
+    };
+    let (slow, ()) = tokio::join!(slow, quick);
+    slow.unwrap();
+    assert_eq!(sides.world().record["A"], json!("0"));
+    assert_eq!(sides.world().folder["a"], json!("0"));
 }
 
 #[tokio::test]
