@@ -18,4 +18,5 @@ mod postgres;
 mod secrets;
 mod setting;
 mod signatures;
+mod stateless;
 mod zombie;

@@ -53,7 +53,7 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "bridge.toml")]
         config: PathBuf,
         #[command(flatten)]
-        attach: attach::Attach,
+        attach: attach::Options,
     },
     /// Puts grants into the secret store, and changes its key.
     Secrets {
