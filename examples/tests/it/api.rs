@@ -132,7 +132,7 @@ async fn what_cannot_be_done_ends_with_the_reason() {
         (
             "/v1/attach",
             json!({ "file": file, "to": "006000000000009AAA" }),
-            "006000000000009AAA",
+            "INVALID_CROSS_REFERENCE_KEY",
         ),
         (
             "/v1/tasks",

@@ -8,10 +8,8 @@ async fn without_events() -> Setting {
     Setting::with(|text| text.replace("FILE.UPLOADED", "FILE.LOCKED"), true).await
 }
 
-fn upload(setting: &Setting, bytes: &'static str) -> String {
-    let upload = setting
-        .content
-        .upload(&setting.folder, "contract.pdf", bytes);
+fn upload(setting: &Setting, name: &str, bytes: &'static str) -> String {
+    let upload = setting.content.upload(&setting.folder, name, bytes);
     upload.unwrap().file_id
 }
 
@@ -26,7 +24,7 @@ async fn attach(setting: &Setting, arguments: &[&str]) -> (Option<i32>, String) 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_prints_the_plan_and_writes_nothing() {
     let setting = without_events().await;
-    let file = upload(&setting, "%PDF-1.7");
+    let file = upload(&setting, "contract.pdf", "%PDF-1.7");
     let (code, said) = attach(&setting, &[&file, "--dry-run"]).await;
     assert_eq!(code, Some(0), "{said}");
     let (opportunity, account) = (&setting.opportunity, &setting.account);
@@ -44,7 +42,7 @@ async fn a_dry_run_prints_the_plan_and_writes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_service_it_is_done_at_once_and_with_one_through_its_inbox() {
     let setting = without_events().await;
-    let file = upload(&setting, "%PDF-1.7 one");
+    let file = upload(&setting, "contract.pdf", "%PDF-1.7 one");
     for _ in 0..2 {
         let (code, said) = attach(&setting, &[&file]).await;
         assert_eq!(code, Some(0), "{said}");
@@ -54,7 +52,7 @@ async fn without_a_service_it_is_done_at_once_and_with_one_through_its_inbox() {
     assert!(setting.queue(&["list", "--json"]).await.is_empty());
 
     let _server = setting.serve_until_ready().await;
-    let other = upload(&setting, "%PDF-1.7 two");
+    let other = upload(&setting, "other.pdf", "%PDF-1.7 two");
     let (code, said) = attach(&setting, &[&other, "--json"]).await;
     assert_eq!(code, Some(0), "{said}");
     let told: Value = serde_json::from_str(&said).unwrap();
@@ -72,7 +70,7 @@ async fn what_cannot_be_attached_ends_with_the_reason() {
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("there is no file 404404"), "{said}");
     }
-    let file = upload(&setting, "%PDF-1.7");
+    let file = upload(&setting, "contract.pdf", "%PDF-1.7");
     let (code, said) = attach(&setting, &[&file, "--to", "nothing"]).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("to: it is no record's id"), "{said}");
