@@ -184,9 +184,8 @@ async fn a_lost_answer_at_any_write_of_a_command_still_gives_exactly_one() {
         for write in ["upload", "link", "task"] {
             let callers = Callers::new();
             callers.sides.add_version("7", b"bytes");
-            let mut faults = callers.sides.world();
-            faults.faults.extend(vec![(write, fault); 2]);
-            drop(faults);
+            let faults = vec![(write, fault); 2];
+            callers.sides.world().faults.extend(faults);
             callers.submit("a", &attach("7")).await.unwrap();
             callers.ask("t", &task("opp", "call")).await;
             let world = callers.sides.world();
