@@ -25,6 +25,7 @@ mod secrets;
 mod setting;
 mod signatures;
 mod sources;
+mod stateless;
 mod strangers;
 mod sync;
 mod sync_fakes;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[derive(Args)]
-pub(crate) struct Attach {
+pub(crate) struct Options {
     /// The Box file's id.
     #[arg(value_name = "FILE_ID")]
     file: String,
@@ -22,8 +22,8 @@ pub(crate) struct Attach {
     how: How,
 }
 
-pub(crate) async fn run(config: &Path, attach: Attach) -> Result<(), Failure> {
-    let Attach { file, to, how } = attach;
+pub(crate) async fn run(config: &Path, attach: Options) -> Result<(), Failure> {
+    let Options { file, to, how } = attach;
     let file = AttachFile::new(file);
     let command = match to {
         Some(record) => file.to(record),

@@ -59,7 +59,7 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "bridge.toml")]
         config: PathBuf,
         #[command(flatten)]
-        attach: attach::Attach,
+        attach: attach::Options,
     },
     /// Keeps records and their folders' metadata the same now, as the rules say.
     Sync {

@@ -1,6 +1,8 @@
 //! The real program, on real connections, against both fakes.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod api;
+mod attach;
 #[cfg(target_os = "linux")]
 mod backlog;
 mod bad_input;
@@ -18,6 +20,7 @@ mod faults;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod kill;
+mod lambda;
 mod load;
 #[cfg(target_os = "linux")]
 mod memory;
