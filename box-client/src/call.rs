@@ -219,10 +219,7 @@ impl Call {
     }
 }
 
-pub(crate) fn header_value(
-    operation: &'static str,
-    text: impl AsRef<str>,
-) -> Result<HeaderValue> {
+pub(crate) fn header_value(operation: &'static str, text: impl AsRef<str>) -> Result<HeaderValue> {
     HeaderValue::from_str(text.as_ref()).map_err(|cause| {
         Error::new(ErrorKind::Invalid, operation)
             .detail("a header cannot carry this")

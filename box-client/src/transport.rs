@@ -4,7 +4,7 @@ use std::{fmt, future::ready, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    HeaderMap, HeaderName, StatusCode,
     header::{AUTHORIZATION, LOCATION, RETRY_AFTER},
 };
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use url::Url;
 use crate::{
     RetryPolicy, TokenSource, UserId,
     api_error::ApiError,
-    call::{Auth, Call, Repeat},
+    call::{Auth, Call, Repeat, header_value},
     client::Hosts,
     error::{Error, ErrorKind, Result},
     gate::Gate,

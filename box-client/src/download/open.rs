@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, StatusCode,
+    Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE},
 };
 
@@ -141,7 +141,7 @@ pub(super) async fn open(transport: &Transport, source: &Source, at: u64) -> Res
                 Error::new(ErrorKind::Decode, OPERATION).detail("a redirect to nowhere")
             })?;
         let call = Call::to(OPERATION, Method::GET, Target::Given(url));
-        reply = transport.send(&ranged(call)).await?;
+        reply = transport.send(&ranged(call)?).await?;
     }
     Err(Error::new(ErrorKind::Decode, OPERATION).detail("one redirect after the other"))
 }

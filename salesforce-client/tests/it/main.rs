@@ -1,5 +1,5 @@
 //! The client against a server that tells what it was sent.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod bulk;
 mod calls;
