@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use box_client::{
     Change, Content, ErrorKind, FileId, UploadSession,
-    testing::{FakeBox, Fault, FaultEffect},
+    testing::{Fault, FaultEffect},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};

@@ -193,13 +193,13 @@ async fn serve(
 }
 
 fn length(head: &str) -> usize {
-    let lengths = head.lines().filter_map(|line| {
+    let mut lengths = head.lines().filter_map(|line| {
         line.to_ascii_lowercase()
             .strip_prefix("content-length: ")?
             .parse()
             .ok()
     });
-    lengths.last().unwrap_or(0)
+    lengths.next().unwrap_or(0)
 }
 
 async fn read_request(stream: &mut TcpStream) -> String {
@@ -207,10 +207,10 @@ async fn read_request(stream: &mut TcpStream) -> String {
     let mut buffer = [0; 4096];
     loop {
         let text = String::from_utf8_lossy(&bytes);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            if body.len() >= length(head) {
-                return text.into_owned();
-            }
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && body.len() >= length(head)
+        {
+            return text.into_owned();
         }
         match stream.read(&mut buffer).await {
             Ok(0) | Err(_) => return text.into_owned(),
