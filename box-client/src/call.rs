@@ -124,6 +124,12 @@ impl Call {
         self
     }
 
+    /// A header of a text that is put together for it.
+    pub(crate) fn text_header(self, name: HeaderName, text: impl AsRef<str>) -> Result<Self> {
+        let value = header_value(self.operation, text)?;
+        Ok(self.header(name, value))
+    }
+
     pub(crate) fn json(self, body: &impl Serialize) -> Result<Self> {
         self.json_as("application/json", body)
     }
@@ -213,6 +219,14 @@ impl Call {
     }
 }
 
+pub(crate) fn header_value(operation: &'static str, text: impl AsRef<str>) -> Result<HeaderValue> {
+    HeaderValue::from_str(text.as_ref()).map_err(|cause| {
+        Error::new(ErrorKind::Invalid, operation)
+            .detail("a header cannot carry this")
+            .cause(cause)
+    })
+}
+
 fn path(segments: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let mut path = String::new();
     for segment in segments {
@@ -234,7 +248,7 @@ mod tests {
         fn a_segment_stays_one_segment(text in "\\PC{1,20}") {
             prop_assume!(text != "." && text != "..");
             let call = Call::new("t", Method::GET, ["files", &text, "content"]);
-            let url = call.url(&Hosts::default()).unwrap();
+            let url = call.url(&Hosts::of_box().unwrap()).unwrap();
             let segments: Vec<_> = url.path_segments().unwrap().collect();
             prop_assert_eq!(segments.len(), 4);
             let back = percent_encoding::percent_decode_str(segments[2]).decode_utf8().unwrap();

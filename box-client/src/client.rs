@@ -33,7 +33,7 @@ impl BoxClient {
         BoxClientBuilder {
             tokens: Arc::new(tokens),
             http: None,
-            hosts: Ok(Hosts::default()),
+            hosts: Hosts::of_box(),
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),
             rate_gate: true,
@@ -299,12 +299,6 @@ pub(crate) struct Hosts {
     pub(crate) revoke: Url,
 }
 
-impl Default for Hosts {
-    fn default() -> Self {
-        Self::under("https://api.box.com").expect("Box's own address is a URL")
-    }
-}
-
 /// A user in the URL would be a secret in `Debug`.
 pub(crate) fn is_root(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
@@ -315,6 +309,11 @@ pub(crate) fn is_root(url: &Url) -> bool {
 }
 
 impl Hosts {
+    /// Box's own.
+    pub(crate) fn of_box() -> Result<Self> {
+        Self::under("https://api.box.com")
+    }
+
     pub(crate) fn under(root: &str) -> Result<Self> {
         let api = join(root, "/2.0")?;
         // Box itself takes uploads on another host than everything else.
@@ -355,7 +354,7 @@ mod tests {
     fn uploads_go_to_their_own_host_unless_another_server_is_given() {
         let upload = |hosts: Hosts| hosts.upload.to_string();
         let own = "https://upload.box.com/api/2.0";
-        assert_eq!(upload(Hosts::default()), own);
+        assert_eq!(upload(Hosts::of_box().unwrap()), own);
         assert_eq!(upload(Hosts::under("https://api.box.com/").unwrap()), own);
         let proxy = Hosts::under("https://proxy.example.com/box/").unwrap();
         assert_eq!(

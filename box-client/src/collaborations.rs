@@ -44,7 +44,7 @@ pub struct Collaborations<'a> {
 
 /// More at once is refused.
 const LIST_LIMIT: &str = "1000";
-const PENDING_LIMIT: u64 = 1000;
+const OFFSET_LIMIT: u64 = 1000;
 
 impl<'a> Collaborations<'a> {
     pub(crate) fn new(transport: &'a Transport) -> Self {
@@ -128,11 +128,25 @@ impl<'a> Collaborations<'a> {
         })
     }
 
+    /// What a group works on, with the rights of an administrator.
+    ///
+    /// Vendor: <https://developer.box.com/reference/get-groups-id-collaborations/>
+    pub fn of_group(
+        &self,
+        group: &GroupId,
+    ) -> impl Stream<Item = Result<Collaboration>> + Send + use<'a> {
+        let id = group.clone();
+        paging::by_offset(self.transport, OFFSET_LIMIT, move || {
+            let path = ["groups", id.as_str(), "collaborations"];
+            Ok(Call::new("collaborations.of_group", Method::GET, path))
+        })
+    }
+
     /// The invitations that the token's user has yet to answer.
     ///
     /// Vendor: <https://developer.box.com/reference/get-collaborations/>
     pub fn pending(&self) -> impl Stream<Item = Result<Collaboration>> + Send + use<'a> {
-        paging::by_offset(self.transport, PENDING_LIMIT, || {
+        paging::by_offset(self.transport, OFFSET_LIMIT, || {
             let call = Call::new("collaborations.pending", Method::GET, ["collaborations"]);
             Ok(call.query("status", "pending"))
         })

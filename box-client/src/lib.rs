@@ -67,7 +67,7 @@ pub use folders::{
 pub use found::FoundItem;
 pub use groups::{
     AddMember, CreateGroup, Group, GroupAccess, GroupMembership, GroupMini, GroupRole, Groups,
-    ListGroups,
+    ListGroups, UpdateGroup, UpdateMembership,
 };
 pub use ids::{
     CollaborationId, CommentId, GroupId, GroupMembershipId, MetadataCascadePolicyId,

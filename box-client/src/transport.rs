@@ -4,7 +4,7 @@ use std::{fmt, future::ready, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    HeaderMap, HeaderName, StatusCode,
     header::{AUTHORIZATION, LOCATION, RETRY_AFTER},
 };
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use url::Url;
 use crate::{
     RetryPolicy, TokenSource, UserId,
     api_error::ApiError,
-    call::{Auth, Call, Repeat},
+    call::{Auth, Call, Repeat, header_value},
     client::Hosts,
     error::{Error, ErrorKind, Result},
     gate::Gate,
@@ -52,7 +52,7 @@ pub(crate) struct Transport {
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) tokens: TokenCache,
-    pub(crate) as_user: Option<HeaderValue>,
+    pub(crate) as_user: Option<UserId>,
 }
 
 impl Transport {
@@ -67,12 +67,9 @@ impl Transport {
 
     /// The same connections and the same token, for another user.
     pub(crate) fn as_user(&self, user: Option<&UserId>) -> Self {
-        let header = |user: &UserId| {
-            HeaderValue::from_str(user.as_str()).expect("an id has no other characters")
-        };
         let caller = Caller {
             tokens: self.caller.tokens.clone(),
-            as_user: user.map(header),
+            as_user: user.cloned(),
         };
         Self {
             sender: Arc::clone(&self.sender),
@@ -249,7 +246,7 @@ impl Sender {
         &self,
         call: &Call,
         token: Option<&AccessToken>,
-        as_user: Option<&HeaderValue>,
+        as_user: Option<&UserId>,
         deadline: &Deadline,
     ) -> Result<Reply> {
         let mut request = self.request(call, token, as_user)?;
@@ -270,13 +267,13 @@ impl Sender {
         &self,
         call: &Call,
         token: Option<&AccessToken>,
-        as_user: Option<&HeaderValue>,
+        as_user: Option<&UserId>,
     ) -> Result<reqwest::Request> {
         let mut request = reqwest::Request::new(call.method.clone(), call.url(&self.hosts)?);
         *request.headers_mut() = call.headers.clone();
         if let Some(user) = as_user {
-            let named = request.headers_mut().entry(AS_USER);
-            named.or_insert_with(|| user.clone());
+            let user = header_value(call.operation, user.as_str())?;
+            request.headers_mut().entry(AS_USER).or_insert(user);
         }
         if let Some(token) = token {
             request

@@ -107,6 +107,16 @@ impl Call {
         self
     }
 
+    /// A header of a text that is put together for it.
+    pub(crate) fn text_header(self, name: HeaderName, text: String) -> Result<Self> {
+        match HeaderValue::try_from(text) {
+            Ok(value) => Ok(self.header(name, value)),
+            Err(cause) => Err(Error::new(ErrorKind::Invalid, self.operation)
+                .detail("a header cannot carry this")
+                .cause(cause)),
+        }
+    }
+
     pub(crate) fn json(self, body: &(impl Serialize + ?Sized)) -> Result<Self> {
         let operation = self.operation;
         let bytes = serde_json::to_vec(body).map_err(|cause| {

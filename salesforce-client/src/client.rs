@@ -1,6 +1,10 @@
 //! The client and how it is set up.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use http::{HeaderValue, Method};
 use serde::de::DeserializeOwned;
@@ -318,6 +322,7 @@ impl SalesforceClientBuilder {
             token_lifetime: self.token_lifetime,
             usage: LatestUsage::default(),
             governor: self.governor,
+            no_idempotency: AtomicBool::new(false),
         };
         Ok(SalesforceClient {
             transport: Arc::new(Transport::new(sender, self.tokens)),

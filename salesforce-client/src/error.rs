@@ -29,6 +29,7 @@ struct Inner {
     doubtful: bool,
     /// Whether the same call succeeds with the next token.
     session_ended: bool,
+    another_way: bool,
     detail: Option<&'static str>,
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -105,6 +106,7 @@ impl Error {
             sent: false,
             doubtful: false,
             session_ended: false,
+            another_way: false,
             detail: None,
             cause: None,
         }))
@@ -174,6 +176,12 @@ impl Error {
         self
     }
 
+    /// The same call goes another way from now on.
+    pub(crate) fn worth_another_way(mut self) -> Self {
+        self.0.another_way = true;
+        self
+    }
+
     pub(crate) fn session_ended(mut self) -> Self {
         self.0.session_ended = true;
         self
@@ -224,6 +232,7 @@ impl Error {
     /// also *safe* to repeat depends on [`Error::may_have_happened`].
     pub fn is_retryable(&self) -> bool {
         self.0.session_ended
+            || self.0.another_way
             || matches!(
                 self.0.kind,
                 ErrorKind::ConcurrentLimit

@@ -103,6 +103,11 @@ impl<'a> Attempts<'a> {
         self.made
     }
 
+    /// Whether one that was followed by another may have taken effect.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
     /// What is left of the deadline.
     pub(crate) fn left(&self) -> Duration {
         self.policy.deadline.saturating_sub(self.started.elapsed())

@@ -1,6 +1,9 @@
 //! The only place that sends: token, attempt, classification, one repeat after 401, retries.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -55,6 +58,8 @@ pub(crate) struct Sender {
     pub(crate) token_lifetime: Duration,
     pub(crate) usage: LatestUsage,
     pub(crate) governor: Option<Governor>,
+    /// Whether the org has said that it takes no `Idempotency-Key`.
+    pub(crate) no_idempotency: AtomicBool,
 }
 
 /// A sender with tokens: what the resource handles hold.

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, StatusCode,
+    Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE},
 };
 
@@ -61,13 +61,12 @@ impl Source {
             .shared_link(self.shared_link.as_ref())
     }
 
-    fn range(&self, at: u64) -> Option<HeaderValue> {
-        let text = match self.to {
-            Some(to) => format!("bytes={at}-{to}"),
-            None if at > 0 => format!("bytes={at}-"),
-            None => return None,
-        };
-        Some(HeaderValue::try_from(text).expect("digits make a header"))
+    fn range(&self, at: u64) -> Option<String> {
+        match self.to {
+            Some(to) => Some(format!("bytes={at}-{to}")),
+            None if at > 0 => Some(format!("bytes={at}-")),
+            None => None,
+        }
     }
 }
 
@@ -122,10 +121,10 @@ impl Body {
 pub(super) async fn open(transport: &Transport, source: &Source, at: u64) -> Result<Body> {
     let range = source.range(at);
     let ranged = |call: Call| match &range {
-        Some(range) => call.header(RANGE, range.clone()),
-        None => call,
+        Some(range) => call.text_header(RANGE, range),
+        None => Ok(call),
     };
-    let mut reply = transport.send(&ranged(source.call()?)).await?;
+    let mut reply = transport.send(&ranged(source.call()?)?).await?;
     for _ in 0..HOPS {
         if reply.status() == StatusCode::ACCEPTED {
             // Without the time to come back; its body is not the file's.
@@ -142,7 +141,7 @@ pub(super) async fn open(transport: &Transport, source: &Source, at: u64) -> Res
                 Error::new(ErrorKind::Decode, OPERATION).detail("a redirect to nowhere")
             })?;
         let call = Call::to(OPERATION, Method::GET, Target::Given(url));
-        reply = transport.send(&ranged(call)).await?;
+        reply = transport.send(&ranged(call)?).await?;
     }
     Err(Error::new(ErrorKind::Decode, OPERATION).detail("one redirect after the other"))
 }

@@ -135,6 +135,24 @@ pub(super) fn list(visit: &mut Visit<'_>, type_name: &str, item: &str) -> Outcom
     Ok(Answer::json(200, &body))
 }
 
+/// `GET /groups/{id}/collaborations`
+pub(super) fn of_group(visit: &mut Visit<'_>, id: &str) -> Outcome {
+    let state = &*visit.state;
+    state.groups.get(id)?;
+    let all: Vec<Value> = state
+        .collaborations
+        .values()
+        .filter(|it| it.with == With::Group(id.to_owned()))
+        .map(|it| it.json(&state.tree, false))
+        .collect();
+    pages::by_offset(visit.head, &all, 100, 1000)
+}
+
+pub(super) fn forget_group(visit: &mut Visit<'_>, id: &str) {
+    let group = With::Group(id.to_owned());
+    visit.state.collaborations.retain(|_, it| it.with != group);
+}
+
 /// `GET /collaborations?status=pending`: those of the token's user.
 pub(super) fn pending(visit: &mut Visit<'_>) -> Outcome {
     if visit.head.query("status") != Some("pending") {
@@ -243,7 +261,10 @@ impl State {
         let id = text(body, "/accessible_by/id");
         let login = text(body, "/accessible_by/login");
         match (text(body, "/accessible_by/type"), id, login) {
-            (Some("group"), Some(id), _) => Ok(With::Group(id.to_owned())),
+            (Some("group"), Some(id), _) => {
+                self.groups.get(id)?;
+                Ok(With::Group(id.to_owned()))
+            }
             (Some("user"), Some(id), _) => {
                 let user = self
                     .user(id)

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     answer::{Answer, Outcome, Refused},
     clock::stamp,
-    pages,
+    collaborations, pages,
     people::User,
     state::{Visit, text},
+    view::Fields,
 };
 
 #[derive(Debug, Default)]
@@ -20,12 +21,24 @@ pub(super) struct Groups {
 }
 
 #[derive(Debug)]
-struct Group {
+pub(super) struct Group {
     id: String,
     name: String,
-    description: Option<String>,
+    /// Shown only when asked for.
+    about: Map<String, Value>,
     created_at: Timestamp,
+    modified_at: Timestamp,
 }
+
+const ABOUT: &[&str] = &[
+    "description",
+    "external_sync_identifier",
+    "invitability_level",
+    "member_viewability_level",
+    "provenance",
+];
+const LEVELS: &[&str] = &["admins_only", "admins_and_members", "all_managed_users"];
+const ROLES: &[&str] = &["member", "admin"];
 
 #[derive(Debug)]
 struct Membership {
@@ -34,6 +47,7 @@ struct Membership {
     user: User,
     role: String,
     created_at: Timestamp,
+    modified_at: Timestamp,
 }
 
 impl Groups {
@@ -49,10 +63,20 @@ impl Groups {
         self.memberships(|_| true).into()
     }
 
-    fn get(&self, id: &str) -> Result<&Group, Refused> {
+    pub(super) fn get(&self, id: &str) -> Result<&Group, Refused> {
         self.groups
             .get(id)
             .ok_or_else(|| Refused::not_found("group", id))
+    }
+
+    /// Whether no other group than this has the name.
+    fn is_free(&self, name: &str, this: Option<&str>) -> Result<(), Refused> {
+        let is_taken = |it: &Group| it.name == name && this != Some(it.id.as_str());
+        if !self.groups.values().any(is_taken) {
+            return Ok(());
+        }
+        let refused = Refused::new(409, "conflict", "A resource with this value already exists");
+        Err(refused.because("invalid_parameter", "name", "the name is taken"))
     }
 
     fn shown(&self, of: &Membership) -> Value {
@@ -63,7 +87,7 @@ impl Groups {
             "group": self.groups.get(&of.group).map(Group::mini),
             "role": of.role,
             "created_at": stamp(of.created_at),
-            "modified_at": stamp(of.created_at),
+            "modified_at": stamp(of.modified_at),
         })
     }
 
@@ -83,8 +107,33 @@ impl Group {
     fn json(&self) -> Value {
         let mut json = self.mini();
         json["created_at"] = stamp(self.created_at).into();
-        json["modified_at"] = stamp(self.created_at).into();
+        json["modified_at"] = stamp(self.modified_at).into();
         json
+    }
+
+    fn shown(&self, fields: &Fields) -> Value {
+        let mut json = self.json();
+        for name in ABOUT.iter().filter(|name| fields.names(name)) {
+            json[*name] = self.about.get(*name).cloned().unwrap_or_default();
+        }
+        json
+    }
+
+    fn take(&mut self, body: &Value) -> Result<(), Refused> {
+        for level in ["invitability_level", "member_viewability_level"] {
+            if text(body, &format!("/{level}")).is_some_and(|it| !LEVELS.contains(&it)) {
+                return Err(Refused::parameter(
+                    level,
+                    format!("one of {}", LEVELS.join(", ")),
+                ));
+            }
+        }
+        for name in ABOUT {
+            if let Some(value) = body.get(*name) {
+                self.about.insert((*name).to_owned(), value.clone());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -105,39 +154,57 @@ pub(super) fn create(visit: &mut Visit<'_>) -> Outcome {
     let body = visit.json()?;
     let name = text(&body, "/name").filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| Refused::missing("name"))?;
-    let groups = &mut visit.state.groups.groups;
-    if groups.values().any(|known| known.name == name) {
-        let refused = Refused::new(409, "conflict", "A resource with this value already exists");
-        return Err(refused.because("invalid_parameter", "name", "the name is taken"));
-    }
+    visit.state.groups.is_free(name, None)?;
     let id = visit.state.ids.record();
-    let group = Group {
+    let now = Timestamp::now();
+    let mut group = Group {
         id: id.clone(),
         name: name.to_owned(),
-        description: text(&body, "/description").map(str::to_owned),
-        created_at: Timestamp::now(),
+        about: Map::new(),
+        created_at: now,
+        modified_at: now,
     };
-    let shown = group.json();
-    groups.insert(id, group);
+    group.take(&body)?;
+    let shown = group.shown(&visit.fields());
+    visit.state.groups.groups.insert(id, group);
     Ok(Answer::json(201, &shown))
 }
 
 /// `GET /groups/{id}`
 pub(super) fn get(visit: &mut Visit<'_>, id: &str) -> Outcome {
     let group = visit.state.groups.get(id)?;
-    let mut shown = group.json();
-    if visit.fields().names("description") {
-        shown["description"] = json!(group.description);
-    }
-    Ok(Answer::json(200, &shown))
+    Ok(Answer::json(200, &group.shown(&visit.fields())))
 }
 
-/// `DELETE /groups/{id}`
+/// `PUT /groups/{id}`
+pub(super) fn update(visit: &mut Visit<'_>, id: &str) -> Outcome {
+    let body = visit.json()?;
+    let fields = visit.fields();
+    let groups = &mut visit.state.groups;
+    groups.get(id)?;
+    let name = text(&body, "/name");
+    match name {
+        Some("") => return Err(Refused::parameter("name", "not empty")),
+        Some(name) => groups.is_free(name, Some(id))?,
+        None => {}
+    }
+    let group = groups.groups.get_mut(id);
+    let group = group.ok_or_else(|| Refused::not_found("group", id))?;
+    group.take(&body)?;
+    if let Some(name) = name {
+        name.clone_into(&mut group.name);
+    }
+    group.modified_at = Timestamp::now();
+    Ok(Answer::json(200, &group.shown(&fields)))
+}
+
+/// `DELETE /groups/{id}`: it works on nothing any more.
 pub(super) fn delete(visit: &mut Visit<'_>, id: &str) -> Outcome {
     let groups = &mut visit.state.groups;
     groups.get(id)?;
     groups.groups.remove(id);
     groups.memberships.retain(|_, it| it.group != id);
+    collaborations::forget_group(visit, id);
     Ok(Answer::empty(204))
 }
 
@@ -162,9 +229,7 @@ pub(super) fn add(visit: &mut Visit<'_>) -> Outcome {
     let user = text(&body, "/user/id").ok_or_else(|| Refused::missing("user.id"))?;
     let group = text(&body, "/group/id").ok_or_else(|| Refused::missing("group.id"))?;
     let role = text(&body, "/role").unwrap_or("member");
-    if !["member", "admin"].contains(&role) {
-        return Err(Refused::parameter("role", "one of member, admin"));
-    }
+    check_role(role)?;
     let known = visit.state.user(user).cloned();
     let user = known.ok_or_else(|| Refused::not_found("user", user))?;
     let groups = &mut visit.state.groups;
@@ -174,16 +239,40 @@ pub(super) fn add(visit: &mut Visit<'_>) -> Outcome {
         let message = "The user is already a member of the group";
         return Err(Refused::new(409, "conflict", message));
     }
+    let now = Timestamp::now();
     let membership = Membership {
         id: visit.state.ids.record(),
         group: group.to_owned(),
         user,
         role: role.to_owned(),
-        created_at: Timestamp::now(),
+        created_at: now,
+        modified_at: now,
     };
     let shown = groups.shown(&membership);
     groups.memberships.insert(membership.id.clone(), membership);
     Ok(Answer::json(201, &shown))
+}
+
+/// `GET /group_memberships/{id}`
+pub(super) fn membership(visit: &mut Visit<'_>, id: &str) -> Outcome {
+    let groups = &visit.state.groups;
+    let found = groups.memberships.get(id);
+    let found = found.ok_or_else(|| Refused::not_found("group_membership", id))?;
+    Ok(Answer::json(200, &groups.shown(found)))
+}
+
+/// `PUT /group_memberships/{id}`
+pub(super) fn update_membership(visit: &mut Visit<'_>, id: &str) -> Outcome {
+    let body = visit.json()?;
+    let role = text(&body, "/role");
+    role.map_or(Ok(()), check_role)?;
+    let found = visit.state.groups.memberships.get_mut(id);
+    let found = found.ok_or_else(|| Refused::not_found("group_membership", id))?;
+    if let Some(role) = role {
+        role.clone_into(&mut found.role);
+    }
+    found.modified_at = Timestamp::now();
+    membership(visit, id)
 }
 
 /// `DELETE /group_memberships/{id}`
@@ -191,5 +280,12 @@ pub(super) fn remove(visit: &mut Visit<'_>, id: &str) -> Outcome {
     match visit.state.groups.memberships.remove(id) {
         Some(_) => Ok(Answer::empty(204)),
         None => Err(Refused::not_found("group_membership", id)),
+    }
+}
+
+fn check_role(role: &str) -> Result<(), Refused> {
+    match ROLES.contains(&role) {
+        true => Ok(()),
+        false => Err(Refused::parameter("role", "one of member, admin")),
     }
 }

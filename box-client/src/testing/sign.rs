@@ -91,6 +91,7 @@ pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
     text.into_bytes()
 }
 
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
 fn signature(key: &SecretString, body: &[u8], timestamp: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes())
         .expect("HMAC takes keys of any length");

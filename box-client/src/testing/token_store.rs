@@ -1,5 +1,6 @@
 //! What every [`TokenStore`] has to pass.
 #![allow(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
     reason = "these are tests, for others to call"

@@ -242,7 +242,7 @@ mod tests {
         });
         let sender = Arc::new(Sender {
             http: reqwest::Client::new(),
-            hosts: Hosts::default(),
+            hosts: Hosts::of_box().unwrap(),
             retry: RetryPolicy::none(),
             idle: LIFE,
             gate: crate::gate::Gate::default(),

@@ -67,7 +67,7 @@ impl OAuth {
             client_id: client_id.into(),
             client_secret: client_secret.into(),
             authorize: AUTHORIZE.to_owned(),
-            hosts: Ok(Hosts::default()),
+            hosts: Hosts::of_box(),
             http: None,
             retry: RetryPolicy::default(),
         }

@@ -193,11 +193,10 @@ impl Chunked<'_> {
     fn put_call(&self, part: &Part) -> Result<Call> {
         let last = part.offset + part.bytes.len() as u64 - 1;
         let range = format!("bytes {}-{last}/{}", part.offset, self.content.size());
-        let range = HeaderValue::try_from(range).expect("digits make a header");
         let call = self.session.put_part()?.once();
         Ok(call
-            .header(CONTENT_RANGE, range)
-            .header(DIGEST, digest(&part.sha1))
+            .text_header(CONTENT_RANGE, range)?
+            .text_header(DIGEST, digest(&part.sha1))?
             .header(
                 CONTENT_TYPE,
                 HeaderValue::from_static("application/octet-stream"),
@@ -251,15 +250,14 @@ impl Chunked<'_> {
         })?;
         self.session
             .commit()?
-            .header(DIGEST, digest(&sha1))
+            .text_header(DIGEST, digest(&sha1))?
             .if_match(self.terms.if_match.as_deref())?
             .json(&body)
     }
 }
 
-fn digest(sha1: &[u8]) -> HeaderValue {
-    let text = format!("sha={}", STANDARD.encode(sha1));
-    HeaderValue::try_from(text).expect("base64 makes a header")
+fn digest(sha1: &[u8]) -> String {
+    format!("sha={}", STANDARD.encode(sha1))
 }
 
 fn bytes_of(hex: &str) -> Option<[u8; 20]> {

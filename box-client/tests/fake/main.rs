@@ -1,5 +1,5 @@
 //! `FakeBox`, driven over HTTP as a stranger's client would.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod assertions;
 mod collaborations;

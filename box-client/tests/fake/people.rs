@@ -166,6 +166,39 @@ async fn a_move_is_one_event_in_each_stream() {
 }
 
 #[tokio::test]
+async fn what_a_group_is_for_is_told_on_request_only() {
+    let session = Session::start().await;
+    let group = json!({ "name": "Sales", "description": "who sells" });
+    let group = session.post("2.0/groups", group).await.json();
+    assert!(group.get("description").is_none());
+    let path = format!("2.0/groups/{}", group["id"].as_str().unwrap());
+    let asked = format!("{path}?fields=description");
+    assert_eq!(session.get(&asked).await.json()["description"], "who sells");
+    let about = json!({ "description": "who sold" });
+    assert_eq!(
+        session.put(&asked, about).await.json()["description"],
+        "who sold"
+    );
+    let level = json!({ "invitability_level": "everybody" });
+    session.put(&path, level).await.refused(400, "bad_request");
+    let nameless = session.put(&path, json!({ "name": "" })).await;
+    nameless.refused(400, "bad_request");
+}
+
+#[tokio::test]
+async fn only_a_group_that_exists_is_invited() {
+    let session = Session::start().await;
+    let folder = session.fake.create_folder("0", "Deals").unwrap();
+    let body = json!({
+        "item": { "type": "folder", "id": folder },
+        "accessible_by": { "type": "group", "id": "1" },
+        "role": "editor",
+    });
+    let refused = session.post("2.0/collaborations", body).await;
+    refused.refused(404, "not_found");
+}
+
+#[tokio::test]
 async fn what_people_do_is_in_the_state() {
     let session = Session::start().await;
     let file = session.fake.upload("0", "a", "x").unwrap().file_id;

@@ -30,7 +30,7 @@ fn survive(turn: impl Fn() -> Turn) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let wire = Wire::start((0..64).map(|_| turn())).await;
+        let wire = Wire::start((0..64).map(|_| turn())).await.leading_astray();
         let client = client_of(&wire);
         let id = FileId::new("777").unwrap();
         client.files().get(&id).send().await.ok();
@@ -63,7 +63,7 @@ fn survive_writing(turn: impl Fn() -> Turn) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let wire = Wire::start((0..64).map(|_| turn())).await;
+        let wire = Wire::start((0..64).map(|_| turn())).await.leading_astray();
         let client = client_of(&wire);
         let (root, files, folders) = (FolderId::root(), client.files(), client.folders());
         let upload = |name: &str| files.upload(&root, name, "bytes");

@@ -22,9 +22,7 @@ impl Desk {
     }
 
     pub(crate) async fn with(builder: FakeBoxBuilder) -> Self {
-        static SPEC: OnceLock<Option<Spec>> = OnceLock::new();
-        let spec = SPEC.get_or_init(|| document().map(|path| Spec::read(path).unwrap()));
-        let builder = match spec {
+        let builder = match spec() {
             Some(spec) => builder.openapi(spec.clone()),
             None => builder,
         };
@@ -69,6 +67,12 @@ impl Drop for Desk {
             assert_eq!(self.fake.violations(), Vec::<String>::new());
         }
     }
+}
+
+pub(crate) fn spec() -> Option<&'static Spec> {
+    static SPEC: OnceLock<Option<Spec>> = OnceLock::new();
+    let spec = SPEC.get_or_init(|| document().map(|path| Spec::read(path).unwrap()));
+    spec.as_ref()
 }
 
 /// Box's OpenAPI document. Without it nothing is checked, loudly; in CI that is a failure.

@@ -1,5 +1,5 @@
 //! What the client promises, held against servers that answer, break off and lie.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod bad_bytes;
 mod boxed;

@@ -1,4 +1,8 @@
-use box_client::{Assignee, ErrorKind, GroupRole, Resolution, TaskAction, UserId, UserStatus};
+use box_client::{
+    Assignee, Collaboration, CollaborationRole, Collaborator, ErrorKind, GroupAccess, GroupRole,
+    ItemId, Resolution, TaskAction, UserId, UserStatus,
+};
+use futures_util::TryStreamExt;
 use serde_json::json;
 
 use crate::{
@@ -143,6 +147,71 @@ async fn groups_have_members_until_they_are_taken_out() {
         groups.get(&sales.id).await.unwrap_err().kind(),
         ErrorKind::NotFound
     );
+}
+
+#[tokio::test]
+async fn groups_and_what_users_are_in_them_are_changed() {
+    let desk = Desk::start().await;
+    let groups = desk.client.groups();
+    let sales = groups.create("Sales").send().await.unwrap();
+    groups.create("Legal").send().await.unwrap();
+    let renamed = groups
+        .update(&sales.id)
+        .name("Field sales")
+        .description("who sells")
+        .provenance("Okta")
+        .external_sync_identifier("okta:1")
+        .invitability_level(GroupAccess::AdminsOnly)
+        .member_viewability_level(GroupAccess::AllManagedUsers)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(renamed.name.as_deref(), Some("Field sales"));
+    let same = groups.update(&sales.id).name("Field sales").send().await;
+    same.unwrap();
+    let taken = groups.update(&sales.id).name("Legal").send().await;
+    assert_eq!(taken.unwrap_err().kind(), ErrorKind::Conflict);
+    let jo = UserId::new("33333").unwrap();
+    let jo = groups.add_member(&sales.id, &jo).send().await.unwrap();
+    assert_eq!(jo.role, Some(GroupRole::Member));
+    groups
+        .update_membership(&jo.id)
+        .role(GroupRole::Admin)
+        .configurable_permissions([("can_run_reports", false)])
+        .send()
+        .await
+        .unwrap();
+    let known = groups.membership(&jo.id).await.unwrap();
+    assert_eq!(known.role, Some(GroupRole::Admin));
+    assert_eq!(known.group.unwrap().name.as_deref(), Some("Field sales"));
+    groups.remove_member(&jo.id).await.unwrap();
+    let gone = groups.membership(&jo.id).await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn what_a_group_works_on_is_listed_until_the_group_is_deleted() {
+    let desk = Desk::start().await;
+    let (groups, collaborations) = (desk.client.groups(), desk.client.collaborations());
+    let sales = groups.create("Sales").send().await.unwrap().id;
+    let other = groups.create("Legal").send().await.unwrap().id;
+    let file = desk.file("nda.pdf");
+    for (item, group) in [
+        (ItemId::from(&desk.folder), &sales),
+        (ItemId::from(&file), &sales),
+        (ItemId::from(&file), &other),
+    ] {
+        let group = Collaborator::Group(group.clone());
+        let invited = collaborations.create(item, group, CollaborationRole::Editor);
+        invited.send().await.unwrap();
+    }
+    let found = all(collaborations.of_group(&sales)).await;
+    let items: Vec<_> = found.iter().filter_map(Collaboration::item_id).collect();
+    assert_eq!(items, [ItemId::from(&desk.folder), ItemId::from(&file)]);
+    groups.delete(&sales).await.unwrap();
+    assert_eq!(all(collaborations.on_file(&file)).await.len(), 1);
+    let gone: Result<Vec<_>, _> = collaborations.of_group(&sales).try_collect().await;
+    assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]

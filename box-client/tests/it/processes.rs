@@ -165,11 +165,7 @@ fn drive(url: &str, store: &Path, seed: u64) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_share_one_grant_through_kills() {
     // Without Box's grace a kill between its answer and the store would end the grant.
-    let fake = FakeBox::builder()
-        .refresh_grace(true)
-        .start()
-        .await
-        .unwrap();
+    let fake = fake::start(FakeBox::builder().refresh_grace(true)).await;
     let folder = tempfile::tempdir().unwrap();
     let store = FileStore::new(folder.path());
     let grant = Grant::new(fake.issue_refresh_token());
@@ -188,4 +184,5 @@ async fn two_processes_share_one_grant_through_kills() {
     fake::me(&client).await.unwrap();
     fake.inject(Fault::on("/2.0/users/me", FaultEffect::ExpireSession));
     fake::me(&client).await.unwrap();
+    assert_eq!(fake.violations(), [] as [String; 0]);
 }

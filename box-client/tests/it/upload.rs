@@ -26,6 +26,7 @@ use tokio::{
 use crate::{
     boxed::{Boxed, bytes, client, root, sha1_hex},
     vendor::{Vendor, reply},
+    wire::assert_documented,
 };
 
 const UPLOAD: &str = "/api/2.0/files/content";
@@ -419,8 +420,8 @@ async fn a_version_can_be_bound_to_the_state_that_was_seen() {
 
 #[tokio::test]
 async fn a_preflight_tells_what_would_be_in_the_way() {
-    let boxed = Boxed::undocumented(FakeBox::builder()).await;
-    let there = boxed.fake.upload("0", "taken", "1").unwrap();
+    let boxed = Boxed::start().await;
+    boxed.fake.upload("0", "taken", "1").unwrap();
     let files = boxed.client.files();
     let free = files
         .preflight(&root(), "free", 5_000_000_000)
@@ -435,9 +436,18 @@ async fn a_preflight_tells_what_would_be_in_the_way() {
     );
     let error = files.preflight(&root(), "Taken", 1).await.unwrap_err();
     assert!(error.name_in_use().unwrap().file_id().is_some());
-    let id = FileId::new(there.file_id).unwrap();
-    files.preflight_version(&id, 1).await.unwrap();
     assert!(!format!("{free:?}").contains("http"));
+    boxed.done();
+}
+
+#[tokio::test]
+async fn a_preflight_tells_of_a_new_version_too() {
+    // The document has this call for new files alone; that of a version is in Box's guides.
+    let boxed = Boxed::undocumented(FakeBox::builder()).await;
+    let there = boxed.fake.upload("0", "taken", "1").unwrap();
+    let id = FileId::new(there.file_id).unwrap();
+    let files = boxed.client.files();
+    files.preflight_version(&id, 1).await.unwrap();
 }
 
 #[tokio::test]
@@ -517,6 +527,8 @@ async fn a_refusal_is_heard_while_the_body_is_still_going_out() {
         .unwrap();
     let sent = server.await.unwrap();
     assert!(sent.windows(7).take(5000).any(|it| it == b"token-1"));
+    let end = sent.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+    assert_documented(std::str::from_utf8(&sent[..end]).unwrap(), b"");
     let tail = b"\r\n--".len() + 40 + b"--\r\n".len();
     assert!(sent[..sent.len() - tail].ends_with(&content));
 }

@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use box_client::{
     Change, Content, ErrorKind, FileId, UploadSession,
-    testing::{FakeBox, Fault, FaultEffect},
+    testing::{Fault, FaultEffect},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
@@ -529,7 +529,7 @@ async fn whatever_befalls_a_request_there_is_one_file_of_these_bytes() {
 }
 
 async fn one_file(effect: FaultEffect, skip: u32) {
-    let boxed = Boxed::undocumented(FakeBox::builder().upload_parts(PART, PART)).await;
+    let boxed = Boxed::start().await;
     let content = bytes(4 * PART + 1);
     let fault = Fault::on("/api/2.0/*", effect.clone()).skip(skip);
     boxed.fake.inject(fault);

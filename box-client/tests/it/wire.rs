@@ -11,6 +11,9 @@ use tokio::{
     sync::Notify,
     task::JoinHandle,
 };
+use url::Url;
+
+use crate::desk::spec;
 
 /// Takes one request a connection and has one turn for each.
 pub(crate) struct Wire {
@@ -18,6 +21,7 @@ pub(crate) struct Wire {
     seen: Arc<Mutex<Vec<String>>>,
     pub(crate) arrived: Arc<Notify>,
     server: JoinHandle<()>,
+    leads_astray: bool,
 }
 
 pub(crate) struct Turn {
@@ -88,7 +92,15 @@ impl Wire {
             seen,
             arrived,
             server,
+            leads_astray: false,
         }
+    }
+
+    /// For answers with addresses and markers of any kind, which are followed: what comes of them
+    /// is no request that Box documents.
+    pub(crate) fn leading_astray(mut self) -> Self {
+        self.leads_astray = true;
+        self
     }
 
     pub(crate) fn uri(&self) -> String {
@@ -118,10 +130,40 @@ impl Wire {
     }
 }
 
+/// Nobody may send what Box does not document, to a broken server neither.
 impl Drop for Wire {
     fn drop(&mut self) {
         self.server.abort();
+        if self.leads_astray || std::thread::panicking() {
+            return;
+        }
+        for request in self.requests() {
+            // What broke off before it was whole is no request.
+            match request.split_once("\r\n\r\n") {
+                Some((head, body)) if body.len() >= length(head) => {
+                    assert_documented(head, body.as_bytes());
+                }
+                _ => {}
+            }
+        }
     }
+}
+
+/// Holds a request, as it went over the wire, against Box's document.
+pub(crate) fn assert_documented(head: &str, body: &[u8]) {
+    let Some(spec) = spec() else { return };
+    let mut lines = head.lines();
+    let mut first = lines.next().unwrap().split(' ');
+    let (verb, target) = (first.next().unwrap(), first.next().unwrap());
+    let content_type = lines.find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("content-type").then_some(value)
+    });
+    let url = Url::parse("http://127.0.0.1").unwrap().join(target);
+    let url = url.unwrap();
+    let query: Vec<_> = url.query_pairs().into_owned().collect();
+    let checked = spec.check(verb, url.path(), &query, content_type, body);
+    checked.unwrap();
 }
 
 async fn serve(
@@ -150,25 +192,25 @@ async fn serve(
     }
 }
 
+fn length(head: &str) -> usize {
+    let mut lengths = head.lines().filter_map(|line| {
+        line.to_ascii_lowercase()
+            .strip_prefix("content-length: ")?
+            .parse()
+            .ok()
+    });
+    lengths.next().unwrap_or(0)
+}
+
 async fn read_request(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
         let text = String::from_utf8_lossy(&bytes);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .filter_map(|line| {
-                    line.to_ascii_lowercase()
-                        .strip_prefix("content-length: ")?
-                        .parse()
-                        .ok()
-                })
-                .next()
-                .unwrap_or(0);
-            if body.len() >= length {
-                return text.into_owned();
-            }
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && body.len() >= length(head)
+        {
+            return text.into_owned();
         }
         match stream.read(&mut buffer).await {
             Ok(0) | Err(_) => return text.into_owned(),

@@ -1,6 +1,7 @@
 //! What every implementation of a port has to pass. Each check takes a fresh store and panics
 //! with what is wrong, as a test does.
 #![allow(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
     reason = "these are tests, for others to call"

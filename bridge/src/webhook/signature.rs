@@ -136,6 +136,7 @@ impl SignatureKeys {
 impl Verifier {
     /// Verifies with these keys: at most 10 minutes old, as Box advises, and at most a minute
     /// ahead of this machine's clock.
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     pub fn new(keys: SignatureKeys) -> Self {
         let mac = |key: SecretString| {
             HmacSha256::new_from_slice(key.expose_secret().as_bytes())

@@ -1,5 +1,5 @@
 //! The bridge from outside, by what it promises.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod agree;
 mod api;

@@ -1,5 +1,5 @@
 //! The real program, on real connections, against both fakes.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod api;
 mod attach;

@@ -27,6 +27,34 @@ page = sf.query("SELECT Id FROM Contact")
 assert page["totalSize"] == 2500 and not page["done"]
 cc = sf.restful("composite/sobjects", method="POST", json={"allOrNone": False, "records": [{"attributes": {"type": "Contact"}, "LastName": "One"}, {"attributes": {"type": "Contact"}}]})
 assert [c["success"] for c in cc] == [True, False], cc
+# A key of one's own, as an administrator makes it.
+field = {"FullName": "Account.Box_Folder_Id__c", "Metadata": {"label": "Box folder", "type": "Text", "length": 40, "externalId": True, "unique": True}}
+assert sf.toolingexecute("sobjects/CustomField", method="POST", data=field)["success"]
+me = sf.query("SELECT Id FROM User LIMIT 1")["records"][0]["Id"]
+rights = sf.PermissionSet.create({"Name": "Box", "Label": "Box"})["id"]
+sf.FieldPermissions.create({"ParentId": rights, "SobjectType": "Account", "Field": "Account.Box_Folder_Id__c", "PermissionsRead": True, "PermissionsEdit": True})
+sf.PermissionSetAssignment.create({"PermissionSetId": rights, "AssigneeId": me})
+assert sf.Account.upsert("Box_Folder_Id__c/a%2Fb", {"Name": "By key"}) == 201
+assert sf.Account.upsert("Box_Folder_Id__c/a%2Fb", {"Name": "By key 2"}) == 200
+assert sf.Account.get_by_custom_id("Box_Folder_Id__c", "a/b")["Name"] == "By key 2"
+named = lambda object, **fields: {"attributes": {"type": object}, **fields}
+many = lambda method, path="", **body: sf.restful("composite/sobjects" + path, method=method, json={"allOrNone": False, **body})
+new = many("POST", records=[named("Account", Name=f"Many {n}") for n in range(200)])
+assert all(it["success"] for it in new)
+ids = [it["id"] for it in new]
+changed = many("PATCH", records=[named("Account", id=id, Name="Changed") for id in ids[:3]] + [named("Account", id="001000000000000AAA", Name="x")])
+assert [it["success"] for it in changed] == [True] * 3 + [False], changed
+kept = many("PATCH", "/Account/Box_Folder_Id__c", records=[named("Account", Box_Folder_Id__c=key, Name=key) for key in ("a/b", "new")])
+assert [it["created"] for it in kept] == [False, True], kept
+read = sf.restful("composite/sobjects/Account", params={"ids": ",".join(ids[2:4]), "fields": "Name"})
+assert [it["Name"] for it in read] == ["Changed", "Many 3"], read
+whole = many("POST", allOrNone=True, records=[named("Account", Name="All"), named("Account")])
+assert [it["errors"][0]["statusCode"] for it in whole] == ["ALL_OR_NONE_OPERATION_ROLLED_BACK", "REQUIRED_FIELD_MISSING"], whole
+gone = sf.restful("composite/sobjects", method="DELETE", params={"ids": ",".join(ids), "allOrNone": "true"})
+assert all(it["success"] for it in gone) and len(gone) == 200
+by_key = sf.bulk2.Account.upsert(records=[{"Box_Folder_Id__c": key, "Name": "Bulk"} for key in ("new", "newer")], external_id_field="Box_Folder_Id__c")
+assert by_key[0]["numberRecordsProcessed"] == 2 and by_key[0]["numberRecordsFailed"] == 0, by_key
+assert sf.query("SELECT Id FROM Account WHERE Name = 'Bulk'")["totalSize"] == 2
 v = sf.ContentVersion.create({"Title": "t", "PathOnClient": "t.pdf", "VersionData": base64.b64encode(b"%PDF").decode(), "FirstPublishLocationId": a})
 doc = sf.query(f"SELECT ContentDocumentId FROM ContentVersion WHERE Id = '{v['id']}'")["records"][0]["ContentDocumentId"]
 links = sf.query(f"SELECT Id FROM ContentDocumentLink WHERE LinkedEntityId = '{a}'")["records"]

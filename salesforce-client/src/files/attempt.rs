@@ -1,4 +1,8 @@
-use std::{future::Future, pin::pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -31,6 +35,8 @@ pub(super) struct Upload {
     pub(super) call: Call,
     pub(super) encoding: Arc<Encoding>,
     pub(super) size: u64,
+    /// What is sent instead to an org that takes no key.
+    pub(super) otherwise: Option<Box<Upload>>,
 }
 
 impl Upload {
@@ -46,13 +52,14 @@ impl Upload {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let mut renewed = false;
+        let mut this = self;
         loop {
             let token = self.transport.tokens.token().await;
             let token = token.map_err(Error::incomplete)?;
             attempts.begin();
             let began = Instant::now();
             let sent = match open().await {
-                Ok(stream) => self.attempt(&token, content(stream)).await,
+                Ok(stream) => this.attempt(&token, content(stream)).await,
                 Err(cause) => Err(Error::new(ErrorKind::Content, OPERATION).cause(cause)),
             };
             attempts.forget(began.elapsed());
@@ -65,7 +72,18 @@ impl Upload {
                 self.transport.tokens.reject(&token);
                 continue;
             }
-            let Some(wait) = attempts.wait_after(&error, self.call.repeat) else {
+            if let Some(otherwise) = &this.otherwise
+                && refuses_keys(&error)
+                && !attempts.is_doubtful()
+            {
+                debug!(
+                    operation = OPERATION,
+                    "the org takes no key: trying without"
+                );
+                this = otherwise;
+                continue;
+            }
+            let Some(wait) = attempts.wait_after(&error, this.call.repeat) else {
                 return Err(attempts.give_up(error));
             };
             debug!(operation = OPERATION, ?wait, %error, "trying again");
@@ -82,11 +100,11 @@ impl Upload {
         let slot = sender.admit(OPERATION, self.transport.priority).await?;
         let exchanged = self.exchange(token, content).await;
         let reply = sender.governed(exchanged).await.map_err(|error| {
-            let refuses = |api: &ApiErrors| api.says("Idempotency not supported");
-            match error.api().is_some_and(refuses) {
-                true => error.detail("this org has no idempotent uploads: use another strategy"),
-                false => error,
+            if !refuses_keys(&error) {
+                return error;
             }
+            sender.no_idempotency.store(true, Ordering::Relaxed);
+            error.detail("this org has no idempotent uploads: use another strategy")
         })?;
         if self.call.repeat == Repeat::Safe {
             let answer: Value = reply.json().await?;
@@ -138,8 +156,14 @@ impl Upload {
         })
     }
 
-    /// Lets the next call have another token where this one is over.
-    pub(super) fn renewable(&self, token: &AccessToken, error: Error) -> Error {
+    /// Lets the next call have another token where this one is over, and tells where another goes
+    /// without a key.
+    pub(super) fn worth_again(&self, token: &AccessToken, error: Error) -> Error {
+        if self.otherwise.is_some() && refuses_keys(&error) {
+            return error
+                .worth_another_way()
+                .detail("this org has no idempotent uploads: send the content again");
+        }
         if !is_session_end(&error) {
             return error;
         }
@@ -148,6 +172,12 @@ impl Upload {
             .session_ended()
             .detail("the session had ended: send the content again")
     }
+}
+
+/// Whether it is the answer of an org without the feature, which has written nothing.
+fn refuses_keys(error: &Error) -> bool {
+    let refuses = |api: &ApiErrors| api.says("Idempotency not supported");
+    error.status() == Some(400) && error.api().is_some_and(refuses)
 }
 
 struct AbandonOnDrop(Arc<Progress>);

@@ -133,13 +133,13 @@ impl Body {
     }
 
     /// A piece of the chunk in hand, if it gives one.
-    fn piece(&mut self) -> Option<Bytes> {
+    fn piece(&mut self) -> Result<Option<Bytes>, Cause> {
         let next = self.chunk.split_to(PIECE.min(self.chunk.len()));
         let piece = match &mut self.base64 {
             None => next,
-            Some(base64) => base64.encode(&next),
+            Some(base64) => base64.encode(&next)?,
         };
-        (!piece.is_empty()).then_some(piece)
+        Ok((!piece.is_empty()).then_some(piece))
     }
 
     fn take(&mut self, chunk: Bytes) -> Result<(), Cause> {
@@ -197,8 +197,9 @@ impl Stream for Body {
             }
             if !this.chunk.is_empty() {
                 match this.piece() {
-                    Some(piece) => return Poll::Ready(Some(Ok(piece))),
-                    None => continue,
+                    Ok(Some(piece)) => return Poll::Ready(Some(Ok(piece))),
+                    Ok(None) => continue,
+                    Err(cause) => return this.fail(cause),
                 }
             }
             let outcome = match ready!(this.content.as_mut().poll_next(cx)) {

@@ -1,12 +1,11 @@
 //! How the content is wrapped: as base64 in JSON, or as multipart.
 
-use base64::Engine;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 use base64::engine::general_purpose::STANDARD as ENGINE;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use base64::engine::{general_purpose::PAD, simd::Simd};
+use base64::{EncodeSliceError, Engine};
 use bytes::Bytes;
-use http::HeaderValue;
 
 /// Three times as fast as the portable one, where there is such hardware.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -83,13 +82,10 @@ impl Encoding {
         self.tail.clone()
     }
 
-    pub(super) fn content_type(&self) -> HeaderValue {
+    pub(super) fn content_type(&self) -> String {
         match &self.boundary {
-            None => HeaderValue::from_static("application/json"),
-            Some(boundary) => {
-                HeaderValue::try_from(format!("multipart/form-data; boundary=\"{boundary}\""))
-                    .expect("letters and digits make a header")
-            }
+            None => "application/json".to_owned(),
+            Some(boundary) => format!("multipart/form-data; boundary=\"{boundary}\""),
         }
     }
 
@@ -114,27 +110,27 @@ pub(super) struct Base64 {
 
 impl Base64 {
     /// As many whole groups as there are.
-    pub(super) fn encode(&mut self, mut bytes: &[u8]) -> Bytes {
+    pub(super) fn encode(&mut self, mut bytes: &[u8]) -> Result<Bytes, EncodeSliceError> {
         let mut text = vec![0; (self.carried + bytes.len()) / 3 * 4];
         let mut written = 0;
         if self.carried > 0 {
             while self.carried < 3 {
                 let Some((first, rest)) = bytes.split_first() else {
-                    return Bytes::new();
+                    return Ok(Bytes::new());
                 };
                 self.carry[self.carried] = *first;
                 self.carried += 1;
                 bytes = rest;
             }
-            written += encode_into(&self.carry, &mut text);
+            written += ENGINE.encode_slice(self.carry, &mut text)?;
             self.carried = 0;
         }
         let (groups, rest) = bytes.split_at(bytes.len() / 3 * 3);
-        written += encode_into(groups, &mut text[written..]);
+        written += ENGINE.encode_slice(groups, &mut text[written..])?;
         self.carry[..rest.len()].copy_from_slice(rest);
         self.carried = rest.len();
         text.truncate(written);
-        text.into()
+        Ok(text.into())
     }
 
     /// What is left, padded.
@@ -142,10 +138,4 @@ impl Base64 {
         let rest = &self.carry[..std::mem::take(&mut self.carried)];
         ENGINE.encode(rest)
     }
-}
-
-fn encode_into(bytes: &[u8], text: &mut [u8]) -> usize {
-    ENGINE
-        .encode_slice(bytes, text)
-        .expect("the text has room for all groups")
 }

@@ -1,4 +1,8 @@
-use std::{fmt, future::Future, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -54,6 +58,11 @@ pub enum Strategy {
     /// Vendor: User Interface API Developer Guide, "Prevent Record Duplication with Idempotent
     /// Record Writes".
     Idempotent(IdempotencyKey),
+    /// The same where the org supports it, and by size where it does not. What the org has said
+    /// the client and its clones remember, so that it is asked once. An upload that went by size
+    /// is not repeated by itself when its outcome is unknown:
+    /// [`may_have_happened`](Error::may_have_happened) tells.
+    IdempotentIfSupported(IdempotencyKey),
 }
 
 /// An upload. From [`Files::upload`](super::Files::upload).
@@ -143,7 +152,8 @@ impl UploadRequest {
     /// otherwise it is broken off, Salesforce has nothing of it, and the error is of kind
     /// [`Content`](ErrorKind::Content) with the content's own error as its cause. A content exists
     /// once, so there is no second try; whether one is worth it says
-    /// [`is_retryable`](Error::is_retryable), also where only the session had ended.
+    /// [`is_retryable`](Error::is_retryable), also where only the session had ended, or where an
+    /// org turned out not to support [`Strategy::IdempotentIfSupported`].
     pub async fn send<S, E>(self, content: S, size: u64) -> Result<RecordId>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
@@ -155,7 +165,7 @@ impl UploadRequest {
         let seen = Seen::begin(&upload.call);
         let sent = upload.attempt(&token, super::body::content(content));
         let sent = sent.instrument(seen.span.clone()).await;
-        let sent = sent.map_err(|error| upload.renewable(&token, error).after(1, false));
+        let sent = sent.map_err(|error| upload.worth_again(&token, error).after(1, false));
         seen.end(sent.as_ref().map(|_| CREATED), 1);
         sent
     }
@@ -181,25 +191,43 @@ impl UploadRequest {
 
     fn prepare(self, size: u64) -> Result<Upload> {
         self.check()?;
-        if let Strategy::Idempotent(key) = self.strategy {
-            return self.prepare_idempotent(key, size);
+        match self.strategy {
+            Strategy::Idempotent(key) => self.idempotent(key, size),
+            Strategy::IdempotentIfSupported(key) => {
+                let mut first = self.idempotent(key, size)?;
+                let otherwise = self.by_size(Strategy::Auto, size)?;
+                if self.transport.sender.no_idempotency.load(Ordering::Relaxed) {
+                    return Ok(otherwise);
+                }
+                first.otherwise = Some(Box::new(otherwise));
+                Ok(first)
+            }
+            by_size => self.by_size(by_size, size),
         }
-        let json = Value::Object(self.fields).to_string();
-        let encoding = choose(self.strategy, self.base64_up_to, &json, &self.name, size)?;
+    }
+
+    fn by_size(&self, strategy: Strategy, size: u64) -> Result<Upload> {
+        let json = serde_json::to_string(&self.fields).map_err(|cause| {
+            Error::new(ErrorKind::Invalid, OPERATION)
+                .detail("the fields cannot be written as JSON")
+                .cause(cause)
+        })?;
+        let encoding = choose(strategy, self.base64_up_to, &json, &self.name, size)?;
         let call = self
             .transport
             .call(OPERATION, Method::POST, &["sobjects", "ContentVersion"])
-            .header(CONTENT_TYPE, encoding.content_type())
+            .text_header(CONTENT_TYPE, encoding.content_type())?
             .header(CONTENT_LENGTH, HeaderValue::from(encoding.length(size)));
         Ok(Upload {
-            transport: self.transport,
+            transport: Arc::clone(&self.transport),
             call,
             encoding: Arc::new(encoding),
             size,
+            otherwise: None,
         })
     }
 
-    fn prepare_idempotent(self, key: IdempotencyKey, size: u64) -> Result<Upload> {
+    fn idempotent(&self, key: IdempotencyKey, size: u64) -> Result<Upload> {
         if size > LARGEST_FILE {
             return Err(Error::new(ErrorKind::TooLarge, OPERATION)
                 .detail("Salesforce takes files of less than 2 GiB"));
@@ -212,19 +240,19 @@ impl UploadRequest {
             .chain(document.as_deref())
             .chain(["content-versions"])
             .collect();
-        let key = HeaderValue::try_from(key.to_string()).expect("digits make a header");
         let call = self
             .transport
             .call(OPERATION, Method::POST, &segments)
-            .header(CONTENT_TYPE, encoding.content_type())
+            .text_header(CONTENT_TYPE, encoding.content_type())?
             .header(CONTENT_LENGTH, HeaderValue::from(encoding.length(size)))
-            .header(HeaderName::from_static("idempotency-key"), key)
+            .text_header(HeaderName::from_static("idempotency-key"), key.to_string())?
             .repeatable();
         Ok(Upload {
-            transport: self.transport,
+            transport: Arc::clone(&self.transport),
             call,
             encoding: Arc::new(encoding),
             size,
+            otherwise: None,
         })
     }
 

@@ -9,7 +9,7 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 
 use futures_core::Stream;
 use futures_util::{TryStreamExt, stream};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, Method};
 use serde::de::DeserializeOwned;
 
 use self::page::{Pages, Rows};
@@ -190,10 +190,10 @@ impl<T: DeserializeOwned> Query<T> {
             Start::Call(call) => (*call)?,
         };
         let call = match self.batch_size {
-            Some(rows) => call.header(
+            Some(rows) => call.text_header(
                 HeaderName::from_static("sforce-query-options"),
-                HeaderValue::try_from(format!("batchSize={rows}")).expect("digits make a header"),
-            ),
+                format!("batchSize={rows}"),
+            )?,
             None => call,
         };
         if call.path_and_query().len() <= LONGEST_URI {

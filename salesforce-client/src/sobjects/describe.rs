@@ -48,7 +48,8 @@ impl<'a> Describe<'a> {
 
     /// Sends it; `None` when nothing was changed after this time, in whole seconds.
     pub async fn if_modified_since(self, at: Timestamp) -> Result<Option<ObjectDescribe>> {
-        let call = self.call?.header(IF_MODIFIED_SINCE, http_date(at));
+        let call = self.call?;
+        let call = call.text_header(IF_MODIFIED_SINCE, http_date(at))?;
         let reply = self.transport.send(&call).await?;
         if reply.status() == StatusCode::NOT_MODIFIED {
             return Ok(None);

@@ -56,7 +56,7 @@ impl<'a, T> GetRecord<'a, T> {
     pub fn if_modified_since(self, at: Timestamp) -> GetIfModified<'a, T> {
         let call = self
             .call
-            .map(|call| call.header(IF_MODIFIED_SINCE, http_date(at)));
+            .and_then(|call| call.text_header(IF_MODIFIED_SINCE, http_date(at)));
         GetIfModified(Self { call, ..self })
     }
 }

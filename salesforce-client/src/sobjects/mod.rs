@@ -9,7 +9,7 @@ mod write;
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-use http::{HeaderValue, Method};
+use http::Method;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -190,9 +190,8 @@ pub(crate) fn check_name(operation: &'static str, name: &str) -> Result<()> {
 }
 
 /// As the conditional headers want it, in whole seconds.
-fn http_date(at: Timestamp) -> HeaderValue {
-    let text = at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    HeaderValue::try_from(text).expect("a date makes a header")
+fn http_date(at: Timestamp) -> String {
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 #[cfg(test)]

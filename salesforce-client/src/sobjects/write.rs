@@ -31,7 +31,7 @@ impl<'a> Update<'a> {
     pub fn if_unmodified_since(mut self, at: Timestamp) -> Self {
         self.call = self
             .call
-            .map(|call| call.header(IF_UNMODIFIED_SINCE, http_date(at)));
+            .and_then(|call| call.text_header(IF_UNMODIFIED_SINCE, http_date(at)));
         self
     }
 

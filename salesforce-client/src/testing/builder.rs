@@ -37,6 +37,7 @@ pub struct FakeSalesforceBuilder {
     daily_limit: u64,
     keep_bytes: bool,
     accept_chunked: bool,
+    idempotent_uploads: bool,
     custom_fields: Vec<(String, Field)>,
     bulk_rows_per_poll: usize,
 }
@@ -76,6 +77,7 @@ impl Default for FakeSalesforceBuilder {
             daily_limit: 5_000_000,
             keep_bytes: true,
             accept_chunked: false,
+            idempotent_uploads: true,
             custom_fields: Vec::new(),
             bulk_rows_per_poll: usize::MAX,
         }
@@ -183,6 +185,13 @@ impl FakeSalesforceBuilder {
         self
     }
 
+    /// Whether uploads by the User Interface API take an `Idempotency-Key`, as is the default: it
+    /// was a beta that an org could lack.
+    pub fn idempotent_uploads(mut self, supported: bool) -> Self {
+        self.idempotent_uploads = supported;
+        self
+    }
+
     /// Adds a custom field; those of Task and Event belong to the object `Activity`.
     pub fn custom_field(mut self, object: impl Into<String>, field: Field) -> Self {
         self.custom_fields.push((object.into(), field));
@@ -264,6 +273,7 @@ impl FakeSalesforceBuilder {
             page_size: self.page_size,
             keep_bytes: self.keep_bytes,
             accept_chunked: self.accept_chunked,
+            idempotent_uploads: self.idempotent_uploads,
             rotate_refresh_tokens: self.rotate_refresh_tokens,
             session_lifetime: self.session_lifetime,
             bulk_rows_per_poll: self.bulk_rows_per_poll,

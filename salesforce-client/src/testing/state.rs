@@ -48,6 +48,7 @@ pub(super) struct Config {
     pub(super) page_size: Option<usize>,
     pub(super) keep_bytes: bool,
     pub(super) accept_chunked: bool,
+    pub(super) idempotent_uploads: bool,
     pub(super) rotate_refresh_tokens: bool,
     pub(super) session_lifetime: Duration,
     pub(super) bulk_rows_per_poll: usize,

@@ -32,6 +32,9 @@ pub(super) fn upload(
         return Err(Refusal::not_allowed(&call.method, "POST"));
     }
     let key = key(call)?;
+    if key.is_some() && !config.idempotent_uploads {
+        return Err(Refusal::bad("INVALID_INPUT", "Idempotency not supported"));
+    }
     let resource = document.and_then(ids::normalise).unwrap_or_default();
     let is_it =
         |kept: &&(String, String, Value)| key.as_ref() == Some(&kept.0) && kept.1 == resource;

@@ -1,6 +1,6 @@
 //! `FakeSalesforce`, driven over HTTP as a stranger's client would.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod bulk;
 mod composite;

@@ -29,6 +29,13 @@ async fn more_than_fits_is_refused_as_a_whole() {
         .get(&format!("composite/sobjects/Account?{query}"))
         .await;
     assert_eq!(answer.error(), refused(400, "EXCEEDED_MAX_SIZE_REQUEST"));
+    let read = |ids: usize| {
+        let body = json!({ "ids": vec!["001000000000001"; ids], "fields": ["Id"] });
+        session.post("composite/sobjects/Account", body)
+    };
+    assert_eq!(read(2000).await.json(), json!(vec![Value::Null; 2000]));
+    let answer = read(2001).await;
+    assert_eq!(answer.error(), refused(400, "EXCEEDED_MAX_SIZE_REQUEST"));
     assert!(session.fake.records("Account").is_empty());
 }
 

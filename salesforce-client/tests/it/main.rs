@@ -1,11 +1,12 @@
 //! The client against a server that tells what it was sent.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod bulk;
 mod calls;
 mod changes;
 mod composite;
 mod governor;
+mod governor_processes;
 mod many;
 mod memory;
 mod numbers;
@@ -16,6 +17,7 @@ mod processes;
 mod pubsub;
 mod reading;
 mod recordings;
+mod secrets;
 mod setup;
 mod support;
 mod tokens;

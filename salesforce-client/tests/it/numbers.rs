@@ -32,6 +32,16 @@ impl Kept {
     }
 }
 
+impl Kept {
+    fn during(&self, work: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        metrics::with_local_recorder(self, || runtime.block_on(work));
+    }
+}
+
 impl HistogramFn for One {
     fn record(&self, _: f64) {
         self.increment(1);
@@ -69,12 +79,16 @@ impl Recorder for Kept {
 /// What is counted meanwhile.
 fn counted(work: impl Future<Output = ()>) -> impl Fn(&str) -> u64 {
     let kept = Kept::default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    metrics::with_local_recorder(&kept, || runtime.block_on(work));
+    kept.during(work);
     move |name| kept.0.lock().unwrap().get(name).copied().unwrap_or(0)
+}
+
+/// Names and labels of all that is counted meanwhile.
+pub(crate) fn names_of(work: impl Future<Output = ()>) -> Vec<String> {
+    let kept = Kept::default();
+    kept.during(work);
+    let kept = kept.0.lock().unwrap();
+    kept.keys().cloned().collect()
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use futures_util::stream;
 use salesforce_client::{
-    ErrorKind, Governor, IdempotencyKey, Linked, NewTextField, RecordId, SalesforceClient,
-    ShareType, Strategy,
+    ErrorKind, Governor, IdempotencyKey, Linked, NewTextField, Priority, RecordId,
+    SalesforceClient, ShareType, Strategy,
     testing::{FakeSalesforce, Fault, FaultEffect},
 };
 use serde_json::json;
@@ -130,6 +130,92 @@ async fn what_the_user_interface_api_does_not_take_is_not_sent() {
     org.inject(Fault::on("*/content-versions", fault));
     let error = request().send(content(), 1).await.unwrap_err();
     assert!(error.to_string().contains("another strategy"), "{error}");
+}
+
+fn bytes() -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static {
+    stream::iter([Ok(Bytes::from("%PDF"))])
+}
+
+/// Which ways were asked for uploads, in their order.
+fn asked(org: &FakeSalesforce) -> Vec<&'static str> {
+    let requests = org.requests();
+    let posts = requests.iter().filter(|it| it.method == "POST");
+    posts
+        .filter_map(|it| match it.path.rsplit('/').next()? {
+            "content-versions" => Some("key"),
+            "ContentVersion" => Some("size"),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn an_org_without_idempotency_is_asked_once_and_gets_its_files_by_size() {
+    let builder = FakeSalesforce::builder().idempotent_uploads(false);
+    let (org, client) = org::with(builder).await;
+    let send = async |client: &SalesforceClient, key: &str| {
+        let key = Strategy::IdempotentIfSupported(IdempotencyKey::of(&[key]));
+        let upload = client.files().upload("a.pdf").strategy(key);
+        let open = || async { Ok::<_, std::io::Error>(bytes()) };
+        upload.send_with(open, 4).await.unwrap()
+    };
+    let first = send(&client, "1").await;
+    assert_eq!(org.bytes(first.as_str()).unwrap(), "%PDF");
+    send(&client.clone(), "2").await;
+    send(&client.with_priority(Priority::Backfill), "3").await;
+    assert_eq!(asked(&org), ["key", "size", "size", "size"]);
+    // Another client has yet to hear it.
+    send(&org::builder_of(&org).build().unwrap(), "4").await;
+    assert_eq!(asked(&org)[4..], ["key", "size"]);
+    assert_eq!(org.files().len(), 4);
+}
+
+#[tokio::test]
+async fn a_content_that_exists_once_is_asked_for_again_where_keys_are_not_taken() {
+    let builder = FakeSalesforce::builder().idempotent_uploads(false);
+    let (org, client) = org::with(builder).await;
+    let key = Strategy::IdempotentIfSupported(IdempotencyKey::of(&["1"]));
+    let upload = || client.files().upload("a.pdf").strategy(key);
+    let error = upload().send(bytes(), 4).await.unwrap_err();
+    assert!(
+        error.is_retryable() && !error.may_have_happened(),
+        "{error}"
+    );
+    assert!(error.to_string().contains("again"), "{error}");
+    upload().send(bytes(), 4).await.unwrap();
+    assert_eq!(asked(&org), ["key", "size"]);
+}
+
+#[tokio::test]
+async fn an_org_with_idempotency_is_always_given_the_key() {
+    let (org, client) = org::start().await;
+    org.inject(Fault::on("*/content-versions", FaultEffect::LostAnswer));
+    let key = Strategy::IdempotentIfSupported(IdempotencyKey::of(&["1"]));
+    let upload = || client.files().upload("a.pdf").strategy(key);
+    let open = || async { Ok::<_, std::io::Error>(bytes()) };
+    let first = upload().send_with(open, 4).await.unwrap();
+    assert_eq!(upload().send(bytes(), 4).await.unwrap(), first);
+    assert_eq!(asked(&org), ["key"; 3]);
+    assert_eq!(org.files().len(), 1);
+}
+
+#[tokio::test]
+async fn an_upload_in_doubt_is_not_sent_another_way() {
+    let (org, client) = org::start().await;
+    org.inject(Fault::on("*/content-versions", FaultEffect::LostAnswer));
+    let body = json!([{ "errorCode": "X", "message": "Idempotency not supported" }]).to_string();
+    let fault = FaultEffect::Status {
+        status: 400,
+        headers: Default::default(),
+        body,
+    };
+    org.inject(Fault::on("*/content-versions", fault));
+    let key = Strategy::IdempotentIfSupported(IdempotencyKey::of(&["1"]));
+    let upload = client.files().upload("a.pdf").strategy(key);
+    let open = || async { Ok::<_, std::io::Error>(bytes()) };
+    let error = upload.send_with(open, 4).await.unwrap_err();
+    assert!(error.may_have_happened(), "{error}");
+    assert_eq!(org.files().len(), 1);
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! Groups of users and who is in them.
 
+mod change;
+
 use futures_core::Stream;
 use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+pub use self::change::{UpdateGroup, UpdateMembership};
 use crate::{
     GroupId, GroupMembershipId, UserId, UserMini, call::Call, error::Result, open_enum::open_enum,
     paging, transport::Transport,
@@ -67,6 +70,13 @@ impl<'a> Groups<'a> {
         .set("name", name)
     }
 
+    /// Changes a group.
+    ///
+    /// Vendor: <https://developer.box.com/reference/put-groups-id/>
+    pub fn update(&self, id: &GroupId) -> UpdateGroup<'a> {
+        UpdateGroup::new(self.transport, id)
+    }
+
     /// Deletes a group.
     ///
     /// Vendor: <https://developer.box.com/reference/delete-groups-id/>
@@ -103,6 +113,15 @@ impl<'a> Groups<'a> {
         })
     }
 
+    /// That a user is in a group.
+    ///
+    /// Vendor: <https://developer.box.com/reference/get-group-memberships-id/>
+    pub async fn membership(&self, id: &GroupMembershipId) -> Result<GroupMembership> {
+        let path = ["group_memberships", id.as_str()];
+        let call = Call::new("groups.membership", Method::GET, path);
+        self.transport.json(&call).await
+    }
+
     /// Puts a user into a group.
     ///
     /// Vendor: <https://developer.box.com/reference/post-group-memberships/>
@@ -111,6 +130,13 @@ impl<'a> Groups<'a> {
             transport: self.transport,
             body: json!({ "user": { "id": user }, "group": { "id": group } }),
         }
+    }
+
+    /// Changes what a user is in a group.
+    ///
+    /// Vendor: <https://developer.box.com/reference/put-group-memberships-id/>
+    pub fn update_membership(&self, id: &GroupMembershipId) -> UpdateMembership<'a> {
+        UpdateMembership::new(self.transport, id)
     }
 
     /// Takes a user out of a group.
