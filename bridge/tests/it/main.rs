@@ -14,6 +14,7 @@ mod far_sides;
 mod file;
 mod occurrences;
 mod once;
+mod polling;
 #[cfg(unix)]
 mod postgres;
 mod secrets;
@@ -21,4 +22,5 @@ mod setting;
 mod signatures;
 mod strangers;
 mod together;
+mod watching;
 mod zombie;

@@ -56,11 +56,6 @@ pub(crate) fn parts(
 }
 
 pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline {
-    let mut keys = MappingKeys::default();
-    keys.opportunity.clone_from(&config.content.opportunity_key);
-    keys.account.clone_from(&config.content.account_key);
-    keys.remember = config.content.remember_mapping.0;
-    keys.remember_none = config.content.remember_unmapped.0;
     let mut options = PipelineOptions::default();
     options.settle_after = config.worker.settle_after.0;
     options.overtaken_within = config.worker.overtaken_within.0;
@@ -82,8 +77,17 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
         rules,
     )
     .inbox(store.queue.clone())
-    .mapping_keys(keys)
+    .mapping_keys(mapping_keys(config))
     .options(options)
+}
+
+pub(crate) fn mapping_keys(config: &Config) -> MappingKeys {
+    let mut keys = MappingKeys::default();
+    keys.opportunity.clone_from(&config.content.opportunity_key);
+    keys.account.clone_from(&config.content.account_key);
+    keys.remember = config.content.remember_mapping.0;
+    keys.remember_none = config.content.remember_unmapped.0;
+    keys
 }
 
 pub(crate) fn worker_options(config: &Config) -> WorkerOptions {

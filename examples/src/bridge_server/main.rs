@@ -1,5 +1,6 @@
 //! The whole integration as one program.
 
+mod backfill;
 mod budget;
 mod build;
 mod config;
@@ -71,6 +72,14 @@ enum Command {
         config: PathBuf,
         #[command(subcommand)]
         command: watch::Command,
+    },
+    /// Brings what lies in a folder already to its records, through the inbox of the service.
+    Backfill {
+        /// The configuration of the service.
+        #[arg(long, value_name = "FILE", default_value = "bridge.toml")]
+        config: PathBuf,
+        #[command(flatten)]
+        arguments: backfill::Arguments,
     },
     /// Looks into the inbox, also while the service runs.
     Queue {
@@ -150,6 +159,7 @@ fn main() -> ExitCode {
                 } => serve::run(&config, stop_with_stdin).await,
                 Command::Secrets { config, command } => secrets::run(&config, command).await,
                 Command::Webhooks { config, command } => watch::run(&config, command).await,
+                Command::Backfill { config, arguments } => backfill::run(&config, arguments).await,
                 Command::Queue { config, command } => inbox::run(&config, command).await,
             }
         }),

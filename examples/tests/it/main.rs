@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[cfg(target_os = "linux")]
+mod backfill;
 mod backlog;
 mod bad_input;
 mod calls;
