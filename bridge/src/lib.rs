@@ -43,6 +43,8 @@ mod salesforce_package_links;
 #[cfg(feature = "salesforce")]
 mod salesforce_records;
 pub mod secrets;
+#[cfg(any(feature = "axum", feature = "outbound"))]
+mod shared_secret;
 mod side;
 mod situation;
 pub mod source;

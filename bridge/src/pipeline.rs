@@ -41,6 +41,8 @@ use crate::{
 /// Sent in place of any event while the login that made the webhook is over.
 const NO_ACTIVE_SESSION: &str = "NO_ACTIVE_SESSION";
 const WEBHOOK_DELETED: &str = "WEBHOOK.DELETED";
+/// Of what was found, only actions of this name are taken.
+const ONLY: &str = "only";
 
 /// Carries events out: finds the rules and the record, plans, and takes the steps.
 #[derive(Debug)]
@@ -188,6 +190,10 @@ impl Pipeline {
         self.circuits.clone()
     }
 
+    pub(crate) fn content(&self) -> &dyn ContentSource {
+        &*self.content
+    }
+
     /// What the event would lead to. Reads both sides and writes nothing: a dry run ends here.
     ///
     /// An event that does not say when it happened is taken to have happened when it was
@@ -276,7 +282,8 @@ impl Pipeline {
         self.planned(Situation::of_record(id, trigger, event.changed.clone(), at))
     }
 
-    fn fits(&self, trigger: &str, subject: &Subject) -> bool {
+    /// Whether any rule is for this.
+    pub(crate) fn fits(&self, trigger: &str, subject: &Subject) -> bool {
         let does = |rule: &Rule| rule.wants(trigger) && rule.fits(subject);
         self.rules.iter().any(does)
     }
@@ -472,10 +479,11 @@ impl Pipeline {
         let mut prepared = prepared.map_err(|error| self.port_failed(&error))?;
         // Nothing that Box signs has this.
         if job.kind == BOX_FOUND
-            && let Some(only) = event.extra.get("only").and_then(|only| only.as_str())
-            && let Prepared::Steps(_, plan) = &mut prepared
+            && let Some(only) = event.extra.get(ONLY).and_then(|only| only.as_str())
+            && let Prepared::Steps(situation, plan) = &mut prepared
         {
-            plan.steps.retain(|step| step.action == only);
+            plan.only(only);
+            situation.details.insert(ONLY.to_owned(), only.into());
         }
         Ok(prepared)
     }
@@ -490,6 +498,10 @@ impl Pipeline {
         let Some(teller) = Teller::of(&job.kind).filter(|_| !plan.steps.is_empty()) else {
             return Ok(None);
         };
+        // What does a part leaves the rest to whoever tells of the upload itself.
+        if situation.details.contains_key(ONLY) {
+            return Ok(None);
+        }
         let teller = match situation.details.get(NO_ACTIVE_SESSION) {
             // What happened is not told, so it is as if the file had been found.
             Some(_) => Teller::Look,

@@ -57,6 +57,11 @@ impl Plan {
         }
         Self { steps }
     }
+
+    /// Leaves only the steps of actions of this name.
+    pub(crate) fn only(&mut self, action: &str) {
+        self.steps.retain(|step| step.action == action);
+    }
 }
 
 impl fmt::Display for Plan {

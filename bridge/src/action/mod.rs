@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
+pub(crate) use self::attach::ATTACH;
 pub use self::{
     advance_stage::AdvanceStage,
     attach::{Attach, Target},

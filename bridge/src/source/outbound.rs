@@ -1,16 +1,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Mac;
 use http::StatusCode;
 use jiff::Timestamp;
 use salesforce_client::{OUTBOUND_ACK, OutboundError, OutboundReader};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
 
 use crate::{
     crm::Record,
     queue::{Push, Queue},
     record_event::{Change, RecordEvent},
+    shared_secret::digest,
     store_error::StoreError,
 };
 
@@ -244,12 +244,4 @@ impl fmt::Debug for OutboundReceiver {
             .field("body_limit", &self.body_limit)
             .finish_non_exhaustive()
     }
-}
-
-/// Of one length, whatever the secret's, and compared in a time that tells nothing.
-fn digest(secret: &str) -> Hmac<Sha256> {
-    let key = [0; 64].into();
-    let mut mac = <Hmac<Sha256> as KeyInit>::new(&key);
-    mac.update(secret.as_bytes());
-    mac
 }

@@ -7,8 +7,9 @@ use tracing::warn;
 
 use super::{
     error::WatchError,
-    missed::{SCAN, Scan},
-    scan::scan_job,
+    mapped::Mapped,
+    missed::{SCAN, Scan, Touched},
+    scan::touched,
     service::Watch,
 };
 use crate::{
@@ -63,18 +64,20 @@ impl<H: Handler> Handler for Watched<H> {
                 ));
             }
             if *trigger == Trigger::NO_ACTIVE_SESSION {
-                watch.wake();
+                watch.wake_now_and_then();
             }
             let maps = [
-                Trigger::METADATA_INSTANCE_CREATED,
-                Trigger::METADATA_INSTANCE_UPDATED,
+                (Trigger::METADATA_INSTANCE_CREATED, Touched::Set),
+                (Trigger::METADATA_INSTANCE_UPDATED, Touched::Set),
+                (Trigger::METADATA_INSTANCE_DELETED, Touched::Removed),
             ];
+            let metadata = maps.into_iter().find(|(it, _)| it == trigger);
             if let Source::Folder(folder) = &event.source
-                && maps.contains(trigger)
+                && let Some((_, metadata)) = metadata
             {
                 let at = event.created_at.unwrap_or(job.pushed_at);
                 let since = at.checked_sub(watch.options.mapped_within).ok();
-                let scan = scan_job(&folder.id, since, &event.id);
+                let scan = touched(&folder.id, since, &event.id, metadata);
                 if let Err(error) = watch.queue.push(vec![scan], watch.clock.now()).await {
                     return Outcome::Retry {
                         reason: in_one_line(&error),
@@ -88,16 +91,28 @@ impl<H: Handler> Handler for Watched<H> {
 }
 
 impl Watch {
+    async fn scan_mapped(&self, scan: &Scan, job: &str) -> Result<String, WatchError> {
+        let mapped = self.mapped(scan).await?;
+        if matches!(mapped, Mapped::AsBefore) {
+            return Ok("the folder is mapped as before, or to nothing".to_owned());
+        }
+        let done = self.scan_folder(scan, job).await?;
+        if let Mapped::Anew(now) = mapped {
+            self.remember_mapped(scan, now).await?;
+        }
+        Ok(format!(
+            "{} files, {} put into the inbox",
+            done.seen, done.pushed
+        ))
+    }
+
     async fn scanned(&self, job: &Leased) -> Outcome {
         let scan: Scan = match serde_json::from_slice(&job.body) {
             Ok(scan) => scan,
             Err(error) => return Outcome::Dead(format!("no folder to look through: {error}")),
         };
-        match self.scan_folder(&scan, &job.dedupe).await {
-            Ok(done) => Outcome::Done(format!(
-                "{} files, {} put into the inbox",
-                done.seen, done.pushed
-            )),
+        match self.scan_mapped(&scan, &job.dedupe).await {
+            Ok(note) => Outcome::Done(note),
             Err(error @ WatchError::Full(_)) => Outcome::Defer {
                 reason: in_one_line(&error),
                 until: self.clock.now() + FULL_PAUSE,

@@ -21,6 +21,21 @@ pub(super) struct Scan {
     pub(super) folder: String,
     /// Only files changed since then.
     pub(super) since: Option<Timestamp>,
+    #[serde(default)]
+    pub(super) metadata: Touched,
+}
+
+/// What was done to a folder's metadata.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Touched {
+    /// That is not why the scan is wanted.
+    #[default]
+    Unknown,
+    /// Applied or changed.
+    Set,
+    /// Taken away.
+    Removed,
 }
 
 pub(super) fn missed(happening: &Happening) -> Result<NewJob, EventError> {
@@ -44,7 +59,10 @@ pub(super) fn found(
     token: &str,
     only: Option<&str>,
 ) -> Result<NewJob, EventError> {
-    let id = format!("{token}:{}:{}", file.id, file.version.id);
+    // The same file in another folder is another find.
+    let folder = file.folders.last().map(|folder| folder.id.as_str());
+    let folder = folder.unwrap_or_default();
+    let id = format!("{token}:{folder}:{}:{}", file.id, file.version.id);
     let body = json!({
         "type": "webhook_event", "id": id, "trigger": UPLOADED,
         "created_at": file.version.created_at, "source": source(file), "additional_info": [],

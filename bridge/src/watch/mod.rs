@@ -1,6 +1,7 @@
 //! What keeps webhooks true: they are registered, looked after and made anew, and what they missed
 //! is found and goes the same way as what they tell.
 
+mod backfill;
 #[cfg(feature = "box")]
 mod box_events;
 #[cfg(feature = "box")]
@@ -9,6 +10,7 @@ mod catch_up;
 mod check;
 mod error;
 mod handler;
+mod mapped;
 mod missed;
 mod port;
 mod scan;
@@ -18,6 +20,7 @@ mod walk;
 #[cfg(feature = "box")]
 pub use self::box_events::BoxEvents;
 pub use self::{
+    backfill::{Backfill, Backfilled, Told, Unmatched},
     catch_up::CaughtUp,
     check::{HookState, HookStatus},
     error::WatchError,

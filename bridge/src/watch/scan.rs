@@ -8,7 +8,7 @@ use tracing::warn;
 use super::{
     catch_up::CaughtUp,
     error::WatchError,
-    missed::{SCAN, Scan, found},
+    missed::{SCAN, Scan, Touched, found},
     service::Watch,
     walk::Walk,
 };
@@ -23,9 +23,20 @@ use crate::{
 /// A job that has a [`Watch`] look through this folder for files changed since then, or for all
 /// files: for whoever maps a folder that has files in it. `reason` tells one look from another.
 pub fn scan_job(folder: &str, since: Option<Timestamp>, reason: &str) -> NewJob {
+    touched(folder, since, reason, Touched::Unknown)
+}
+
+/// The same because of the folder's metadata.
+pub(super) fn touched(
+    folder: &str,
+    since: Option<Timestamp>,
+    reason: &str,
+    metadata: Touched,
+) -> NewJob {
     let body = json!(Scan {
         folder: folder.to_owned(),
         since,
+        metadata,
     });
     NewJob {
         dedupe: format!("{SCAN}:{folder}:{reason}"),
@@ -133,10 +144,7 @@ impl Watch {
             if is_old || only_unknown && self.is_there(&file.id, version).await? {
                 continue;
             }
-            // The same file in another folder is another find.
-            let parent = file.folders.last().map(|folder| folder.id.as_str());
-            let token = format!("{token}:{}", parent.unwrap_or_default());
-            match found(&file, &token, None) {
+            match found(&file, token, None) {
                 Ok(job) => jobs.push(job),
                 Err(error) => {
                     let error = in_one_line(&error);

@@ -1,4 +1,9 @@
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -15,9 +20,11 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
+    content::ContentSource,
     ledger::{EffectKey, EffectState, Ledger},
     port_error::in_one_line,
     queue::QueueAdmin,
+    resolve::MappingKeys,
 };
 
 /// Ensures our webhooks on the configured folders, on start and on a schedule, and fills in what
@@ -30,11 +37,14 @@ pub struct Watch {
     pub(super) hooks: Arc<dyn Hooks>,
     pub(super) tree: Arc<dyn Tree>,
     pub(super) events: Option<Arc<dyn EventStream>>,
+    pub(super) mappings: Option<(Arc<dyn ContentSource>, MappingKeys)>,
     pub(super) queue: Arc<dyn QueueAdmin>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: WatchOptions,
     wake: Notify,
+    /// When what comes again and again had its way last.
+    woken: Mutex<Option<Instant>>,
 }
 
 /// What a [`Watch`] watches, and how.
@@ -104,11 +114,13 @@ impl Watch {
             hooks,
             tree,
             events: None,
+            mappings: None,
             queue,
             ledger,
             clock: Arc::new(SystemClock),
             options,
             wake: Notify::new(),
+            woken: Mutex::new(None),
         }
     }
 
@@ -116,6 +128,14 @@ impl Watch {
     #[must_use]
     pub fn events(mut self, events: Option<Arc<dyn EventStream>>) -> Self {
         self.events = events;
+        self
+    }
+
+    /// With the mappings of folders, as the pipeline reads them: a folder whose metadata changes is
+    /// looked through only when it is mapped to other records than before. Without, it always is.
+    #[must_use]
+    pub fn mappings(mut self, content: Arc<dyn ContentSource>, keys: MappingKeys) -> Self {
+        self.mappings = Some((content, keys));
         self
     }
 
@@ -129,6 +149,17 @@ impl Watch {
     /// Checks and catches up at once.
     pub fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// The same, at most once in [`check_every`](WatchOptions::check_every): for what a check may not
+    /// put right, so that it comes again and again.
+    pub(super) fn wake_now_and_then(&self) {
+        let now = Instant::now();
+        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        if woken.is_none_or(|at| now.duration_since(at) >= self.options.check_every) {
+            *woken = Some(now);
+            self.wake();
+        }
     }
 
     /// Watches until `stop`. What it is at then is left as it is: the next run goes on with it.

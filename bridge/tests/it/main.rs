@@ -30,4 +30,5 @@ mod strangers;
 mod sync;
 mod sync_fakes;
 mod together;
+mod watching;
 mod zombie;

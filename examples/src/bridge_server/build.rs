@@ -83,15 +83,6 @@ pub(crate) fn parts(
     }
 }
 
-fn mapping_keys(config: &Config) -> MappingKeys {
-    let mut keys = MappingKeys::default();
-    keys.opportunity.clone_from(&config.content.opportunity_key);
-    keys.account.clone_from(&config.content.account_key);
-    keys.remember = config.content.remember_mapping.0;
-    keys.remember_none = config.content.remember_unmapped.0;
-    keys
-}
-
 pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline {
     let mut options = PipelineOptions::default();
     options.settle_after = config.worker.settle_after.0;
@@ -118,6 +109,15 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
     .records(records)
     .mapping_keys(mapping_keys(config))
     .options(options)
+}
+
+pub(crate) fn mapping_keys(config: &Config) -> MappingKeys {
+    let mut keys = MappingKeys::default();
+    keys.opportunity.clone_from(&config.content.opportunity_key);
+    keys.account.clone_from(&config.content.account_key);
+    keys.remember = config.content.remember_mapping.0;
+    keys.remember_none = config.content.remember_unmapped.0;
+    keys
 }
 
 pub(crate) fn worker_options(config: &Config) -> WorkerOptions {

@@ -2,6 +2,7 @@
 
 mod api;
 mod attach;
+mod backfill;
 mod budget;
 mod build;
 mod by_hand;
@@ -110,6 +111,14 @@ enum Command {
     },
     /// Makes a record's folders, or brings them to where they should be.
     Provision(provision::Arguments),
+    /// Brings what lies in a folder already to its records, through the inbox of the service.
+    Backfill {
+        /// The configuration of the service.
+        #[arg(long, value_name = "FILE", default_value = "bridge.toml")]
+        config: PathBuf,
+        #[command(flatten)]
+        arguments: backfill::Arguments,
+    },
     /// Looks into the inbox, also while the service runs.
     Queue {
         /// The configuration of the service.
@@ -194,6 +203,7 @@ fn main() -> ExitCode {
                 Command::Secrets { config, command } => secrets::run(&config, command).await,
                 Command::Webhooks { config, command } => watch::run(&config, command).await,
                 Command::Provision(arguments) => provision::run(arguments).await,
+                Command::Backfill { config, arguments } => backfill::run(&config, arguments).await,
                 Command::Queue { config, command } => inbox::run(&config, command).await,
             }
         }),

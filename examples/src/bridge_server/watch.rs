@@ -82,6 +82,7 @@ pub(crate) fn watch(config: &Config, content: &BoxContent, store: &Store) -> Opt
     let side = Arc::new(content.clone());
     let (queue, ledger) = (Arc::clone(&store.queue), Arc::clone(&store.ledger));
     let watch = Watch::new(side.clone(), side, queue, ledger, options);
+    let watch = watch.mappings(Arc::new(content.clone()), build::mapping_keys(config));
     Some(watch.events(events))
 }
 

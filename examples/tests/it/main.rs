@@ -4,6 +4,7 @@
 mod api;
 mod attach;
 #[cfg(target_os = "linux")]
+mod backfill;
 mod backlog;
 mod bad_input;
 mod calls;

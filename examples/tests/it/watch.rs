@@ -24,13 +24,13 @@ fn watched(setting: &Setting, more: &str) {
 }
 
 /// As our own application, as another user of the same login would be.
-fn ours(setting: &Setting) -> BoxClient {
+pub(crate) fn ours(setting: &Setting) -> BoxClient {
     let token = DeveloperToken::new(setting.content.issue_token());
     let client = BoxClient::builder(token).base_url(&setting.content.url());
     client.build().unwrap()
 }
 
-async fn webhooks(setting: &Setting) -> Vec<WebhookId> {
+pub(crate) async fn webhooks(setting: &Setting) -> Vec<WebhookId> {
     use futures_util::TryStreamExt;
     let client = ours(setting);
     let all = client.webhooks().list().map_ok(|hook| hook.id);

@@ -24,6 +24,8 @@ use crate::{
     webhook::Trigger,
 };
 
+/// The action's name.
+pub(crate) const ATTACH: &str = "attach";
 /// How long Box is given to put the signed file together before it is asked again.
 const SIGNING: Duration = Duration::from_secs(30);
 
@@ -85,7 +87,7 @@ impl Attach {
 #[async_trait]
 impl Action for Attach {
     fn name(&self) -> &str {
-        "attach"
+        ATTACH
     }
 
     fn plan(&self, situation: &Situation) -> Option<String> {
