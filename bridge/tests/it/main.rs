@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod agree;
+mod backfilling;
 mod circuits;
 mod clocks;
 #[cfg(unix)]
