@@ -209,6 +209,11 @@ impl Backfill {
     ) -> Result<Backfilled, WatchError> {
         // A folder that has gone while others were read is passed over; the first has to be there.
         self.pipeline.content().folder(folder).await?;
+        if let Some(key) = key {
+            // Before anything is pushed: after a crash, the same has to come by the same names.
+            let now = self.clock.now();
+            self.ledger.finish(key, json!(progress), now).await?;
+        }
         let mut stop = pin!(stop);
         let token = format!("backfill:{}", progress.began);
         let mut walk = Walk::from(&*self.tree, &progress.position);

@@ -3,6 +3,7 @@
 
 mod agree;
 mod api;
+mod backfilling;
 mod box_folders;
 mod circuits;
 mod clocks;
