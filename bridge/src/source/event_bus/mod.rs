@@ -208,7 +208,11 @@ impl EventBus {
                 batch = deliveries.next() => batch.unwrap_or_default(),
                 _ = look.tick(), if position.has_gaps() => {
                     match self.look_into_gaps(topic, &mut position).await {
-                        Ok(()) => gap_failures.none(),
+                        Ok(false) => {
+                            gap_failures.none();
+                            continue;
+                        }
+                        Ok(true) => gap_failures.none(),
                         // The bus is listened to all the same.
                         Err(SourceError::Port(error)) => {
                             let wait = gap_failures.wait_after(&topic.name, &error.into());
@@ -310,24 +314,27 @@ impl EventBus {
         Ok(())
     }
 
+    /// Tells of what has changed in them; whether they are smaller now.
     async fn look_into_gaps(
         &self,
         topic: &Topic,
         position: &mut Position,
-    ) -> Result<(), SourceError> {
+    ) -> Result<bool, SourceError> {
+        let mut is_smaller = false;
         for gap in &mut position.gaps {
             loop {
                 let told = self.inlet.tell_changed(&gap.object, gap.since, gap.from);
                 let (covered, new) = told.await?;
-                info!(topic = topic.name, object = gap.object, %covered, new, "a gap is looked into");
                 if covered <= gap.since {
                     break;
                 }
+                info!(topic = topic.name, object = gap.object, %covered, new, "a gap is looked into");
                 gap.since = covered;
+                is_smaller = true;
             }
         }
         position.gaps.retain(|gap| !gap.is_filled());
-        Ok(())
+        Ok(is_smaller)
     }
 }
 
