@@ -233,14 +233,12 @@ impl EventBus {
                     Err(error) => failed = Some(error),
                 }
             }
-            let gaps = position.gaps.len();
             if !came.is_empty() {
-                self.take(topic, &mut position, came).await?;
+                if self.take(topic, &mut position, came).await? {
+                    look.reset_immediately();
+                }
                 self.inlet.keep(&key, &position).await?;
                 failures.none();
-            }
-            if position.gaps.len() > gaps {
-                look.reset_immediately();
             }
             match failed {
                 Some(error)
@@ -262,13 +260,13 @@ impl EventBus {
         }
     }
 
-    /// Makes what came durable, and moves the position behind it.
+    /// Makes what came durable, and moves the position behind it; whether there is a gap in it.
     async fn take(
         &self,
         topic: &Topic,
         position: &mut Position,
         came: Vec<Delivery>,
-    ) -> Result<(), SourceError> {
+    ) -> Result<bool, SourceError> {
         let mut changes = Vec::new();
         for delivery in &came {
             if let Delivery::Event(event) = delivery {
@@ -282,7 +280,7 @@ impl EventBus {
             tokio::time::sleep(hold.min(LONGEST_HOLD)).await;
         }
         let now = self.inlet.clock.now();
-        let mut events = Vec::new();
+        let (mut events, mut has_gap) = (Vec::new(), false);
         for told in changes {
             let second = told.of_change().filter(|at| over_at(*at) <= now);
             match told {
@@ -297,8 +295,12 @@ impl EventBus {
                     (None, Some(at)) => RecordEvent::new(own.clone(), record, change).at(at),
                     (None, None) => RecordEvent::new(own.clone(), record, change),
                 })),
-                Change::Gap { object, at } => position.gap(&object, at.unwrap_or(now)),
+                Change::Gap { object, at } => {
+                    has_gap = true;
+                    position.gap(&object, at.unwrap_or(now));
+                }
                 Change::Unreadable => {
+                    has_gap = true;
                     for object in &topic.objects {
                         position.gap(object, now);
                     }
@@ -311,7 +313,7 @@ impl EventBus {
             let quiet = matches!(last, Delivery::Quiet { .. }).then_some(now);
             position.moved(last.replay_id(), quiet.or(newest), now);
         }
-        Ok(())
+        Ok(has_gap)
     }
 
     /// Tells of what has changed in them; whether they are smaller now.
