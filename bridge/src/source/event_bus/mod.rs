@@ -208,7 +208,11 @@ impl EventBus {
                 batch = deliveries.next() => batch.unwrap_or_default(),
                 _ = look.tick(), if position.has_gaps() => {
                     match self.look_into_gaps(topic, &mut position).await {
-                        Ok(()) => gap_failures.none(),
+                        Ok(false) => {
+                            gap_failures.none();
+                            continue;
+                        }
+                        Ok(true) => gap_failures.none(),
                         // The bus is listened to all the same.
                         Err(SourceError::Port(error)) => {
                             let wait = gap_failures.wait_after(&topic.name, &error.into());
@@ -229,14 +233,12 @@ impl EventBus {
                     Err(error) => failed = Some(error),
                 }
             }
-            let gaps = position.gaps.len();
             if !came.is_empty() {
-                self.take(topic, &mut position, came).await?;
+                if self.take(topic, &mut position, came).await? {
+                    look.reset_immediately();
+                }
                 self.inlet.keep(&key, &position).await?;
                 failures.none();
-            }
-            if position.gaps.len() > gaps {
-                look.reset_immediately();
             }
             match failed {
                 Some(error)
@@ -258,13 +260,13 @@ impl EventBus {
         }
     }
 
-    /// Makes what came durable, and moves the position behind it.
+    /// Makes what came durable, and moves the position behind it; whether there is a gap in it.
     async fn take(
         &self,
         topic: &Topic,
         position: &mut Position,
         came: Vec<Delivery>,
-    ) -> Result<(), SourceError> {
+    ) -> Result<bool, SourceError> {
         let mut changes = Vec::new();
         for delivery in &came {
             if let Delivery::Event(event) = delivery {
@@ -278,7 +280,7 @@ impl EventBus {
             tokio::time::sleep(hold.min(LONGEST_HOLD)).await;
         }
         let now = self.inlet.clock.now();
-        let mut events = Vec::new();
+        let (mut events, mut has_gap) = (Vec::new(), false);
         for told in changes {
             let second = told.of_change().filter(|at| over_at(*at) <= now);
             match told {
@@ -293,8 +295,12 @@ impl EventBus {
                     (None, Some(at)) => RecordEvent::new(own.clone(), record, change).at(at),
                     (None, None) => RecordEvent::new(own.clone(), record, change),
                 })),
-                Change::Gap { object, at } => position.gap(&object, at.unwrap_or(now)),
+                Change::Gap { object, at } => {
+                    has_gap = true;
+                    position.gap(&object, at.unwrap_or(now));
+                }
                 Change::Unreadable => {
+                    has_gap = true;
                     for object in &topic.objects {
                         position.gap(object, now);
                     }
@@ -307,27 +313,30 @@ impl EventBus {
             let quiet = matches!(last, Delivery::Quiet { .. }).then_some(now);
             position.moved(last.replay_id(), quiet.or(newest), now);
         }
-        Ok(())
+        Ok(has_gap)
     }
 
+    /// Tells of what has changed in them; whether they are smaller now.
     async fn look_into_gaps(
         &self,
         topic: &Topic,
         position: &mut Position,
-    ) -> Result<(), SourceError> {
+    ) -> Result<bool, SourceError> {
+        let mut is_smaller = false;
         for gap in &mut position.gaps {
             loop {
                 let told = self.inlet.tell_changed(&gap.object, gap.since, gap.from);
                 let (covered, new) = told.await?;
-                info!(topic = topic.name, object = gap.object, %covered, new, "a gap is looked into");
                 if covered <= gap.since {
                     break;
                 }
+                info!(topic = topic.name, object = gap.object, %covered, new, "a gap is looked into");
                 gap.since = covered;
+                is_smaller = true;
             }
         }
         position.gaps.retain(|gap| !gap.is_filled());
-        Ok(())
+        Ok(is_smaller)
     }
 }
 
