@@ -1,6 +1,7 @@
 //! Folders for records.
 
 mod collaborators;
+mod found;
 mod layout;
 mod lead;
 mod levels;

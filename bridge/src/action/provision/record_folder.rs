@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{LEAD, Provision, levels::Walk};
+use super::{Provision, levels::Walk};
 use crate::{
     action::{StepError, Work},
     crm::Record,
     folders::{FolderName, Placed},
     ledger::{EffectKey, EffectState},
-    metadata::{Instance, ValueChange, ValueKind},
+    metadata::{ValueChange, ValueKind},
     once::finish,
     port_error::{PortError, PortErrorKind},
     store_error::{StoreError, StoreErrorKind},
@@ -53,10 +53,6 @@ pub(super) fn key(record: &str) -> EffectKey {
     EffectKey::new(["folder", record])
 }
 
-fn settling(record: &str) -> EffectKey {
-    EffectKey::new(["folders", record])
-}
-
 pub(super) async fn remembered(work: &Work<'_>, record: &str) -> Result<Option<Known>, StepError> {
     match work.ledger.read(&key(record)).await? {
         Some(EffectState::Finished(known)) => {
@@ -69,57 +65,6 @@ pub(super) async fn remembered(work: &Work<'_>, record: &str) -> Result<Option<K
 }
 
 impl Provision {
-    /// Whether a folder with these values is this record's own, and not one inside of it.
-    pub(super) fn is_of(
-        &self,
-        work: &Work<'_>,
-        instance: &Instance,
-        object: &str,
-        id: &str,
-    ) -> bool {
-        let holds = |key: &str| {
-            let value = instance.values.get(key).and_then(Value::as_str);
-            value.map(str::trim).filter(|value| !value.is_empty())
-        };
-        let is_same = |value: &str| work.crm.record(value).is_ok_and(|it| it.id == id);
-        let mut others: Vec<_> = self.layout.inside(object).collect();
-        if object == LEAD {
-            // One that was converted has handed its folder on.
-            others = self.layout.objects().filter(|it| *it != LEAD).collect();
-        }
-        let is_others = others
-            .into_iter()
-            .any(|other| holds(&self.key_of(other)).is_some());
-        holds(&self.key_of(object)).is_some_and(is_same) && !is_others
-    }
-
-    /// The folders that are mapped to the record, the oldest first.
-    pub(super) async fn mapped(
-        &self,
-        work: &Work<'_>,
-        object: &str,
-        id: &str,
-    ) -> Result<Vec<(String, Instance)>, StepError> {
-        let found = self
-            .metadata
-            .find(&self.root, &self.key_of(object), id)
-            .await?;
-        let mut mapped = Vec::new();
-        for folder in found {
-            match self.metadata.read(&folder).await {
-                Ok(Some(instance)) if self.is_of(work, &instance, object, id) => {
-                    mapped.push((folder, instance));
-                }
-                Ok(_) => {}
-                // Just now.
-                Err(error) if error.kind() == PortErrorKind::Gone => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        mapped.sort_by_key(|(folder, _)| (folder.parse::<u64>().ok(), folder.clone()));
-        Ok(mapped)
-    }
-
     /// The names that the folder can have, the best first.
     pub(super) fn names(&self, wanted: &Wanted) -> Vec<FolderName> {
         let plain = self.folders.name(&wanted.text, None);
@@ -171,124 +116,6 @@ impl Walk<'_> {
             finish(self.work, &key(id), &known).await?;
             Ok(known.folder)
         }
-    }
-
-    /// A folder of the record that is not remembered.
-    async fn found(&mut self, wanted: &Wanted) -> Result<Option<Known>, StepError> {
-        if let Some(known) = self.found_by_package(wanted).await? {
-            return Ok(Some(known));
-        }
-        let id = &wanted.record.id;
-        let mut mapped = self.provision.mapped(self.work, &wanted.object, id).await?;
-        if mapped.is_empty() {
-            return Ok(None);
-        }
-        if mapped.len() > 1 {
-            self.wait_for_others(id).await?;
-            let others: Vec<_> = mapped[1..].iter().map(|(folder, _)| &**folder).collect();
-            let others = others.join(", ");
-            self.notes.push(format!("{id} is also mapped to {others}"));
-        }
-        self.work.ledger.abandon(&settling(id)).await?;
-        let (folder, instance) = mapped.swap_remove(0);
-        self.notes.push(format!("found folder {folder}"));
-        self.as_it_is(folder, &instance, wanted).await.map(Some)
-    }
-
-    /// Of several folders of one record, all but one may be taken back in a moment by the workers
-    /// that have made them. What is left of a crash stays.
-    async fn wait_for_others(&self, id: &str) -> Result<(), StepError> {
-        let (key, now) = (settling(id), self.work.clock.now());
-        let since = match self.work.ledger.read(&key).await? {
-            Some(EffectState::Begun(since)) if since <= now => since,
-            _ => {
-                self.work.ledger.begin(&key, now).await?;
-                now
-            }
-        };
-        let until = since.checked_add(self.work.options.settle_after);
-        match until.ok().filter(|until| now < *until) {
-            None => Ok(()),
-            Some(until) => Err(StepError::Wait {
-                reason: format!("{id} has several folders for the moment"),
-                until,
-            }),
-        }
-    }
-
-    async fn found_by_package(&mut self, wanted: &Wanted) -> Result<Option<Known>, StepError> {
-        let Some(package) = &self.provision.package else {
-            return Ok(None);
-        };
-        let Some(folder) = package.folder_of(&wanted.record).await? else {
-            return Ok(None);
-        };
-        match self.work.content.folder(&folder).await {
-            Ok(_) => {}
-            Err(error) if error.kind() == PortErrorKind::Gone => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-        self.may_write()?;
-        let claimed = self.claim(&folder, wanted).await?;
-        let id = &wanted.record.id;
-        if !self
-            .provision
-            .is_of(self.work, &claimed.instance, &wanted.object, id)
-        {
-            return Err(StepError::Person(format!(
-                "the package shows folder {folder} on {id}, and that is mapped to another record"
-            )));
-        }
-        self.notes
-            .push(format!("took the package's folder {folder}"));
-        let mut known = self.as_it_is(folder, &claimed.instance, wanted).await?;
-        // Wherever people have put it, the package goes by its id.
-        (known.parent, known.text) = (wanted.parent.clone(), wanted.text.clone());
-        Ok(Some(known))
-    }
-
-    /// What would be remembered of a folder that was found, as far as it tells.
-    async fn as_it_is(
-        &self,
-        folder: String,
-        instance: &Instance,
-        wanted: &Wanted,
-    ) -> Result<Known, StepError> {
-        let state = match self.work.content.folder(&folder).await {
-            Ok(state) => state,
-            Err(error) => return Err(self.vanished(error, &folder).await?),
-        };
-        let mut ids = BTreeMap::new();
-        for key in wanted.ids.keys() {
-            if let Some(Value::String(id)) = instance.values.get(key) {
-                let id = self
-                    .work
-                    .crm
-                    .record(id)
-                    .map_or_else(|_| id.clone(), |it| it.id);
-                ids.insert(key.clone(), id);
-            }
-        }
-        let has_the_name = |name: &FolderName| name.name == state.name;
-        let names = self.provision.names(wanted);
-        let is_wanted = names.iter().any(has_the_name);
-        let above = state.folders.last().map(|above| above.id.clone());
-        Ok(Known {
-            folder,
-            // Below the right record still, so people have put it where it is.
-            parent: match ids == wanted.ids {
-                true => wanted.parent.clone(),
-                false => above.unwrap_or_default(),
-            },
-            text: if is_wanted {
-                wanted.text.clone()
-            } else {
-                String::new()
-            },
-            ids,
-            name: state.name,
-            changes: Vec::new(),
-        })
     }
 
     async fn make(&mut self, wanted: &Wanted) -> Result<String, StepError> {
@@ -453,7 +280,7 @@ impl Walk<'_> {
         Ok(metadata.set(&known.folder, &ids.collect()).await?)
     }
 
-    async fn claim(
+    pub(super) async fn claim(
         &self,
         folder: &str,
         wanted: &Wanted,
