@@ -44,7 +44,8 @@ impl Cluster {
 
     pub(crate) fn control(&self, command: &[&str]) {
         let options = format!(
-            "-c listen_addresses= -c max_connections=200 -c unix_socket_directories={}",
+            "-c listen_addresses= -c max_connections=200 -c shared_buffers=32MB \
+             -c unix_socket_directories={}",
             self.folder.display()
         );
         let done = as_nobody(&self.bin.join("pg_ctl"))
@@ -56,7 +57,17 @@ impl Cluster {
             .arg(self.folder.join("data"))
             .stdout(Stdio::null())
             .status();
-        assert!(done.unwrap().success(), "pg_ctl {command:?}");
+        let said = || std::fs::read_to_string(self.folder.join("log"));
+        assert!(
+            done.unwrap().success(),
+            "pg_ctl {command:?}: {:?}",
+            said().map(|log| log
+                .lines()
+                .rev()
+                .take(20)
+                .map(str::to_owned)
+                .collect::<Vec<_>>())
+        );
     }
 
     /// The URL of a database that is not there yet.
