@@ -1,13 +1,15 @@
 //! One event's way from the inbox to its effects: rules, resolve, plan, steps.
 
 mod command;
+mod delivery;
+mod failure;
+mod record;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::{
     action::{
@@ -17,32 +19,23 @@ use crate::{
     circuit::{Circuits, Settings},
     clock::{Clock, SystemClock},
     command::COMMAND,
-    content::{ContentSource, FileState, FileVersion, FolderRef, FolderState},
+    content::ContentSource,
     crm::Crm,
     guarded::{GuardedContent, GuardedCrm},
     ledger::Ledger,
     observe,
-    occurrence::{self, BOX_FOUND, Teller},
+    occurrence::Teller,
     pauses::Pauses,
     plan::Plan,
-    port_error::{PortError, PortErrorKind, in_one_line},
     queue::{Leased, Queue},
-    record_event::{Change, RECORD_EVENT, RecordChange, RecordEvent},
+    record_event::{Change, RECORD_EVENT, RecordChange},
     records::Records,
     resolve::{MappingKeys, Resolver},
     rules::Rule,
     side::Side,
-    situation::{Person, Situation, Subject},
-    store_error::StoreError,
-    webhook::{Event, FileSource, FolderSource, ItemRef, Source},
+    situation::{Situation, Subject},
     worker::{Handler, Hold, Outcome},
 };
-
-/// Sent in place of any event while the login that made the webhook is over.
-const NO_ACTIVE_SESSION: &str = "NO_ACTIVE_SESSION";
-const WEBHOOK_DELETED: &str = "WEBHOOK.DELETED";
-/// Of what was found, only actions of this name are taken.
-const ONLY: &str = "only";
 
 /// Carries events out: finds the rules and the record, plans, and takes the steps.
 #[derive(Debug)]
@@ -194,94 +187,6 @@ impl Pipeline {
         &*self.content
     }
 
-    /// What the event would lead to. Reads both sides and writes nothing: a dry run ends here.
-    ///
-    /// An event that does not say when it happened is taken to have happened when it was
-    /// `received_at`.
-    pub async fn prepare(
-        &self,
-        event: &Event,
-        received_at: Timestamp,
-    ) -> Result<Prepared, PortError> {
-        let trigger = match event.trigger.as_str() {
-            // The event itself is lost, all but the item. An upload is what it most likely was,
-            // and what matters most.
-            NO_ACTIVE_SESSION => "FILE.UPLOADED",
-            trigger => trigger,
-        };
-        if trigger.starts_with("METADATA_INSTANCE.")
-            && let Some(item) = event.source.id()
-        {
-            self.resolver.forget(item);
-        }
-        if !self.rules.iter().any(|rule| rule.wants(trigger)) {
-            return Ok(Prepared::Nothing(format!("no rule for {trigger}")));
-        }
-        let subject = match self.subject(&event.source).await {
-            Err(error) if error.kind() == PortErrorKind::Gone => {
-                return Ok(Prepared::Nothing("it is not there any more".into()));
-            }
-            subject => subject?,
-        };
-        let Some(subject) = subject else {
-            return Ok(Prepared::Nothing(format!(
-                "{trigger} without a file or folder"
-            )));
-        };
-        if !self.fits(trigger, &subject) {
-            return Ok(Prepared::Nothing(format!(
-                "no rule for {trigger} of {}",
-                subject.name()
-            )));
-        }
-        let folders = match &subject {
-            Subject::File(file) => file.folders.clone(),
-            Subject::Folder(folder) => folder.with_itself(),
-            Subject::Record(_) => Vec::new(),
-        };
-        let mapped = self
-            .resolver
-            .resolve(&*self.content, &*self.crm, &folders)
-            .await?;
-        let Some(mapped) = mapped else {
-            return Ok(Prepared::Nothing(
-                "no folder above it is mapped to a record".into(),
-            ));
-        };
-        let mut details = event.additional_info.0.clone();
-        if event.trigger.as_str() == NO_ACTIVE_SESSION {
-            details.insert(NO_ACTIVE_SESSION.to_owned(), true.into());
-        }
-        Ok(self.planned(Situation {
-            event: event.id.clone(),
-            trigger: trigger.to_owned(),
-            at: event.created_at.unwrap_or(received_at),
-            actor: event.created_by.as_ref().and_then(Person::of),
-            person: concerned(&event.source),
-            is_first_version: is_first(&event.source, &subject),
-            subject,
-            mapping: Some(mapped.mapping),
-            opportunity: mapped.opportunity,
-            account: mapped.account,
-            details,
-        }))
-    }
-
-    /// What the event of a record would lead to. As [`prepare`](Self::prepare), it writes nothing.
-    pub fn prepare_record(&self, event: &RecordEvent, received_at: Timestamp) -> Prepared {
-        let record = &event.changed.record;
-        let Some(trigger) = event.trigger() else {
-            return Prepared::Nothing(format!("{} does not tell what it is", record.id));
-        };
-        let subject = Subject::Record(event.changed.clone());
-        if !self.fits(&trigger, &subject) {
-            return Prepared::Nothing(format!("no rule for {trigger}"));
-        }
-        let id = format!("{}:{}", record.id, event.id);
-        let at = event.at.unwrap_or(received_at);
-        self.planned(Situation::of_record(id, trigger, event.changed.clone(), at))
-    }
-
     /// Whether any rule is for this.
     pub(crate) fn fits(&self, trigger: &str, subject: &Subject) -> bool {
         let does = |rule: &Rule| rule.wants(trigger) && rule.fits(subject);
@@ -291,36 +196,6 @@ impl Pipeline {
     fn planned(&self, situation: Situation) -> Prepared {
         let plan = Plan::new(&self.rules, &situation);
         Prepared::Steps(Box::new(situation), plan)
-    }
-
-    /// The file or folder that an event is about: itself, or the one that its source hangs on.
-    async fn subject(&self, source: &Source) -> Result<Option<Subject>, PortError> {
-        let item = match source {
-            Source::File(source) => {
-                return Ok(Some(Subject::File(match complete(source) {
-                    Some(file) => file,
-                    None => self.content.file(&source.id).await?,
-                })));
-            }
-            Source::Folder(source) => {
-                return Ok(Some(Subject::Folder(match complete_folder(source) {
-                    Some(folder) => folder,
-                    None => self.content.folder(&source.id).await?,
-                })));
-            }
-            Source::Collaboration(source) => &source.item,
-            Source::Comment(source) | Source::TaskAssignment(source) => &source.item,
-            _ => &None,
-        };
-        Ok(match item {
-            Some(ItemRef { id, kind, .. }) if kind.as_deref() == Some("file") => {
-                Some(Subject::File(self.content.file(id).await?))
-            }
-            Some(ItemRef { id, kind, .. }) if kind.as_deref() == Some("folder") => {
-                Some(Subject::Folder(self.content.folder(id).await?))
-            }
-            _ => None,
-        })
     }
 
     fn work<'w>(&'w self, situation: &'w Situation, hold: &'w Hold) -> Work<'w> {
@@ -360,60 +235,6 @@ impl Pipeline {
             notes.push(note);
         }
         Ok(notes.join("; "))
-    }
-
-    fn failed(&self, error: StepError) -> Outcome {
-        match error {
-            StepError::Port(error) => self.port_failed(&error),
-            StepError::Store(error) => Outcome::Retry {
-                reason: in_one_line(&error),
-                after: None,
-            },
-            StepError::Wait { reason, until } => Outcome::Defer { reason, until },
-            StepError::LostHold => Outcome::Retry {
-                reason: "the lease ran out before the write".to_owned(),
-                after: None,
-            },
-            StepError::Person(reason) => Outcome::Dead(reason),
-        }
-    }
-
-    fn port_failed(&self, error: &PortError) -> Outcome {
-        let reason = in_one_line(error);
-        let rest = error.side().and_then(|side| self.circuits.of(side).rest());
-        match error.kind() {
-            // It has failed so often that it is left alone: that is not this job's doing.
-            PortErrorKind::Down if rest.is_some() => self.outage(reason, rest),
-            PortErrorKind::Gone | PortErrorKind::NoContent | PortErrorKind::Refused => {
-                Outcome::Dead(reason)
-            }
-            PortErrorKind::Busy | PortErrorKind::Down | PortErrorKind::Integrity => {
-                Outcome::Retry {
-                    reason,
-                    after: error.retry_after(),
-                }
-            }
-            PortErrorKind::Unknown => {
-                let settle = self.options.settle_after;
-                let after = error
-                    .retry_after()
-                    .map_or(settle, |asked| asked.max(settle));
-                Outcome::Retry {
-                    reason,
-                    after: Some(after),
-                }
-            }
-            PortErrorKind::Outage => self.outage(reason, rest.or(error.retry_after())),
-        }
-    }
-
-    fn outage(&self, reason: String, rest: Option<Duration>) -> Outcome {
-        let pause = rest.unwrap_or(self.options.outage_pause);
-        let until = self.clock.now().checked_add(pause);
-        Outcome::Outage {
-            reason,
-            until: until.unwrap_or(Timestamp::MAX),
-        }
     }
 }
 
@@ -459,57 +280,6 @@ impl Handler for Pipeline {
 }
 
 impl Pipeline {
-    async fn prepare_delivery(&self, job: &Leased) -> Result<Prepared, Outcome> {
-        let event = Event::parse(&job.body).map_err(|error| Outcome::Dead(in_one_line(&error)))?;
-        let webhook = event.webhook_id.as_deref().unwrap_or("(unnamed)");
-        match event.trigger.as_str() {
-            NO_ACTIVE_SESSION => warn!(
-                webhook,
-                "the login that made this webhook is over: Box tells of an item only, and not \
-                 what happened to it, until that user has a valid token again"
-            ),
-            WEBHOOK_DELETED => {
-                return Err(Outcome::Dead(format!(
-                    "Box has deleted webhook {webhook}: make it anew"
-                )));
-            }
-            _ => {}
-        }
-        let prepared = self.prepare(&event, job.pushed_at).await;
-        let mut prepared = prepared.map_err(|error| self.port_failed(&error))?;
-        // Nothing that Box signs has this.
-        if job.kind == BOX_FOUND
-            && let Some(only) = event.extra.get(ONLY).and_then(|only| only.as_str())
-            && let Prepared::Steps(situation, plan) = &mut prepared
-        {
-            plan.only(only);
-            situation.details.insert(ONLY.to_owned(), only.into());
-        }
-        Ok(prepared)
-    }
-
-    /// The event by which the same was taken up already, where it was.
-    async fn known(
-        &self,
-        job: &Leased,
-        situation: &Situation,
-        plan: &Plan,
-    ) -> Result<Option<String>, StoreError> {
-        let Some(teller) = Teller::of(&job.kind).filter(|_| !plan.steps.is_empty()) else {
-            return Ok(None);
-        };
-        // What does a part leaves the rest to whoever tells of the upload itself.
-        if situation.details.contains_key(ONLY) {
-            return Ok(None);
-        }
-        let teller = match situation.details.get(NO_ACTIVE_SESSION) {
-            // What happened is not told, so it is as if the file had been found.
-            Some(_) => Teller::Look,
-            None => teller,
-        };
-        occurrence::claim(&*self.ledger, teller, situation, self.clock.now()).await
-    }
-
     async fn log_digest(&self, job: &Leased, hold: &Hold) -> Result<String, StepError> {
         let digest = Digest::parse(&job.body)?;
         let change = RecordChange {
@@ -524,79 +294,4 @@ impl Pipeline {
         );
         digest.log(&self.work(&situation, hold)).await
     }
-
-    fn prepare_record_event(&self, job: &Leased) -> Result<Prepared, Outcome> {
-        let event: RecordEvent = serde_json::from_slice(&job.body)
-            .map_err(|error| Outcome::Dead(format!("no record event: {error}")))?;
-        Ok(self.prepare_record(&event, job.pushed_at))
-    }
-}
-
-/// A new file has the sequence id 0, which grows with every change, and was made when it was last
-/// changed. A second version has neither; that both are asked for is caution.
-fn is_first(source: &Source, subject: &Subject) -> bool {
-    let (Source::File(source), Subject::File(file)) = (source, subject) else {
-        return false;
-    };
-    let version = source.version.as_ref();
-    version.is_some_and(|version| version.id == file.version.id)
-        && source.sequence_id.as_deref() == Some("0")
-        && source.created_at.is_some()
-        && source.created_at == source.modified_at
-}
-
-/// Whom it was done to, where the event is about somebody else's rights.
-fn concerned(source: &Source) -> Option<Person> {
-    let Source::Collaboration(collaboration) = source else {
-        return None;
-    };
-    let mut person = collaboration
-        .accessible_by
-        .as_ref()
-        .and_then(Person::of)
-        .unwrap_or_default();
-    // Whoever has no account yet is known by the address invited.
-    person.email = person
-        .email
-        .or_else(|| collaboration.invite_email.clone())
-        .filter(|email| !email.is_empty());
-    (person != Person::default()).then_some(person)
-}
-
-fn path(folders: &[ItemRef]) -> Option<Vec<FolderRef>> {
-    let folders = folders.iter().map(|folder| FolderRef {
-        id: folder.id.clone(),
-        name: folder.name.clone().unwrap_or_default(),
-    });
-    let folders: Vec<_> = folders.collect();
-    (!folders.is_empty()).then_some(folders)
-}
-
-/// The event's own picture of the folder, where it is whole.
-fn complete_folder(source: &FolderSource) -> Option<FolderState> {
-    Some(FolderState {
-        id: source.id.clone(),
-        name: source.name.clone().filter(|name| !name.is_empty())?,
-        folders: path(&source.path)?,
-    })
-}
-
-/// The event's own picture of the file, where it is whole. A stub makes the caller ask.
-fn complete(source: &FileSource) -> Option<FileState> {
-    let version = source.version.as_ref()?;
-    let sha1 = version.sha1.clone().or_else(|| source.sha1.clone());
-    let folders = path(&source.path)?;
-    Some(FileState {
-        id: source.id.clone(),
-        name: source.name.clone().filter(|name| !name.is_empty())?,
-        version: FileVersion {
-            id: version.id.clone(),
-            // Without it nobody could tell whether the right bytes arrive.
-            sha1: Some(sha1?),
-            size: source.size,
-            created_at: source.modified_at,
-            is_deleted: false,
-        },
-        folders,
-    })
 }

@@ -1,0 +1,68 @@
+//! What a failed step means for its job.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Pipeline;
+use crate::{
+    action::StepError,
+    port_error::{PortError, PortErrorKind, in_one_line},
+    worker::Outcome,
+};
+
+impl Pipeline {
+    pub(super) fn failed(&self, error: StepError) -> Outcome {
+        match error {
+            StepError::Port(error) => self.port_failed(&error),
+            StepError::Store(error) => Outcome::Retry {
+                reason: in_one_line(&error),
+                after: None,
+            },
+            StepError::Wait { reason, until } => Outcome::Defer { reason, until },
+            StepError::LostHold => Outcome::Retry {
+                reason: "the lease ran out before the write".to_owned(),
+                after: None,
+            },
+            StepError::Person(reason) => Outcome::Dead(reason),
+        }
+    }
+
+    pub(super) fn port_failed(&self, error: &PortError) -> Outcome {
+        let reason = in_one_line(error);
+        let rest = error.side().and_then(|side| self.circuits.of(side).rest());
+        match error.kind() {
+            // It has failed so often that it is left alone: that is not this job's doing.
+            PortErrorKind::Down if rest.is_some() => self.outage(reason, rest),
+            PortErrorKind::Gone | PortErrorKind::NoContent | PortErrorKind::Refused => {
+                Outcome::Dead(reason)
+            }
+            PortErrorKind::Busy | PortErrorKind::Down | PortErrorKind::Integrity => {
+                Outcome::Retry {
+                    reason,
+                    after: error.retry_after(),
+                }
+            }
+            PortErrorKind::Unknown => {
+                let settle = self.options.settle_after;
+                let after = error
+                    .retry_after()
+                    .map_or(settle, |asked| asked.max(settle));
+                Outcome::Retry {
+                    reason,
+                    after: Some(after),
+                }
+            }
+            PortErrorKind::Outage => self.outage(reason, rest.or(error.retry_after())),
+        }
+    }
+
+    fn outage(&self, reason: String, rest: Option<Duration>) -> Outcome {
+        let pause = rest.unwrap_or(self.options.outage_pause);
+        let until = self.clock.now().checked_add(pause);
+        Outcome::Outage {
+            reason,
+            until: until.unwrap_or(Timestamp::MAX),
+        }
+    }
+}
