@@ -24,6 +24,9 @@ pub(crate) const UPLOADED: &str = "FILE.UPLOADED";
 /// A webhook and the event stream give the time of one event, and need not agree to the second.
 const SAME_TIME: Duration = Duration::from_secs(60);
 
+/// So many seconds' events of one kind on one item lie together in the ledger.
+const TOGETHER: i64 = 600;
+
 /// Who told of it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -70,10 +73,10 @@ pub(crate) async fn claim(
     now: Timestamp,
 ) -> Result<Option<String>, StoreError> {
     let version = match &situation.subject {
-        Subject::File(file) if situation.trigger == UPLOADED => file.version.id.as_str(),
-        _ => "",
+        Subject::File(file) if situation.trigger == UPLOADED => Some(file.version.id.as_str()),
+        _ => None,
     };
-    let prefix = prefix(&situation.trigger, situation.subject.id(), version);
+    let places = places(situation, version);
     let record = situation
         .opportunity
         .as_ref()
@@ -86,7 +89,11 @@ pub(crate) async fn claim(
         twin: None,
     };
     let mut candidates = Vec::new();
-    for effect in ledger.under(&prefix).await? {
+    let mut told_before = Vec::new();
+    for place in &places {
+        told_before.extend(ledger.under(place).await?);
+    }
+    for effect in told_before {
         let EffectState::Finished(value) = effect.state else {
             continue;
         };
@@ -98,17 +105,15 @@ pub(crate) async fn claim(
         if told.twin.as_deref() == Some(&situation.event) {
             return Ok(Some(event));
         }
-        if own.may_be(&told, !version.is_empty()) {
+        if own.may_be(&told, version.is_some()) {
             candidates.push((apart(own.at, told.at), effect.key, event, told));
         }
     }
     candidates.sort_by_key(|(apart, ..)| *apart);
     let Some((_, key, event, mut told)) = candidates.into_iter().next() else {
-        let key = EffectKey::from_text(format!(
-            "{}{}",
-            prefix.as_str(),
-            EffectKey::new([&situation.event]).as_str()
-        ));
+        let place = places.first().map(EffectKey::as_str).unwrap_or_default();
+        let event = EffectKey::new([&situation.event]);
+        let key = EffectKey::from_text(format!("{place}{}", event.as_str()));
         ledger.finish(&key, written(&own)?, now).await?;
         return Ok(None);
     };
@@ -150,6 +155,29 @@ impl Told {
             (Teller::Stream, Teller::Stream) => false,
         }
     }
+}
+
+/// Where the ledger keeps who told of this, its own place first. Events that name no version lie
+/// together by their time, so that looking for one costs as little after the ten thousandth preview
+/// as after the first.
+fn places(situation: &Situation, version: Option<&str>) -> Vec<EffectKey> {
+    let (trigger, item) = (&situation.trigger, situation.subject.id());
+    if let Some(version) = version {
+        return vec![prefix(trigger, item, version)];
+    }
+    let near = i64::try_from(SAME_TIME.as_secs()).unwrap_or(i64::MAX);
+    let at = situation.at.as_second();
+    let time = |second: i64| second.div_euclid(TOGETHER);
+    let mut times = vec![time(at)];
+    times.extend(
+        [time(at - near), time(at + near)]
+            .iter()
+            .filter(|it| **it != time(at)),
+    );
+    times
+        .iter()
+        .map(|time| prefix(trigger, item, &time.to_string()))
+        .collect()
 }
 
 fn prefix(trigger: &str, item: &str, version: &str) -> EffectKey {

@@ -1,9 +1,6 @@
 //! Writes whose outcome nobody knows, and how long it takes until somebody does.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bridge::{
     Action, Clock, Effect, EffectKey, EffectState, Handler, Hold, JobFilter, JobState, Ledger,
@@ -13,29 +10,13 @@ use jiff::Timestamp;
 
 use crate::{
     far_sides::Fault,
-    setting::{Bridge, rules},
+    setting::{Bridge, ManualClock, rules},
 };
 
 const SETTLE: Duration = Duration::from_secs(15);
 
-#[derive(Clone, Debug)]
-struct ManualClock(Arc<Mutex<Timestamp>>);
-
-impl ManualClock {
-    fn advance(&self, by: Duration) {
-        let mut now = self.0.lock().unwrap();
-        *now = now.checked_add(by).unwrap();
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
-    }
-}
-
 fn pipeline(bridge: &Bridge) -> (Pipeline, ManualClock) {
-    let clock = ManualClock(Arc::new(Mutex::new(Timestamp::now())));
+    let clock = ManualClock::at(Timestamp::now());
     let pipeline = Pipeline::new(
         Arc::new(bridge.sides.clone()),
         Arc::new(bridge.sides.clone()),
@@ -295,7 +276,7 @@ async fn an_action_of_ones_own_happens_once_too() {
     let actions: Vec<Arc<dyn Action>> = vec![Arc::new(Post)];
     let rules = vec![bridge::Rule::new("own", ["FILE.UPLOADED"], actions).unwrap()];
     let sides = Arc::new(bridge.sides.clone());
-    let clock = ManualClock(Arc::new(Mutex::new(Timestamp::now())));
+    let clock = ManualClock::at(Timestamp::now());
     let pipeline = Pipeline::new(sides.clone(), sides, bridge.store.clone(), rules);
     let pipeline = pipeline.clock(Arc::new(clock.clone()));
     bridge

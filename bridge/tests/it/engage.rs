@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bridge::{
-    Action, Attach, BOX_WEBHOOK, JobFilter, JobState, LogTask, NewJob, Pipeline, PipelineOptions,
-    PortError, Queue, QueueAdmin, Records, Rule, Several, Target, Whom, Worker,
+    Action, Attach, BOX_WEBHOOK, Clock, JobFilter, JobState, LogTask, NewJob, Pipeline,
+    PipelineOptions, PortError, Queue, QueueAdmin, Records, Rule, Several, Target, Whom, Worker,
     crm::Record,
     records::{Changed, Contact, FieldShape, Nearness, RecordState},
     store::memory::MemoryStore,
@@ -14,7 +14,9 @@ use bridge::{
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::far_sides::FarSides;
+use crate::{far_sides::FarSides, setting::ManualClock};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// People by e-mail address.
 #[derive(Debug)]
@@ -62,12 +64,14 @@ impl Records for People {
 struct Deal {
     sides: FarSides,
     store: Arc<MemoryStore>,
+    clock: ManualClock,
     worker: Worker<Pipeline>,
 }
 
 impl Deal {
     fn with(triggers: &[&str], actions: Vec<Arc<dyn Action>>) -> Self {
         let (sides, store) = (FarSides::new(), Arc::new(MemoryStore::new()));
+        let clock = ManualClock::at("2026-03-01T18:10:40Z".parse().unwrap());
         let rule = Rule::new("r", triggers.iter().copied(), actions).unwrap();
         let mut options = PipelineOptions::default();
         options.settle_after = Duration::ZERO;
@@ -78,11 +82,13 @@ impl Deal {
             vec![rule],
         )
         .inbox(store.clone())
+        .clock(Arc::new(clock.clone()))
         .options(options);
-        let worker = Worker::new(store.clone(), pipeline, "w");
+        let worker = Worker::new(store.clone(), pipeline, "w").clock(Arc::new(clock.clone()));
         Self {
             sides,
             store,
+            clock,
             worker,
         }
     }
@@ -96,7 +102,7 @@ impl Deal {
             kind: BOX_WEBHOOK.to_owned(),
             body: body.into(),
         };
-        self.store.push(vec![job], Timestamp::now()).await.unwrap();
+        self.store.push(vec![job], self.clock.now()).await.unwrap();
         self.worker.run_until_idle().await.unwrap();
     }
 
@@ -173,11 +179,10 @@ fn preview(event: usize, file: &str, email: &str) -> Value {
     })
 }
 
-async fn wait_for_digests(deal: &Deal, wanted: usize) {
-    while deal.sides.world().tasks.len() < wanted {
-        deal.worker.run_until_idle().await.unwrap();
-        tokio::task::yield_now().await;
-    }
+/// The hour is over, and with it everything that waited for its end.
+async fn end_the_hour(deal: &Deal) {
+    deal.clock.advance(HOUR);
+    deal.worker.run_until_idle().await.unwrap();
     let jobs = deal.store.jobs(&JobFilter::default()).await.unwrap();
     assert!(
         jobs.iter().all(|job| job.state == JobState::Done),
@@ -187,16 +192,10 @@ async fn wait_for_digests(deal: &Deal, wanted: usize) {
 
 #[tokio::test]
 async fn many_previews_in_a_time_become_one_task_for_each_person_and_hold_up_nothing() {
-    let every = Duration::from_secs(1);
     let deal = Deal::with(&["FILE.PREVIEWED"], {
-        vec![Arc::new(logging(Several::Nearest).digest(every))]
+        vec![Arc::new(logging(Several::Nearest).digest(HOUR))]
     });
     deal.sides.add_version("7", b"bytes");
-    // All within one time.
-    let left = 1_000_000_000 - Timestamp::now().subsec_nanosecond();
-    if left < 500_000_000 {
-        tokio::time::sleep(Duration::from_nanos(u64::try_from(left).unwrap())).await;
-    }
     for event in 0..20 {
         deal.deliver(preview(event, "7", "one@x.example")).await;
     }
@@ -205,7 +204,9 @@ async fn many_previews_in_a_time_become_one_task_for_each_person_and_hold_up_not
     let events = events.iter().filter(|job| job.kind == BOX_WEBHOOK);
     assert!(events.clone().count() == 21, "events and digests are apart");
     assert!(events.into_iter().all(|job| job.state == JobState::Done));
-    wait_for_digests(&deal, 2).await;
+    assert!(deal.tasks().is_empty(), "the hour is not over");
+    end_the_hour(&deal).await;
+    assert_eq!(deal.tasks().len(), 2);
     let world = deal.sides.world();
     let of = |id: &str| {
         let is_of = |who: &Record| who.id == id;
@@ -231,13 +232,11 @@ async fn many_previews_in_a_time_become_one_task_for_each_person_and_hold_up_not
 #[tokio::test]
 async fn an_event_that_comes_again_is_told_of_once() {
     let deal = Deal::with(&["FILE.PREVIEWED"], {
-        vec![Arc::new(
-            logging(Several::Nearest).digest(Duration::from_secs(1)),
-        )]
+        vec![Arc::new(logging(Several::Nearest).digest(HOUR))]
     });
     deal.sides.add_version("7", b"bytes");
     deal.deliver(preview(1, "7", "one@x.example")).await;
-    wait_for_digests(&deal, 1).await;
+    end_the_hour(&deal).await;
     // As after a crash before the job was settled.
     let mut again = preview(1, "7", "one@x.example");
     again["source"]["sequence_id"] = json!("9");
@@ -248,9 +247,8 @@ async fn an_event_that_comes_again_is_told_of_once() {
         kind: BOX_WEBHOOK.to_owned(),
         body: again.to_string().into(),
     };
-    deal.store.push(vec![job], Timestamp::now()).await.unwrap();
-    deal.worker.run_until_idle().await.unwrap();
-    wait_for_digests(&deal, 1).await;
+    deal.store.push(vec![job], deal.clock.now()).await.unwrap();
+    end_the_hour(&deal).await;
     assert_eq!(deal.tasks().len(), 1);
 }
 
@@ -277,20 +275,7 @@ async fn the_end_of_a_sign_request_brings_the_final_version_and_none_on_the_way(
     assert!(deal.sides.world().stored.is_empty(), "not final yet");
     let jobs = deal.store.jobs(&JobFilter::default()).await.unwrap();
     assert_eq!((jobs[0].state, jobs[0].attempts), (JobState::Ready, 0));
-    let later = Timestamp::now() + Duration::from_secs(60);
-    let leased = deal
-        .store
-        .lease("w", 1, Duration::from_secs(60), later)
-        .await
-        .unwrap();
-    let settle = bridge::Settle::Retry {
-        at: Timestamp::now(),
-        reason: "now".to_owned(),
-    };
-    deal.store
-        .settle(&leased[0].lease, settle, later)
-        .await
-        .unwrap();
+    deal.clock.advance(Duration::from_secs(60));
     deal.worker.run_until_idle().await.unwrap();
     let world = deal.sides.world();
     let versions: Vec<_> = world.stored.iter().map(|it| it.size).collect();

@@ -2,6 +2,7 @@
 
 use bridge::{BOX_FOUND, BOX_MISSED, BOX_WEBHOOK, NewJob, Queue, content::FileVersion};
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::setting::{Bridge, body};
 
@@ -63,4 +64,38 @@ async fn each_version_is_an_upload_of_its_own() {
     tell(&bridge, BOX_MISSED, "g1", &first).await;
     let world = bridge.sides.world();
     assert_eq!((world.stored.len(), world.tasks.len()), (2, 2));
+}
+
+/// What happened to file 7 at a time, and what no version tells apart.
+async fn preview(bridge: &Bridge, kind: &str, event: &str, at: &str) {
+    let body = json!({
+        "type": "webhook_event", "id": event, "trigger": "FILE.PREVIEWED", "created_at": at,
+        "created_by": { "type": "user", "id": "3", "name": "Jo Rep" },
+        "source": { "type": "file", "id": "7" },
+    });
+    let job = NewJob {
+        dedupe: event.to_owned(),
+        key: "box-file/7".to_owned(),
+        kind: kind.to_owned(),
+        body: body.to_string().into(),
+    };
+    bridge
+        .store
+        .push(vec![job], Timestamp::now())
+        .await
+        .unwrap();
+    bridge.work().await;
+}
+
+#[tokio::test]
+async fn previews_are_told_apart_by_their_times_also_around_the_turn_of_an_hour() {
+    for [first, second] in [[BOX_WEBHOOK, BOX_MISSED], [BOX_MISSED, BOX_WEBHOOK]] {
+        let bridge = Bridge::new();
+        bridge.sides.add_version("7", b"bytes");
+        preview(&bridge, first, "one", "2026-03-01T09:59:45Z").await;
+        preview(&bridge, second, "the same", "2026-03-01T10:00:15Z").await;
+        assert_eq!(bridge.sides.world().tasks.len(), 1, "{first}, {second}");
+        preview(&bridge, second, "a later one", "2026-03-01T10:02:00Z").await;
+        assert_eq!(bridge.sides.world().tasks.len(), 2, "{first}, {second}");
+    }
 }

@@ -1,16 +1,40 @@
 //! A bridge between two far sides in memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bridge::{
-    Action, AdvanceStage, Attach, BOX_WEBHOOK, Backoff, JobFilter, JobState, LogTask, NewJob,
-    Pipeline, PipelineOptions, Queue, QueueAdmin, Rule, Target, Worker, WorkerOptions,
+    Action, AdvanceStage, Attach, BOX_WEBHOOK, Backoff, Clock, JobFilter, JobState, LogTask,
+    NewJob, Pipeline, PipelineOptions, Queue, QueueAdmin, Rule, Target, Worker, WorkerOptions,
     content::FileVersion, store::memory::MemoryStore, webhook::Event,
 };
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::far_sides::FarSides;
+
+/// A clock that goes on when the test says so.
+#[derive(Clone, Debug)]
+pub(crate) struct ManualClock(Arc<Mutex<Timestamp>>);
+
+impl ManualClock {
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self(Arc::new(Mutex::new(now)))
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        let mut now = self.0.lock().unwrap();
+        *now = now.checked_add(by).unwrap();
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
 
 pub(crate) fn rules() -> Vec<Rule> {
     let actions: Vec<Arc<dyn Action>> = vec![
@@ -21,7 +45,7 @@ pub(crate) fn rules() -> Vec<Rule> {
             "By {actor}.".parse().unwrap(),
         )),
     ];
-    vec![Rule::new("contracts", ["FILE.UPLOADED"], actions).unwrap()]
+    vec![Rule::new("contracts", ["FILE.UPLOADED", "FILE.PREVIEWED"], actions).unwrap()]
 }
 
 pub(crate) fn body(event: &str, file: &str, version: &FileVersion) -> String {
