@@ -25,7 +25,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 /// Box webhooks become Salesforce files, links, tasks and stages, each exactly once.
@@ -56,56 +56,36 @@ enum Command {
     /// Brings a Box file to its Salesforce records, whatever the rules say: through the inbox of the
     /// service, or at once where none runs.
     Attach {
-        /// The configuration of the service.
-        #[arg(long, value_name = "FILE", default_value = "bridge.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        of: Of,
         #[command(flatten)]
         attach: attach::Options,
     },
     /// Keeps records and their folders' metadata the same now, as the rules say.
     Sync {
-        /// The configuration of the service.
-        #[arg(long, value_name = "FILE", default_value = "bridge.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        of: Of,
         #[command(flatten)]
         arguments: sync::Arguments,
     },
     /// Lists and decides what both sides have changed at one time.
     Conflicts {
-        /// The configuration of the service.
-        #[arg(
-            long,
-            value_name = "FILE",
-            global = true,
-            default_value = "bridge.toml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        of: Of,
         #[command(flatten)]
         arguments: sync::ConflictArguments,
     },
     /// Puts grants into the secret store, and changes its key.
     Secrets {
-        /// The configuration of the service.
-        #[arg(
-            long,
-            value_name = "FILE",
-            global = true,
-            default_value = "bridge.toml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        of: Of,
         #[command(subcommand)]
         command: secrets::Command,
     },
     /// Looks at the webhooks of the watched folders, and puts them right.
     Webhooks {
-        /// The configuration of the service.
-        #[arg(
-            long,
-            value_name = "FILE",
-            global = true,
-            default_value = "bridge.toml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        of: Of,
         #[command(subcommand)]
         command: watch::Command,
     },
@@ -113,25 +93,31 @@ enum Command {
     Provision(provision::Arguments),
     /// Brings what lies in a folder already to its records, through the inbox of the service.
     Backfill {
-        /// The configuration of the service.
-        #[arg(long, value_name = "FILE", default_value = "bridge.toml")]
-        config: PathBuf,
+        #[command(flatten)]
+        of: Of,
         #[command(flatten)]
         arguments: backfill::Arguments,
     },
     /// Looks into the inbox, also while the service runs.
     Queue {
-        /// The configuration of the service.
-        #[arg(
-            long,
-            value_name = "FILE",
-            global = true,
-            default_value = "bridge.toml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        of: Of,
         #[command(subcommand)]
         command: inbox::Command,
     },
+}
+
+/// Which service a command is about.
+#[derive(Args)]
+struct Of {
+    /// The configuration of the service.
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        default_value = "bridge.toml"
+    )]
+    config: PathBuf,
 }
 
 /// A failure that ends the program.
@@ -195,16 +181,16 @@ fn main() -> ExitCode {
                     config,
                     stop_with_stdin,
                 } => serve::run(&config, stop_with_stdin).await,
-                Command::Attach { config, attach } => attach::run(&config, attach).await,
-                Command::Sync { config, arguments } => sync::run(&config, arguments).await,
-                Command::Conflicts { config, arguments } => {
-                    sync::run_conflicts(&config, arguments).await
+                Command::Attach { of, attach } => attach::run(&of.config, attach).await,
+                Command::Sync { of, arguments } => sync::run(&of.config, arguments).await,
+                Command::Conflicts { of, arguments } => {
+                    sync::run_conflicts(&of.config, arguments).await
                 }
-                Command::Secrets { config, command } => secrets::run(&config, command).await,
-                Command::Webhooks { config, command } => watch::run(&config, command).await,
+                Command::Secrets { of, command } => secrets::run(&of.config, command).await,
+                Command::Webhooks { of, command } => watch::run(&of.config, command).await,
                 Command::Provision(arguments) => provision::run(arguments).await,
-                Command::Backfill { config, arguments } => backfill::run(&config, arguments).await,
-                Command::Queue { config, command } => inbox::run(&config, command).await,
+                Command::Backfill { of, arguments } => backfill::run(&of.config, arguments).await,
+                Command::Queue { of, command } => inbox::run(&of.config, command).await,
             }
         }),
     };
