@@ -142,7 +142,7 @@ impl Records for SalesforceCrm {
         let (mut on_deal, mut account) = (Vec::new(), None);
         let is_deal = |record: &&Record| record.object.as_deref() == Some("Opportunity");
         match deal {
-            // One contact at most: nothing to choose between, and nothing to ask for.
+            // Nobody to put in order.
             _ if rows.is_empty() => {}
             Some(deal) if is_deal(&deal) => {
                 let roles = soql(

@@ -19,6 +19,7 @@ mod file;
 mod folder_sides;
 mod occurrences;
 mod once;
+mod people;
 #[cfg(unix)]
 mod postgres;
 mod provision;
