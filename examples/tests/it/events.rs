@@ -1,25 +1,11 @@
 //! Records' events into the real program, from all its sources.
 
-#[allow(dead_code, reason = "it can do more than is wanted here")]
-#[path = "../../../salesforce-client/tests/it/pubsub/bus.rs"]
-mod bus;
-#[path = "../../../bridge/tests/it/sources/change_event.rs"]
-mod change_event;
-#[allow(dead_code, reason = "it can do more than is wanted here")]
-#[path = "../../../salesforce-client/tests/it/pubsub/wire.rs"]
-mod wire;
-
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use self::{
-    bus::Bus,
-    change_event::{change, schema},
-};
-use crate::setting::Setting;
+use crate::setting::{PUBSUB_URL, Setting};
 
 const SECRET: &str = "the-secret-of-the-path";
-const THEIRS: &str = "com/salesforce/api/soap/58.0;client=SfdcInternalAPI/";
 
 fn ago(seconds: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_secs(seconds)
@@ -74,49 +60,48 @@ async fn what_is_acknowledged_to_the_org_outlives_the_service_and_is_there_once(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_creation_that_asking_and_the_bus_tell_of_is_one_job_whenever_it_is_killed() {
-    let bus = Bus::start(&schema()).await;
     let since = ago(3600);
     let events = format!(
         "[salesforce.events.poll]\nobjects = [\"Contact\"]\nevery = \"100ms\"\nsince = \"{since}\"\n\
-         [salesforce.events.pubsub]\nendpoint = \"{}\"\ntopics = [\"/data/ContactChangeEvent\"]\n",
-        bus.url
+         [salesforce.events.pubsub]\nendpoint = \"{PUBSUB_URL}\"\ntopics = [\"/data/ContactChangeEvent\"]\n"
     );
     let setting = Setting::with(
         |it| it.replace("[worker]", &format!("{events}[worker]")),
         true,
     );
     let setting = setting.await;
+    let crm = &setting.crm;
+    crm.capture_changes(["Contact"]).unwrap();
     let at = ago(600);
     let stamp = at.to_string();
     let fields = json!({ "LastName": "Doe", "CreatedDate": stamp, "SystemModstamp": stamp });
-    let contact = setting.crm.create("Contact", fields).unwrap();
+    let contact = crm.create("Contact", fields).unwrap();
     let mut server = setting.serve_until_ready().await;
     setting
         .until("the creation", async || !jobs(&setting).await.is_empty())
         .await;
-    let listened = async || !bus.state().opened.is_empty();
+    let listened = async || !crm.subscriptions().is_empty();
     setting.until("the bus to be listened to", listened).await;
-    bus.push(change("CREATE", &[&contact], THEIRS, at));
-    bus.push(change("UPDATE", &[&contact], THEIRS, ago(500)));
+    crm.update(&contact, json!({ "Phone": "1" })).unwrap();
     setting
         .until("the change", async || jobs(&setting).await.len() > 1)
         .await;
     server.kill().await.unwrap();
 
-    let opened = bus.state().opened.len();
+    let opened = crm.subscriptions().len();
     let mut server = setting.serve_until_ready().await;
-    let again = async || bus.state().opened.len() > opened;
+    let again = async || crm.subscriptions().len() > opened;
     setting
         .until("the bus to be listened to again", again)
         .await;
-    bus.push(change("DELETE", &[&contact], THEIRS, ago(400)));
+    crm.delete(&contact).unwrap();
     setting
         .until("the deletion", async || jobs(&setting).await.len() > 2)
         .await;
-    let named = |what: &str, at: Timestamp| format!("crm:{contact}:{what}@{}", at.as_second());
     let jobs = jobs(&setting).await;
     assert_eq!(jobs.len(), 3, "{jobs:?}");
-    assert_eq!(jobs[0], named("CREATED", at));
+    let created = format!("crm:{contact}:CREATED@{}", at.as_second());
+    assert_eq!(jobs[0], created);
     assert!(
         jobs[1].contains("UPDATED") && jobs[2].contains("DELETED"),
         "{jobs:?}"
