@@ -7,7 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 use jiff::Timestamp;
 
-use crate::{Failure, budget, config::Config, say, store::Store};
+use crate::{Failure, budget, config::Config, plan, say, store::Store};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -66,6 +66,16 @@ pub(crate) enum Command {
         #[arg(default_value = "all")]
         what: Stopped,
     },
+    /// Prints what events lead to by the rules as they are now, whatever became of them. Reads both
+    /// sides and writes nothing.
+    Plan {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<i64>,
+        /// JSON, one event a line.
+        #[arg(long)]
+        json: bool,
+    },
     /// Makes dead letters due again, with their attempts back at zero.
     Replay {
         /// Their ids.
@@ -74,6 +84,12 @@ pub(crate) enum Command {
         /// All of them.
         #[arg(long)]
         all: bool,
+        /// Prints what they would lead to, and replays nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// JSON, one event a line, of a dry run.
+        #[arg(long, requires = "dry_run")]
+        json: bool,
     },
 }
 
@@ -186,12 +202,24 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
             }
             status(&*store).await
         }
-        Command::Replay { ids, all } => {
+        Command::Plan { ids, json } => {
+            let ids: Vec<_> = ids.into_iter().map(JobId).collect();
+            plan::run(&config, &opened, &ids, false, json).await
+        }
+        Command::Replay {
+            ids,
+            all,
+            dry_run,
+            json,
+        } => {
             let ids = if all {
                 dead(&*store).await.map_err(Failure::run)?
             } else {
                 ids.into_iter().map(JobId).collect()
             };
+            if dry_run {
+                return plan::run(&config, &opened, &ids, true, json).await;
+            }
             let replayed = store
                 .replay(&ids, Timestamp::now())
                 .await

@@ -6,17 +6,21 @@ mod backfill;
 mod budget;
 mod build;
 mod by_hand;
+mod check;
 mod config;
 mod demo;
 mod events;
 mod inbox;
+mod login;
 mod numbers;
+mod plan;
 mod provision;
 mod ready;
 mod secrets;
 mod serve;
 mod store;
 mod sync;
+mod task;
 mod watch;
 
 use std::{
@@ -53,6 +57,14 @@ enum Command {
         #[arg(long, hide = true)]
         stop_with_stdin: bool,
     },
+    /// Looks whether everything is there that the service needs, on both sides and here, and says what
+    /// to do about what is not. Changes nothing; ends with 1 where something is a problem.
+    Check {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        arguments: check::Arguments,
+    },
     /// Brings a Box file to its Salesforce records, whatever the rules say: through the inbox of the
     /// service, or at once where none runs.
     Attach {
@@ -60,6 +72,14 @@ enum Command {
         of: Of,
         #[command(flatten)]
         attach: attach::Options,
+    },
+    /// Logs a completed Task on a record, whatever the rules say: through the inbox of the service, or
+    /// at once where none runs.
+    Task {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        task: task::Options,
     },
     /// Keeps records and their folders' metadata the same now, as the rules say.
     Sync {
@@ -75,6 +95,14 @@ enum Command {
         #[command(flatten)]
         arguments: sync::ConflictArguments,
     },
+    /// Lets a person log in to Box or Salesforce in a browser of this machine, and puts the grant into
+    /// the secret store.
+    Login {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        arguments: login::Arguments,
+    },
     /// Puts grants into the secret store, and changes its key.
     Secrets {
         #[command(flatten)]
@@ -82,7 +110,7 @@ enum Command {
         #[command(subcommand)]
         command: secrets::Command,
     },
-    /// Looks at the webhooks of the watched folders, and puts them right.
+    /// Lists the application's webhooks, looks at those of the watched folders, and puts them right.
     Webhooks {
         #[command(flatten)]
         of: Of,
@@ -135,6 +163,15 @@ impl Failure {
     fn run(error: impl std::error::Error) -> Self {
         Self::Run(in_one_line(&error))
     }
+
+    /// It as a part of something else that is said.
+    fn line(self) -> String {
+        match self {
+            Self::Setup(lines) => lines.join("; "),
+            Self::Run(line) => line,
+            Self::Unheard => String::new(),
+        }
+    }
 }
 
 /// Says a line. Unlike `println!` it does not panic when the reader has gone.
@@ -181,11 +218,14 @@ fn main() -> ExitCode {
                     config,
                     stop_with_stdin,
                 } => serve::run(&config, stop_with_stdin).await,
+                Command::Check { of, arguments } => check::run(&of.config, arguments).await,
                 Command::Attach { of, attach } => attach::run(&of.config, attach).await,
+                Command::Task { of, task } => task::run(&of.config, task).await,
                 Command::Sync { of, arguments } => sync::run(&of.config, arguments).await,
                 Command::Conflicts { of, arguments } => {
                     sync::run_conflicts(&of.config, arguments).await
                 }
+                Command::Login { of, arguments } => login::run(&of.config, arguments).await,
                 Command::Secrets { of, command } => secrets::run(&of.config, command).await,
                 Command::Webhooks { of, command } => watch::run(&of.config, command).await,
                 Command::Provision(arguments) => provision::run(arguments).await,

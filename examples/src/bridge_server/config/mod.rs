@@ -2,7 +2,9 @@
 
 mod api;
 mod budget;
+mod check;
 mod events;
+mod login;
 mod problems;
 mod provision;
 mod secret;
@@ -18,7 +20,9 @@ use serde::Deserialize;
 pub(crate) use self::{
     api::Api,
     budget::Budget,
+    check::Check,
     events::{Events, Outbound, Topic},
+    login::Login,
     provision::{Package, Provision, is_of_records},
     secret::Secret,
     secrets::Secrets,
@@ -46,6 +50,10 @@ pub(crate) struct Config {
     pub(crate) api: Option<Api>,
     #[serde(default)]
     pub(crate) watch: Watch,
+    #[serde(default)]
+    pub(crate) login: Login,
+    #[serde(default)]
+    pub(crate) check: Check,
     #[serde(default)]
     pub(crate) rules: Vec<Rule>,
 }
@@ -388,7 +396,6 @@ impl Config {
         })
     }
 
-    /// What is well written and cannot work.
     /// Makes relative paths start at the folder of the configuration, wherever the program runs.
     fn at_home(&mut self, home: &Path) {
         if let StoreUrl::Open(url) = &mut self.store.url

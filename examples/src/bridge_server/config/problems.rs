@@ -29,6 +29,10 @@ impl Config {
         self.check_work(&mut problems);
         self.check_rules(&mut problems);
         self.check_watch(&mut problems);
+        problems.url("login.box_authorize_url", &self.login.box_authorize_url);
+        for problem in self.login.problem().into_iter().chain(self.check.problem()) {
+            problems.unless(false, problem);
+        }
         problems.0
     }
 
