@@ -29,7 +29,7 @@ impl Count {
 pub(super) fn table(jobs: &[(&str, Vec<Count>)]) -> (Table, Vec<String>) {
     let mut table = Table::new();
     let mut wrong = Vec::new();
-    table.load_preset(NOTHING);
+    table.load_style(NOTHING);
     table.set_header(["", "", "promised", "there"]);
     for (job, counts) in jobs {
         for (number, count) in counts.iter().enumerate() {
