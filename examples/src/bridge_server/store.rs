@@ -45,6 +45,14 @@ impl Store {
         }
     }
 
+    /// Opens it for a look, and makes no file where there is none: then nothing has been done yet.
+    pub(crate) async fn open_if_there(config: &Config) -> Result<Self, Failure> {
+        match config.store.path() {
+            Some(path) if !path.exists() => Ok(Self::in_memory()),
+            _ => Self::open(config).await,
+        }
+    }
+
     /// Opens it to work on it. What a dead process has left leased in a file is free again at
     /// once; in a database that several share it is free when its lease runs out.
     pub(crate) async fn open_to_work(config: &Config) -> Result<(Self, AtWork), Failure> {

@@ -52,7 +52,10 @@ pub(crate) async fn run(path: &Path, command: Command) -> Result<(), Failure> {
     let config = Config::read(path)?;
     let secrets = secrets::open(&config).await?;
     let parts = build::parts(&config, secrets.as_ref())?;
-    let store = Store::open(&config).await?;
+    let store = match command {
+        Command::Ensure { dry_run: false, .. } => Store::open(&config).await?,
+        _ => Store::open_if_there(&config).await?,
+    };
     let watch = watch(&config, &parts.content, &store);
     if let Command::List { json } = command {
         return list(&parts.content, watch.as_ref(), json).await;

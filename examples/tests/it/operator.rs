@@ -118,3 +118,67 @@ async fn what_follows_a_dead_letter_waits_until_it_is_discarded_where_that_is_wa
     assert!(done && said.contains("1 of 1 discarded"), "{said}");
     setting.wait_done(2).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_event_leads_to_is_shown_whatever_became_of_it() {
+    let setting = Setting::up().await;
+    let server = setting.serve_until_ready().await;
+    let upload = setting.upload("contract.pdf", "%PDF-1.7").await;
+    setting.wait_done(1).await;
+    setting.content.lock(&upload.file_id).unwrap();
+    setting.wait_done(2).await;
+    let refused = Fault::on(
+        "*/sobjects/ContentVersion",
+        FaultEffect::Status {
+            status: 400,
+            headers: Default::default(),
+            body:
+                r#"[{"message":"No.","errorCode":"FIELD_CUSTOM_VALIDATION_EXCEPTION","fields":[]}]"#
+                    .to_owned(),
+        },
+    );
+    setting.crm.inject(refused.method("POST"));
+    setting.upload("other.pdf", "%PDF-1.7").await;
+    let dead = ["dead", "--json"];
+    setting
+        .until("a dead letter", async || {
+            setting.queue(&dead).await.len() == 1
+        })
+        .await;
+    drop(server);
+
+    let all = setting.queue(&["list", "--json"]).await;
+    let ids: Vec<_> = all.iter().map(|job| job["id"].to_string()).collect();
+    let writes = || {
+        let requests = setting.crm.requests().into_iter();
+        requests
+            .filter(|it| it.method != "GET" && !it.path.ends_with("/token"))
+            .count()
+    };
+    let before = (writes(), all.clone());
+    let (done, said) = told(&setting, &["plan", &ids[0]]).await;
+    assert!(done && said.starts_with("1. "), "{said}");
+    for action in ["attach", "advance_stage", "log_task"] {
+        assert!(
+            said.contains(&format!("(rule contracts, {action})")),
+            "{said}"
+        );
+    }
+    let (done, said) = told(&setting, &["plan", &ids[1]]).await;
+    assert!(
+        done && said == "nothing to do: no rule for FILE.LOCKED\n",
+        "{said}"
+    );
+    let plans = setting.queue(&["plan", &ids[0], &ids[1], "--json"]).await;
+    assert_eq!(plans[0]["steps"].as_array().unwrap().len(), 3);
+    assert_eq!(plans[1]["note"], "no rule for FILE.LOCKED");
+
+    let (done, said) = told(&setting, &["replay", "--all", "--dry-run"]).await;
+    assert!(done && said.contains("other.pdf"), "{said}");
+    let (done, said) = told(&setting, &["replay", &ids[0], "--dry-run"]).await;
+    assert!(!done && said.contains("only dead letters"), "{said}");
+    let (done, said) = told(&setting, &["plan", "404"]).await;
+    assert!(!done && said.contains("there is no such event"), "{said}");
+    let after = (writes(), setting.queue(&["list", "--json"]).await);
+    assert_eq!(after, before, "something was done");
+}

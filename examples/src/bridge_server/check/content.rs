@@ -10,11 +10,12 @@ use serde_json::Value;
 use super::{Checks, clock, finding::Finding, hooks, within};
 use crate::{config::Config, in_one_line};
 
+const TOKEN: &str = "box.token";
 const CONSOLE: &str = "Developer Console, Configuration, Application Scopes";
 
 pub(super) fn checks<'c>(config: &'c Config, content: &BoxContent, checks: &mut Checks<'c>) {
     let client = content.client();
-    checks.push_back(within(config, "box.token", token(config, client.clone())));
+    checks.push_back(within(config, TOKEN, token(config, client.clone())));
     checks.push_back(within(
         config,
         "box.template",
@@ -34,7 +35,7 @@ pub(super) fn checks<'c>(config: &'c Config, content: &BoxContent, checks: &mut 
 
 /// The token, whose it is, and the time that Box has.
 async fn token(config: &Config, client: BoxClient) -> Vec<Finding> {
-    let about = "box.token";
+    let about = TOKEN;
     let from = Timestamp::now();
     let reply = client.request(Method::GET, "/users/me").send().await;
     let to = Timestamp::now();
@@ -53,6 +54,9 @@ async fn token(config: &Config, client: BoxClient) -> Vec<Finding> {
 
 /// What a call that failed means for whoever looks after the service.
 pub(super) fn failed(about: &str, error: &Error) -> Finding {
+    if error.kind() == ErrorKind::Auth && about != TOKEN {
+        return Finding::not_checked(about, TOKEN);
+    }
     let says = in_one_line(error);
     let todo = match error.kind() {
         ErrorKind::Auth => {
@@ -185,6 +189,9 @@ async fn folders(config: &Config, content: BoxContent) -> Vec<Finding> {
                 "there is no such folder for us",
                 "invite the user of box.token to it as editor or co-owner",
             ),
+            Err(error) if error.kind() == PortErrorKind::Outage => {
+                Finding::not_checked(&about, TOKEN)
+            }
             Err(error) => {
                 let todo = "see what box.token says";
                 Finding::problem(&about, in_one_line(&error), todo)

@@ -18,11 +18,12 @@ use crate::{config::Config, in_one_line};
 
 /// So many objects are described at a time.
 const AT_ONCE: usize = 4;
+const TOKEN: &str = "salesforce.token";
 const RIGHTS: &str = "let an administrator give it to the user of the service by a permission set";
 
 pub(super) fn checks<'c>(config: &'c Config, client: &SalesforceClient, checks: &mut Checks<'c>) {
     let client = || client.clone();
-    checks.push_back(within(config, "salesforce.token", token(config, client())));
+    checks.push_back(within(config, TOKEN, token(config, client())));
     checks.push_back(within(
         config,
         "salesforce.version",
@@ -42,7 +43,7 @@ pub(super) fn checks<'c>(config: &'c Config, client: &SalesforceClient, checks: 
 
 /// The token, the calls that are left, and the time that Salesforce has.
 async fn token(config: &Config, client: SalesforceClient) -> Vec<Finding> {
-    let about = "salesforce.token";
+    let about = TOKEN;
     let from = Timestamp::now();
     let reply = client.request(Method::GET, "/limits").send().await;
     let to = Timestamp::now();
@@ -74,6 +75,9 @@ async fn token(config: &Config, client: SalesforceClient) -> Vec<Finding> {
 }
 
 fn failed(about: &str, error: &Error) -> Finding {
+    if error.kind() == ErrorKind::Auth && about != TOKEN {
+        return Finding::not_checked(about, TOKEN);
+    }
     let todo = match error.kind() {
         ErrorKind::Auth => {
             "see salesforce.auth and login_url: the app's id, its secret or key, and whether the \
@@ -209,7 +213,8 @@ fn unmet(about: &str, object: &ObjectDescribe, need: &Need, by: &str) -> Option<
         },
         Need::Value(name, value) => match field(name) {
             Err(finding) => Some(finding),
-            Ok(it) if takes(it, value) => None,
+            // An org that lists none takes any.
+            Ok(it) if it.picklist_values.is_empty() || takes(it, value) => None,
             Ok(it) => {
                 let values = it.picklist_values.iter().filter(|it| it.active);
                 let values: Vec<_> = values.map(|it| it.value.as_str()).collect();

@@ -36,6 +36,11 @@ impl Finding {
         Self::new(about, State::Problem, says.into(), Some(todo.into()))
     }
 
+    /// For what a check of its own has found already.
+    pub(super) fn not_checked(about: &str, see: &str) -> Self {
+        Self::warning(about, "not checked", format!("see {see}"))
+    }
+
     fn new(about: &str, state: State, says: String, todo: Option<String>) -> Self {
         Self {
             about: about.to_owned(),
@@ -59,7 +64,7 @@ impl Finding {
             None => String::new(),
         };
         say(format_args!(
-            "{state:<8} {:<20} {}{todo}",
+            "{state:<8} {:<30} {}{todo}",
             self.about, self.says
         ))
     }

@@ -2,8 +2,8 @@
 
 use box_client::ErrorKind;
 use bridge::{
-    BoxContent,
-    watch::{BoxEvents, EventStream, HookState, HookStatus},
+    BoxContent, PortErrorKind,
+    watch::{BoxEvents, EventStream, HookState, HookStatus, WatchError},
 };
 use futures_util::TryStreamExt;
 
@@ -20,19 +20,17 @@ const SCOPE: &str = "give the application the scope manage_webhook (Developer Co
                      Configuration), and let an administrator authorize it again";
 
 pub(super) async fn found(config: &Config, content: BoxContent) -> Vec<Finding> {
-    let store = match config.store.path() {
-        Some(path) if !path.exists() => Store::in_memory(),
-        _ => match Store::open(config).await {
-            Ok(store) => store,
-            // What is wrong with it is found elsewhere; without it our webhooks are found by folder.
-            Err(_) => Store::in_memory(),
-        },
-    };
+    let store = Store::open_if_there(config).await;
+    // What is wrong with it is found elsewhere; without it our webhooks are found by folder.
+    let store = store.unwrap_or_else(|_| Store::in_memory());
     let Some(watch) = watch::watch(config, &content, &store) else {
         return by_others(config, &content).await;
     };
     let mut found = match watch.check(false).await {
         Ok(hooks) => hooks.iter().map(of).collect(),
+        Err(WatchError::Port(error)) if error.kind() == PortErrorKind::Outage => {
+            return vec![Finding::not_checked(ABOUT, "box.token")];
+        }
         Err(error) => vec![Finding::problem(ABOUT, in_one_line(&error), SCOPE)],
     };
     found.extend(address(config));

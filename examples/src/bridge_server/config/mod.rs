@@ -535,24 +535,59 @@ fn completed() -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
     const EXAMPLE: &str = include_str!("../../../../bridge.example.toml");
 
-    #[test]
-    fn the_example_is_a_whole_configuration() {
-        let config = Config::parse(EXAMPLE).unwrap();
-        assert_eq!(config.problems(), Vec::<String>::new());
+    /// The example with all that is switched off in it switched on: lines with # and no space.
+    pub(super) fn all_on() -> String {
+        let on = |line: &'static str| match line.strip_prefix('#') {
+            Some(off) if !off.is_empty() && !off.starts_with(' ') => off,
+            _ => line,
+        };
+        EXAMPLE.lines().map(on).collect::<Vec<_>>().join("\n")
     }
 
-    /// The example with every line taken out that says of itself that it is a default.
+    #[test]
+    fn the_example_is_a_whole_configuration() {
+        for text in [EXAMPLE, &all_on()] {
+            let config = Config::parse(text).unwrap();
+            assert_eq!(config.problems(), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn the_example_as_it_is_does_contract_to_close_and_needs_credentials_alone() {
+        let config = Config::parse(EXAMPLE).unwrap();
+        assert!(config.secrets.is_none() && config.api.is_none());
+        assert!(config.watch.folders.is_empty());
+        let Events {
+            outbound: None,
+            poll: None,
+            pubsub: None,
+        } = config.salesforce.events
+        else {
+            panic!("{:?}", config.salesforce.events);
+        };
+        assert_eq!(config.rules.len(), 1);
+        assert!(config.rules[0].attach.is_some() && config.rules[0].advance_stage.is_some());
+        let lines = EXAMPLE.lines().filter(|line| !line.starts_with('#'));
+        let secrets: Vec<_> = lines
+            .filter(|line| line.contains("{ env =") || line.contains("{ file ="))
+            .map(|line| line.split(" = ").next().unwrap())
+            .collect();
+        assert_eq!(secrets, ["primary_key", "client_secret", "private_key"]);
+    }
+
+    /// The example, all on, with every line taken out that says of itself that it is a default.
     #[test]
     fn the_example_shows_every_default_as_it_is() {
+        let all = all_on();
         let is_needed = |line: &&str| !line.contains("# default;") && !line.ends_with("# default");
-        let short: Vec<_> = EXAMPLE.lines().filter(is_needed).collect();
-        assert!(short.len() + 30 < EXAMPLE.lines().count());
-        let shown = Config::parse(EXAMPLE).unwrap();
+        let short: Vec<_> = all.lines().filter(is_needed).collect();
+        assert!(short.len() + 30 < all.lines().count());
+        let shown = Config::parse(&all).unwrap();
         let defaults = Config::parse(&short.join("\n")).unwrap();
         assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
     }
@@ -561,13 +596,14 @@ mod tests {
     #[test]
     fn every_place_for_secrets_that_the_example_tells_of_can_be_had() {
         for kind in ["vault", "aws"] {
-            let (before, secrets) = EXAMPLE.split_once("[secrets]").unwrap();
-            let (secrets, after) = secrets.split_once("[webhook]").unwrap();
+            let all = all_on();
+            let (before, secrets) = all.split_once("\n[secrets]").unwrap();
+            let (secrets, after) = secrets.split_once("\n[webhook]").unwrap();
             let (_, told) = secrets.split_once(&format!("# kind = \"{kind}\"")).unwrap();
             let keys = told.lines().skip(1).map_while(|it| it.strip_prefix("# "));
             let keys: Vec<_> = keys.take_while(|it| it.contains(" = ")).collect();
             let keys = keys.join("\n").replace('…', "a");
-            let text = format!("{before}[secrets]\nkind = \"{kind}\"\n{keys}\n[webhook]{after}");
+            let text = format!("{before}\n[secrets]\nkind = \"{kind}\"\n{keys}\n[webhook]{after}");
             let config = Config::parse(&text).unwrap();
             let problems = config.problems();
             assert_eq!(problems, Vec::<String>::new(), "{kind}");

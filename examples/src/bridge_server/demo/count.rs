@@ -30,7 +30,6 @@ pub(super) fn table(jobs: &[(&str, Vec<Count>)]) -> (Table, Vec<String>) {
     let mut table = Table::new();
     let mut wrong = Vec::new();
     table.load_style(NOTHING);
-    table.set_header(["", "", "promised", "there"]);
     for (job, counts) in jobs {
         for (number, count) in counts.iter().enumerate() {
             let Count {
@@ -38,11 +37,15 @@ pub(super) fn table(jobs: &[(&str, Vec<Count>)]) -> (Table, Vec<String>) {
                 promised,
                 found,
             } = count;
-            if promised != found {
-                wrong.push(format!("{what}: {found} instead of {promised}"));
-            }
+            let verdict = match promised == found {
+                true => "as promised",
+                false => {
+                    wrong.push(format!("{what}: {found} instead of {promised}"));
+                    "NOT as promised"
+                }
+            };
             let job = if number == 0 { *job } else { "" };
-            table.add_row([job, what, promised, found]);
+            table.add_row([job, what, found, verdict]);
         }
     }
     (table, wrong)
