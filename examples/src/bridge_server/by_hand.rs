@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use bridge::{
-    Command, CommandState, Commands, JobId, JobState, Prepared, Received, Worker,
+    Command, CommandError, CommandState, Commands, JobId, JobState, Prepared, Received, Worker,
     store::memory::MemoryStore,
 };
 use clap::Args;
@@ -34,8 +34,7 @@ pub(crate) struct How {
     /// JSON, for scripts.
     #[arg(long)]
     json: bool,
-    /// The caller's own name for this command: the same one again finds it done, however often it
-    /// is given. 1 to 255 printable characters.
+    /// A name of yours for this command: given again with it, it is done once.
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
     /// Waits for the end so many seconds. What is in the inbox by then stays there.
@@ -52,7 +51,10 @@ pub(crate) async fn run(config: &Path, command: &Command, how: &How) -> Result<(
     }
     let (store, at_work) = Store::open_alone(&config).await?;
     let state = match at_work {
-        Some(_at_work) => at_once(&config, parts, &store, command, how).await,
+        Some(_at_work) => {
+            store.unless_paused().await?;
+            at_once(&config, parts, &store, command, how).await
+        }
         None => {
             let commands = Commands::new(store.queue.clone(), Arc::new(parts.crm));
             let job = submit(&commands, command, how).await?;
@@ -137,6 +139,7 @@ async fn submit(commands: &Commands, command: &Command, how: &How) -> Result<Job
         .map_err(|error| Failure::Setup(vec![format!("--key: {}", in_one_line(&error))]))?;
     match commands.submit(&key, command, now).await {
         Ok(Received::Accepted(job) | Received::Duplicate(job)) => Ok(job),
+        Err(error @ CommandError::Invalid { .. }) => Err(Failure::Setup(vec![in_one_line(&error)])),
         Err(error) => Err(Failure::run(error)),
     }
 }

@@ -66,8 +66,9 @@ pub(crate) enum Command {
         #[arg(default_value = "all")]
         what: Stopped,
     },
-    /// Prints what events lead to by the rules as they are now, whatever became of them. Reads both
-    /// sides and writes nothing.
+    /// Prints what events lead to by the rules as they are now, whatever became of them.
+    ///
+    /// As a dry run: both sides are read, and nothing is written.
     Plan {
         /// Their ids.
         #[arg(required = true)]

@@ -32,7 +32,14 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-/// Box webhooks become Salesforce files, links, tasks and stages, each exactly once.
+/// Joins Box and Salesforce: files, Tasks and stages for what happens in Box, folders for records, and
+/// fields and metadata that stay the same; each effect exactly once.
+///
+/// `demo` shows all of it without credentials. Then copy bridge.example.toml to bridge.toml, fill in the
+/// credentials, see what `check` says, and `serve`.
+///
+/// Status 0 is success, 1 something that went wrong, 2 a configuration or arguments that cannot work:
+/// then nothing was started. BRIDGE_LOG=info logs to standard error.
 #[derive(Parser)]
 #[command(name = "bridge-server", version)]
 struct Arguments {
@@ -42,7 +49,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Tells the whole story on fakes of both vendors: no credentials, no network, half a minute.
+    /// Tells the whole story on fakes of both vendors, without credentials or network.
+    ///
+    /// All four jobs and the watch, each under what can go wrong, in half a minute. It ends with 1 where
+    /// what both sides hold at the end is not as promised.
     Demo {
         /// Leaves everything running at the end, until Ctrl-C.
         #[arg(long)]
@@ -57,24 +67,28 @@ enum Command {
         #[arg(long, hide = true)]
         stop_with_stdin: bool,
     },
-    /// Looks whether everything is there that the service needs, on both sides and here, and says what
-    /// to do about what is not. Changes nothing; ends with 1 where something is a problem.
+    /// Looks whether all is there that the service needs, and says what to do about it.
+    ///
+    /// Credentials, rights, the metadata template, fields, stages, webhooks, clocks and the store: a line
+    /// each. Changes nothing; ends with 1 where something is a problem.
     Check {
         #[command(flatten)]
         of: Of,
         #[command(flatten)]
         arguments: check::Arguments,
     },
-    /// Brings a Box file to its Salesforce records, whatever the rules say: through the inbox of the
-    /// service, or at once where none runs.
+    /// Brings a Box file to its Salesforce records, whatever the rules say.
+    ///
+    /// Through the inbox of the service, or at once where none runs.
     Attach {
         #[command(flatten)]
         of: Of,
         #[command(flatten)]
         attach: attach::Options,
     },
-    /// Logs a completed Task on a record, whatever the rules say: through the inbox of the service, or
-    /// at once where none runs.
+    /// Logs a completed Task on a record, whatever the rules say.
+    ///
+    /// Through the inbox of the service, or at once where none runs.
     Task {
         #[command(flatten)]
         of: Of,
@@ -95,8 +109,10 @@ enum Command {
         #[command(flatten)]
         arguments: sync::ConflictArguments,
     },
-    /// Lets a person log in to Box or Salesforce in a browser of this machine, and puts the grant into
-    /// the secret store.
+    /// Lets a person log in to Box or Salesforce, and stores the grant.
+    ///
+    /// In a browser of this machine, which comes back to login.port. The grant goes into [secrets], in
+    /// place of the one that is there, and is never shown.
     Login {
         #[command(flatten)]
         of: Of,
@@ -110,7 +126,7 @@ enum Command {
         #[command(subcommand)]
         command: secrets::Command,
     },
-    /// Lists the application's webhooks, looks at those of the watched folders, and puts them right.
+    /// Lists webhooks, looks at those of the watched folders, and puts them right.
     Webhooks {
         #[command(flatten)]
         of: Of,

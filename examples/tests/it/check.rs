@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use box_client::testing::{Fault as BoxFault, FaultEffect as BoxEffect};
+use box_client::{
+    BoxClient, DeveloperToken, TemplateField, TemplateUpdate,
+    testing::{Fault as BoxFault, FaultEffect as BoxEffect},
+};
 use salesforce_client::testing::{Fault, FaultEffect, Field};
 use serde_json::{Value, json};
 
@@ -124,7 +127,7 @@ fields = [{ key = "stage", from = "Opportunity.StageName" }]
 name = "fields"
 triggers = ["METADATA_INSTANCE.UPDATED"]
 [rules.sync_metadata]
-fields = [{ field = "CreatedDate", key = "made", type = "date" }, { field = "Name", key = "account_id", type = "float" }]
+fields = [{ field = "CreatedDate", key = "made", type = "date" }, { field = "Name", key = "name", type = "float" }]
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,6 +150,15 @@ async fn each_thing_that_is_wrong_is_a_line_that_says_what_to_do() {
     );
     let text = text.replace("folders = [\"", "folders = [\"404404\", \"");
     std::fs::write(&path, text).unwrap();
+    let templates = DeveloperToken::new(setting.content.issue_token());
+    let templates = BoxClient::builder(templates).base_url(&setting.content.url());
+    let templates = templates.build().unwrap();
+    let name = TemplateUpdate::new().add_field(TemplateField::string("name", "Name"));
+    let added = templates.metadata_templates();
+    added
+        .update("enterprise", "salesforce_mapping", &name)
+        .await
+        .unwrap();
     let plain = Field::text("Box_Event__c", 255);
     setting.crm.add_custom_field("Activity", plain).unwrap();
     let (code, found) = check(&setting).await;
@@ -154,10 +166,7 @@ async fn each_thing_that_is_wrong_is_a_line_that_says_what_to_do() {
     for (about, says) in [
         ("box.template", "no key stage, which `folders` uses"),
         ("box.template", "no key made, which `fields` uses"),
-        (
-            "box.template",
-            "has account_id as String, and `fields` as Float",
-        ),
+        ("box.template", "has name as String, and `fields` as Float"),
         ("box.folder.404404", "invite the user"),
         (
             &format!("box.webhooks.{}", setting.folder),

@@ -40,3 +40,4 @@ mod sync;
 mod task;
 mod watch;
 mod way;
+mod whole_example;

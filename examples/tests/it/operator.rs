@@ -182,3 +182,51 @@ async fn what_an_event_leads_to_is_shown_whatever_became_of_it() {
     let after = (writes(), setting.queue(&["list", "--json"]).await);
     assert_eq!(after, before, "something was done");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_by_hand_stops_where_somebody_has_paused_it() {
+    let rules = |it: String| {
+        it + "[[rules]]\nname = \"folders\"\ntriggers = [\"Opportunity.*\"]\n\
+              provision = { layout = [\"/Clients/{Opportunity.Name}\"] }\n\
+              [[rules]]\nname = \"fields\"\ntriggers = [\"METADATA_INSTANCE.UPDATED\"]\n\
+              sync_metadata = { fields = [{ field = \"NextStep\", key = \"account_id\" }] }\n"
+    };
+    let setting = Setting::with(rules, true).await;
+    let (deal, folder) = (setting.opportunity.clone(), setting.folder.clone());
+    let file = setting.content.upload(&folder, "contract.pdf", "%PDF-1.7");
+    let file = file.unwrap().file_id;
+    // The first command makes the store.
+    let first = setting
+        .program()
+        .args(["task", &deal, "--subject", "x"])
+        .output();
+    assert!(first.await.unwrap().status.success());
+    let (done, said) = told(&setting, &["pause", "salesforce"]).await;
+    assert!(done, "{said}");
+    let before = (setting.content.state(), setting.crm.records("Task").len());
+    for arguments in [
+        &["attach", &file][..],
+        &["task", &deal, "--subject", "y"],
+        &["provision", &deal],
+        &["sync", &deal],
+        &["sync", "--all"],
+        &["backfill", "--folder", &folder],
+    ] {
+        let output = setting.program().args(arguments).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("paused salesforce"), "{arguments:?}: {said}");
+    }
+    let after = (setting.content.state(), setting.crm.records("Task").len());
+    assert_eq!(after, before);
+    assert!(setting.crm.files().is_empty());
+    let (_, said) = told(&setting, &["resume"]).await;
+    assert!(said.contains("paused    nothing"), "{said}");
+    let again = setting
+        .program()
+        .args(["attach", &file])
+        .output()
+        .await
+        .unwrap();
+    assert!(again.status.success());
+}

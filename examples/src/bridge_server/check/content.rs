@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Checks, clock, finding::Finding, hooks, within};
-use crate::{config::Config, in_one_line};
+use crate::{
+    config::{Config, TemplateKey},
+    in_one_line,
+};
 
 const TOKEN: &str = "box.token";
 const CONSOLE: &str = "Developer Console, Configuration, Application Scopes";
@@ -72,41 +75,6 @@ pub(super) fn failed(about: &str, error: &Error) -> Finding {
     Finding::problem(about, says, todo)
 }
 
-/// A key of the metadata template, and what asks for it.
-struct Wanted<'c> {
-    key: &'c str,
-    kind: ValueKind,
-    by: &'c str,
-}
-
-fn wanted(config: &Config) -> Vec<Wanted<'_>> {
-    let ids = [&config.content.opportunity_key, &config.content.account_key];
-    let mut wanted: Vec<_> = ids
-        .into_iter()
-        .map(|key| Wanted {
-            key,
-            kind: ValueKind::String,
-            by: "[box]",
-        })
-        .collect();
-    for rule in &config.rules {
-        let by = rule.name.as_str();
-        let copied = rule.provision.iter().flat_map(|it| &it.fields);
-        wanted.extend(copied.map(|it| Wanted {
-            key: &it.key,
-            kind: it.kind,
-            by,
-        }));
-        let pairs = rule.sync_metadata.iter().flat_map(|it| &it.fields);
-        wanted.extend(pairs.map(|it| Wanted {
-            key: &it.key,
-            kind: it.kind,
-            by,
-        }));
-    }
-    wanted
-}
-
 async fn template(config: &Config, client: BoxClient) -> Vec<Finding> {
     let about = "box.template";
     let side = &config.content;
@@ -129,7 +97,8 @@ async fn template(config: &Config, client: BoxClient) -> Vec<Finding> {
         }
         Err(error) => return vec![failed(about, &error)],
     };
-    let wrong: Vec<_> = wanted(config)
+    let wrong: Vec<_> = config
+        .template_keys()
         .iter()
         .filter_map(|wanted| lacks(about, &template, key, wanted))
         .collect();
@@ -143,9 +112,9 @@ fn lacks(
     about: &str,
     template: &MetadataTemplate,
     name: &str,
-    wanted: &Wanted<'_>,
+    wanted: &TemplateKey<'_>,
 ) -> Option<Finding> {
-    let Wanted { key, kind, by } = wanted;
+    let TemplateKey { key, kind, by } = wanted;
     let Some(field) = template.field(key) else {
         return Some(Finding::problem(
             about,

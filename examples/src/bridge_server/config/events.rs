@@ -156,6 +156,14 @@ impl Events {
                 pubsub.topics.iter().all(names_record),
                 "salesforce.events.pubsub.topics: a platform event needs a record_field",
             );
+            let names_objects = |topic: &Topic| {
+                let told = matches!(topic, Topic::Told(told) if !told.objects.is_empty());
+                told || !(topic.name().starts_with("/data/") && topic.name().ends_with("__chn"))
+            };
+            unless(
+                pubsub.topics.iter().all(names_objects),
+                "salesforce.events.pubsub.topics: a channel, /data/…__chn, needs the objects that it tells of",
+            );
             let objects_are_names = |topic: &Topic| match topic {
                 Topic::Name(_) => true,
                 Topic::Told(told) => told.objects.iter().all(is_name),
@@ -209,9 +217,9 @@ mod tests {
         let text = r#"
             outbound = { secret = { env = "S" }, organization_id = "005xx", action_ids = ["x"], path = "/", body_limit = 0 }
             poll = { objects = ["Account; DROP"], every = "0s" }
-            pubsub = { topics = ["OpportunityChangeEvent", "/event/Deal__e"] }
+            pubsub = { topics = ["OpportunityChangeEvent", "/event/Deal__e", "/data/All__chn"] }
         "#;
         let events: Events = toml::from_str(text).unwrap();
-        assert_eq!(events.problems(&["/"]).len(), 9, "{events:#?}");
+        assert_eq!(events.problems(&["/"]).len(), 10, "{events:#?}");
     }
 }

@@ -11,6 +11,7 @@ mod secret;
 mod secrets;
 mod span;
 mod sync;
+mod template;
 mod watch;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
@@ -28,6 +29,7 @@ pub(crate) use self::{
     secrets::Secrets,
     span::Span,
     sync::SyncMetadata,
+    template::TemplateKey,
     watch::{EventStream, Watch},
 };
 use crate::Failure;
@@ -637,6 +639,29 @@ mod tests {
             assert_ne!(text, EXAMPLE, "{from} is not in the example");
             let line = Config::parse(&text).unwrap_err();
             assert!(!line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_the_vendors_would_refuse_for_each_record_is_told_at_once() {
+        let all = all_on();
+        for (from, to, says) in [
+            ("role = \"editor\"", "role = \"editr\"", "no role `editr`"),
+            ("role = \"editor\"", "role = \"owner\"", "no role `owner`"),
+            ("root = \"0\"", "root = \"Clients\"", "no folder's id"),
+            ("group = \"12345\"", "group = \"Sales\"", "`Sales` is no id"),
+            ("\"Box_Folder__c\"", "\"Box Folder\"", "no field's name"),
+            (
+                "key = \"deal\"",
+                "key = \"amount\"",
+                "takes amount to be Float",
+            ),
+        ] {
+            let text = all.replacen(from, to, 1);
+            assert_ne!(text, all, "{from} is not in the example");
+            let problems = Config::parse(&text).unwrap().problems();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].contains(says), "{problems:?}");
         }
     }
 
