@@ -231,7 +231,13 @@ async fn a_side_that_is_down_keeps_nothing_else_from_being_seen() {
     is(&found, "salesforce.Task", "problem", "permission set");
     is(&found, "salesforce.Opportunity", "ok", "");
 
+    // What `serve` would refuse is found too.
+    let path = setting.home.path().join("bridge.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let api = "[api]\ntoken = { env = \"TEST_API_TOKEN\" }\n[worker]\n";
+    std::fs::write(&path, text.replace("[worker]\n", api)).unwrap();
     let mut command = setting.program();
+    command.env("TEST_API_TOKEN", "planted");
     command.env("TEST_SALESFORCE_SECRET", "planted-and-wrong");
     command.env_remove("TEST_BOX_TOKEN");
     let output = command.arg("check").output().await.unwrap();
@@ -245,6 +251,7 @@ async fn a_side_that_is_down_keeps_nothing_else_from_being_seen() {
         let line = line.unwrap_or_default().join(" ");
         assert!(line.contains(what), "{about}: {what} is not in\n{said}");
     };
+    says("api.token", "at least 16 characters");
     says("box", "the variable TEST_BOX_TOKEN is not set");
     says(
         "salesforce.token",

@@ -130,7 +130,7 @@ impl Ground {
                 "SALESFORCE_OUTBOUND_SECRET_OLD",
                 "the-one-before-of-the-path",
             )
-            .env("BRIDGE_API_TOKEN", "a token for the API in tests")
+            .env("BRIDGE_API_TOKEN", "a-token-for-the-API-in-tests")
             .env("BRIDGE_SECRETS_KEY", "01".repeat(32));
         command
     }
@@ -177,8 +177,10 @@ async fn all_of_the_example_at_once_does_all_four_jobs() {
     assert!(check.status.success(), "{said}");
     let log = std::fs::File::create(ground.home.path().join("log")).unwrap();
     let mut serve = ground.command(&["serve", "--config", "bridge.toml"]);
-    let _server = serve.stderr(log).spawn().unwrap();
+    let mut server = serve.stderr(log).spawn().unwrap();
     let watched = || {
+        let ended = server.try_wait().unwrap();
+        assert!(ended.is_none(), "{}", ground.log());
         !ground.content.state()["webhooks"]
             .as_array()
             .unwrap()

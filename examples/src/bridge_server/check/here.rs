@@ -6,7 +6,7 @@ use bridge::secrets::{GrantStore, SecretName, SecretStore};
 
 use super::finding::Finding;
 use crate::{
-    Failure, build,
+    Failure, api, build,
     config::{Config, Rule, is_of_records},
     in_one_line,
     store::Store,
@@ -22,9 +22,9 @@ pub(super) fn keys(config: &Config) -> Vec<Finding> {
             "take them from the Developer Console: Webhooks, Manage signature keys",
         ),
     }];
-    if let Some(Err(why)) = config.api.as_ref().map(|api| api.token.read()) {
-        let todo = "give api.token a value, or leave [api] out";
-        found.push(Finding::problem("api.token", why, todo));
+    if let Err(failure) = api::token(config) {
+        let todo = "see [api] in the configuration, or leave it out";
+        found.push(Finding::problem("api.token", failure.line(), todo));
     }
     found
 }
@@ -131,9 +131,12 @@ pub(super) fn rules(config: &Config, built: Result<(), Failure>) -> Vec<Finding>
     let about = "rules";
     let mut found = Vec::new();
     if let Err(Failure::Setup(lines)) = built {
-        let of_rules = lines.into_iter().filter(|line| line.starts_with("rule `"));
-        found.extend(of_rules.map(|line| {
-            let todo = "see that rule in the configuration";
+        // Those of a side are told by that side.
+        const OURS: [&str; 3] = ["rule `", "salesforce.events: ", "salesforce: outbound: "];
+        let ours = lines.into_iter();
+        let ours = ours.filter(|line| OURS.iter().any(|it| line.starts_with(it)));
+        found.extend(ours.map(|line| {
+            let todo = "see that place in the configuration";
             Finding::problem(about, line, todo)
         }));
     }

@@ -10,13 +10,13 @@ mod hooks;
 
 use std::{path::Path, sync::Arc};
 
-use bridge::secrets::SecretStore;
+use bridge::{Queue, secrets::SecretStore};
 use clap::Args;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use tokio::time::timeout;
 
 use self::finding::{Finding, State};
-use crate::{Failure, build, config::Config, secrets, serve::told_to_stop};
+use crate::{Failure, build, config::Config, secrets, serve::told_to_stop, store::Store};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -84,7 +84,11 @@ fn checks(
         Ok(client) => crm::checks(config, &client, &mut checks),
         Err(why) => checks.push_back(Box::pin(async { vec![unusable("salesforce", why)] })),
     }
-    let built = build::parts(config, secrets.as_ref()).map(drop);
+    let built = build::parts(config, secrets.as_ref()).and_then(|parts| {
+        let nowhere: Arc<dyn Queue> = Store::in_memory().queue;
+        let route = parts.sources.route(config, &nowhere);
+        route.map(drop).map_err(|line| Failure::Setup(vec![line]))
+    });
     checks.push_back(Box::pin(async { here::rules(config, built) }));
     checks
 }
