@@ -159,6 +159,11 @@ async fn each_thing_that_is_wrong_is_a_line_that_says_what_to_do() {
         .update("enterprise", "salesforce_mapping", &name)
         .await
         .unwrap();
+    let short = Field::text("Box_Version__c", 20).unique(true);
+    setting
+        .crm
+        .add_custom_field("ContentVersion", short)
+        .unwrap();
     let plain = Field::text("Box_Event__c", 255);
     setting.crm.add_custom_field("Activity", plain).unwrap();
     let (code, found) = check(&setting).await;
@@ -194,7 +199,10 @@ async fn each_thing_that_is_wrong_is_a_line_that_says_what_to_do() {
             "salesforce.stages",
             "no stage `Nearly There`; write one of these: Prospecting",
         ),
-        ("salesforce.ContentVersion", "no field Box_Version__c"),
+        (
+            "salesforce.ContentVersion",
+            "Box_Version__c takes 20 characters",
+        ),
         ("salesforce.Task", "Box_Event__c is not unique"),
         (
             "salesforce.Account",

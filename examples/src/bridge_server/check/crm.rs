@@ -18,6 +18,8 @@ use crate::{config::Config, in_one_line};
 
 /// So many objects are described at a time.
 const AT_ONCE: usize = 4;
+/// What is written into a unique field, at most.
+const LONGEST_KEY: usize = 64;
 const TOKEN: &str = "salesforce.token";
 const RIGHTS: &str = "let an administrator give it to the user of the service by a permission set";
 
@@ -203,6 +205,13 @@ fn unmet(about: &str, object: &ObjectDescribe, need: &Need, by: &str) -> Option<
             Ok(it) if !it.unique => problem(
                 &format!("{name} is not unique, so it keeps no double away"),
                 "mark it as unique and as external id in Setup, or leave the key out",
+            ),
+            Ok(it) if (it.length as usize) < LONGEST_KEY => problem(
+                &format!(
+                    "{name} takes {} characters, and keys have up to {LONGEST_KEY}",
+                    it.length
+                ),
+                "make it longer in Setup",
             ),
             Ok(it) if !it.external_id => Some(Finding::warning(
                 about,
