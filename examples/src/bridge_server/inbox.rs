@@ -6,6 +6,7 @@ use bridge::{Job, JobFilter, JobId, JobState, QueueAdmin, Side, StoreError};
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::{Failure, budget, config::Config, plan, say, store::Store};
 
@@ -30,6 +31,9 @@ pub(crate) enum Command {
     Show {
         /// Its id.
         id: i64,
+        /// JSON; the body is in it as JSON, or as text where it is none.
+        #[arg(long)]
+        json: bool,
     },
     /// Lists the dead letters: events that need a person.
     Dead {
@@ -41,7 +45,11 @@ pub(crate) enum Command {
         json: bool,
     },
     /// How many events there are in each state, and what is paused.
-    Status,
+    Status {
+        /// JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Makes waiting events due now. Their attempts stay counted.
     Retry {
         /// Their ids.
@@ -167,8 +175,8 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
             };
             print(&store.jobs(&filter).await.map_err(Failure::run)?, json)
         }
-        Command::Show { id } => show(&*store, JobId(id)).await,
-        Command::Status => status(&*store).await,
+        Command::Show { id, json } => show(&*store, JobId(id), json).await,
+        Command::Status { json } => status(&*store, json).await,
         Command::Retry { ids } => {
             let ids: Vec<_> = ids.into_iter().map(JobId).collect();
             let retried = store.retry(&ids, Timestamp::now()).await;
@@ -191,7 +199,7 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
         }
         Command::Pause { what } => {
             store.pause(what.side()).await.map_err(Failure::run)?;
-            status(&*store).await
+            status(&*store, false).await
         }
         Command::Resume { what } => {
             let lifted = match what.side() {
@@ -201,7 +209,7 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
             for side in lifted {
                 store.resume(side).await.map_err(Failure::run)?;
             }
-            status(&*store).await
+            status(&*store, false).await
         }
         Command::Plan { ids, json } => {
             let ids: Vec<_> = ids.into_iter().map(JobId).collect();
@@ -249,7 +257,7 @@ fn told(
     }
 }
 
-async fn status(store: &dyn QueueAdmin) -> Result<(), Failure> {
+async fn status(store: &dyn QueueAdmin, json: bool) -> Result<(), Failure> {
     let counts = store.counts().await.map_err(Failure::run)?;
     let pauses = store.pauses().await.map_err(Failure::run)?;
     let paused: Vec<_> = [
@@ -260,6 +268,12 @@ async fn status(store: &dyn QueueAdmin) -> Result<(), Failure> {
     .into_iter()
     .filter_map(|(is_paused, name)| is_paused.then_some(name))
     .collect();
+    if json {
+        return say(json!({
+            "ready": counts.ready, "leased": counts.leased, "done": counts.done,
+            "dead": counts.dead, "oldest": counts.oldest, "paused": paused,
+        }));
+    }
     let paused = match paused.is_empty() {
         true => "nothing".to_owned(),
         false => paused.join(", "),
@@ -294,10 +308,17 @@ async fn dead(store: &dyn QueueAdmin) -> Result<Vec<JobId>, StoreError> {
     }
 }
 
-async fn show(store: &dyn QueueAdmin, id: JobId) -> Result<(), Failure> {
+async fn show(store: &dyn QueueAdmin, id: JobId, json: bool) -> Result<(), Failure> {
     let Some(job) = store.job(id).await.map_err(Failure::run)? else {
         return Err(Failure::Run(format!("there is no event {id}")));
     };
+    let body: Option<Value> = serde_json::from_slice(&job.body).ok();
+    if json {
+        let mut shown = serde_json::to_value(&job).map_err(Failure::run)?;
+        let text = || Value::from(String::from_utf8_lossy(&job.body));
+        shown["body"] = body.unwrap_or_else(text);
+        return say(shown);
+    }
     let (state, pushed, at) = (word(job.state), seconds(job.pushed_at), seconds(job.at));
     let is_when = match job.state {
         JobState::Ready => "next try",
@@ -316,7 +337,6 @@ async fn show(store: &dyn QueueAdmin, id: JobId) -> Result<(), Failure> {
     ] {
         say(format_args!("{name:<9} {value}"))?;
     }
-    let body: Option<serde_json::Value> = serde_json::from_slice(&job.body).ok();
     match body.and_then(|body| serde_json::to_string_pretty(&body).ok()) {
         Some(pretty) => say(pretty),
         None => say(String::from_utf8_lossy(&job.body)),

@@ -43,7 +43,7 @@ impl Ground {
         let crm = FakeSalesforce::builder()
             .client("app", SECRET)
             .custom_field("ContentVersion", key("Box_File_Version_Id__c"))
-            .custom_field("Activity", key("Box_Event_Id__c"))
+            .custom_field("Activity", key("Box_Event_Id__c").length(64))
             .custom_field("Account", Field::text("Box_Folder__c", 255))
             .custom_field("Opportunity", Field::text("Box_Folder__c", 255));
         let crm = crm.start().await.unwrap();
