@@ -6,6 +6,7 @@ mod links;
 mod looks;
 mod origin;
 mod read_back;
+mod task_key;
 mod tasks;
 mod together;
 
@@ -138,7 +139,8 @@ impl SalesforceCrm {
         self.set(|it| it.version_key = field)
     }
 
-    /// A unique external id field on Task (made on Activity) for the event.
+    /// A unique external id field on Task (made on Activity) for the event, a text of 64 characters
+    /// or more.
     #[must_use]
     pub fn task_key_field(self, field: Option<String>) -> Self {
         self.set(|it| it.task_key = field)

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::{
     failure::{id, is_duplicate_value, port_error, port_error_of_many},
+    task_key::task_key,
     together::Carrier,
 };
 use crate::{
@@ -49,7 +50,7 @@ pub(super) struct TaskRow {
 impl TaskRow {
     pub(super) fn of(activity: &Activity, status: &str) -> Result<Self, PortError> {
         Ok(Self {
-            key: activity.key.clone(),
+            key: task_key(activity).into_owned(),
             subject: subject(activity).into_owned(),
             description: description(activity),
             status: status.to_owned(),

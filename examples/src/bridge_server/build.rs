@@ -146,7 +146,7 @@ impl Problems {
     }
 }
 
-fn verifier(config: &Config) -> Result<Verifier, String> {
+pub(crate) fn verifier(config: &Config) -> Result<Verifier, String> {
     let read = |key: &Option<Secret>| key.as_ref().map(Secret::read).transpose();
     let keys = SignatureKeys::new(
         read(&config.webhook.primary_key)?,
@@ -158,7 +158,10 @@ fn verifier(config: &Config) -> Result<Verifier, String> {
         .max_ahead(config.webhook.max_ahead.0))
 }
 
-fn content(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<BoxContent, String> {
+pub(crate) fn content(
+    config: &Config,
+    secrets: Option<&Arc<dyn SecretStore>>,
+) -> Result<BoxContent, String> {
     let side = &config.content;
     let calls = &side.calls;
     let builder = match &side.auth {
@@ -191,20 +194,9 @@ fn content(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<Bo
             BoxClient::builder(box_client::DeveloperToken::new(token.read()?))
         }
     };
-    let Calls {
-        max_attempts,
-        first_delay,
-        max_delay,
-        deadline,
-        ..
-    } = calls;
-    let retry = box_client::RetryPolicy::default()
-        .max_attempts(*max_attempts)
-        .delays(first_delay.0, max_delay.0)
-        .deadline(deadline.0);
     let client = builder
         .base_url(&side.base_url)
-        .retry(retry)
+        .retry(box_retry(calls))
         .connect_timeout(calls.connect_timeout.0)
         .idle_timeout(calls.idle_timeout.0)
         .build()
@@ -216,7 +208,7 @@ fn content(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<Bo
     ))
 }
 
-fn crm_client(
+pub(crate) fn crm_client(
     config: &Config,
     secrets: Option<&Arc<dyn SecretStore>>,
     budget: &Budget,
@@ -263,22 +255,11 @@ fn crm_client(
             salesforce_client::StaticToken::new(token.read()?, instance_url).map_err(said)?,
         ),
     };
-    let Calls {
-        max_attempts,
-        first_delay,
-        max_delay,
-        deadline,
-        ..
-    } = calls;
-    let retry = salesforce_client::RetryPolicy::default()
-        .max_attempts(*max_attempts)
-        .delays(first_delay.0, max_delay.0)
-        .deadline(deadline.0);
     builder
         .login_url(&side.login_url)
         .api_version(&side.api_version)
         .client_name(CLIENT_NAME)
-        .retry(retry)
+        .retry(salesforce_retry(calls))
         .connect_timeout(calls.connect_timeout.0)
         .idle_timeout(calls.idle_timeout.0)
         .token_lifetime(side.session_lifetime.0)
@@ -286,6 +267,20 @@ fn crm_client(
         .governor(&budget.governor)
         .build()
         .map_err(said)
+}
+
+pub(crate) fn box_retry(calls: &Calls) -> box_client::RetryPolicy {
+    box_client::RetryPolicy::default()
+        .max_attempts(calls.max_attempts)
+        .delays(calls.first_delay.0, calls.max_delay.0)
+        .deadline(calls.deadline.0)
+}
+
+pub(crate) fn salesforce_retry(calls: &Calls) -> salesforce_client::RetryPolicy {
+    salesforce_client::RetryPolicy::default()
+        .max_attempts(calls.max_attempts)
+        .delays(calls.first_delay.0, calls.max_delay.0)
+        .deadline(calls.deadline.0)
 }
 
 fn crm(config: &Config, client: SalesforceClient) -> SalesforceCrm {

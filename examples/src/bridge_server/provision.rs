@@ -49,7 +49,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Rule::new(name, triggers.clone(), vec![action])
     });
     parts.rules = rules.collect::<Result<_, _>>().map_err(Failure::run)?;
-    let store = Store::open(&config).await?;
+    let store = Store::open_unpaused(&config).await?;
     let pipeline = build::pipeline(&config, parts, &store);
     let note = carry_out(&config, &pipeline, &record).await?;
     if arguments.json {

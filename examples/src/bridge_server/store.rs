@@ -45,6 +45,36 @@ impl Store {
         }
     }
 
+    /// Opens it for a look, and makes no file where there is none: then nothing has been done yet.
+    pub(crate) async fn open_if_there(config: &Config) -> Result<Self, Failure> {
+        match config.store.path() {
+            Some(path) if !path.exists() => Ok(Self::in_memory()),
+            _ => Self::open(config).await,
+        }
+    }
+
+    /// Opens it for work by hand, which an operator's pause stops as it stops the service's.
+    pub(crate) async fn open_unpaused(config: &Config) -> Result<Self, Failure> {
+        let store = Self::open(config).await?;
+        store.unless_paused().await?;
+        Ok(store)
+    }
+
+    /// Fails where somebody has paused a side, or everything.
+    pub(crate) async fn unless_paused(&self) -> Result<(), Failure> {
+        let pauses = self.queue.pauses().await.map_err(Failure::run)?;
+        let what = match (pauses.all, pauses.content, pauses.crm) {
+            (true, _, _) => "everything",
+            (_, true, true) => "box and salesforce",
+            (_, true, _) => "box",
+            (_, _, true) => "salesforce",
+            _ => return Ok(()),
+        };
+        Err(Failure::Run(format!(
+            "somebody has paused {what}, so nothing was done; `queue resume` lifts it"
+        )))
+    }
+
     /// Opens it to work on it. What a dead process has left leased in a file is free again at
     /// once; in a database that several share it is free when its lease runs out.
     pub(crate) async fn open_to_work(config: &Config) -> Result<(Self, AtWork), Failure> {

@@ -81,7 +81,7 @@ struct Ground {
 }
 
 pub(crate) async fn run(config: &Path, arguments: Arguments) -> Result<(), Failure> {
-    let ground = Ground::open(config).await?;
+    let ground = Ground::open(config, !arguments.dry_run).await?;
     let ids = match &arguments.record {
         Some(id) => vec![id.clone()],
         None => SyncMetadata::known_records(&*ground.store.ledger)
@@ -102,7 +102,7 @@ pub(crate) async fn run(config: &Path, arguments: Arguments) -> Result<(), Failu
         if stopped.load(Ordering::Relaxed) {
             return Err(Failure::Run(format!("stopped after {number} of {total}")));
         }
-        let record = ground.crm.record(id).map_err(Failure::run)?;
+        let record = ground.crm.record(id).map_err(no_record)?;
         let Some(sync) = ground.sync_of(&record) else {
             if arguments.all {
                 continue;
@@ -145,12 +145,12 @@ pub(crate) async fn run_conflicts(
     arguments: ConflictArguments,
 ) -> Result<(), Failure> {
     let Some(Resolve::Resolve { id, keep_box, .. }) = arguments.command else {
-        let store = Store::open(&Config::read(config)?).await?;
+        let store = Store::open_if_there(&Config::read(config)?).await?;
         let mut all = conflicts(&*store.ledger).await.map_err(Failure::run)?;
         all.retain(|it| arguments.all || !it.is_over);
         return list(&all, arguments.json);
     };
-    let ground = Ground::open(config).await?;
+    let ground = Ground::open(config, true).await?;
     let all = conflicts(&*ground.store.ledger)
         .await
         .map_err(Failure::run)?;
@@ -184,10 +184,18 @@ pub(crate) async fn run_conflicts(
     }
 }
 
+/// Of what is written by hand, it is the arguments that are wrong.
+fn no_record(error: bridge::PortError) -> Failure {
+    Failure::Setup(vec![in_one_line(&error)])
+}
+
 impl Ground {
-    async fn open(config: &Path) -> Result<Self, Failure> {
+    async fn open(config: &Path, to_write: bool) -> Result<Self, Failure> {
         let config = Config::read(config)?;
-        let store = Store::open(&config).await?;
+        let store = match to_write {
+            true => Store::open_unpaused(&config).await?,
+            false => Store::open_if_there(&config).await?,
+        };
         let secrets = secrets::open(&config).await?;
         let parts = build::parts(&config, secrets.as_ref())?;
         Ok(Self {

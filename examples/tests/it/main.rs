@@ -8,6 +8,7 @@ mod backfill;
 mod backlog;
 mod bad_input;
 mod calls;
+mod check;
 #[cfg(unix)]
 #[path = "../../../bridge/tests/it/cluster.rs"]
 mod cluster;
@@ -23,6 +24,7 @@ mod full_disk;
 mod kill;
 mod lambda;
 mod load;
+mod login;
 #[cfg(target_os = "linux")]
 mod memory;
 #[path = "../../../bridge/tests/it/secrets/moto.rs"]
@@ -35,5 +37,7 @@ mod secrets;
 mod setting;
 mod storm;
 mod sync;
+mod task;
 mod watch;
 mod way;
+mod whole_example;

@@ -126,3 +126,49 @@ async fn what_a_deleted_webhook_missed_is_found_and_attached_once() {
         .await;
     setting.content.wait_all_delivered(PATIENCE).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_webhooks_are_listed_and_which_are_looked_after() {
+    let setting = Setting::up().await;
+    watched(&setting, "triggers = [\"FILE.UPLOADED\", \"FILE.LOCKED\"]");
+    let other = setting.content.create_folder("0", "Other").unwrap();
+    let elsewhere = "http://127.0.0.1:9/elsewhere";
+    let by_hand = setting
+        .content
+        .create_webhook(&other, elsewhere, &["FILE.TRASHED"])
+        .unwrap();
+    let run = async |arguments: &[&str]| {
+        let mut command = setting.program();
+        let output = command
+            .arg("webhooks")
+            .args(arguments)
+            .output()
+            .await
+            .unwrap();
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{log}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let lines = run(&["list", "--json"]).await;
+    let mut listed: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    listed.sort_by_key(|it| it["ours"] == true);
+    assert_eq!(listed.len(), 2, "{lines}");
+    assert_eq!(
+        listed[0],
+        serde_json::json!({
+            "id": by_hand, "target": format!("folder {other}"), "address": elsewhere,
+            "triggers": ["FILE.TRASHED"], "status": null, "ours": false,
+        })
+    );
+    assert_eq!(listed[1]["target"], format!("folder {}", setting.folder));
+    assert_eq!(listed[1]["ours"], true);
+    let table = run(&["list"]).await;
+    assert!(
+        table.contains(elsewhere) && table.contains(&by_hand),
+        "{table}"
+    );
+    assert!(!setting.home.path().join("bridge.db").exists());
+}
