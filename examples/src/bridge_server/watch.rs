@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use bridge::{
     BoxContent,
-    watch::{BoxEvents, EventStream, HookStatus, Watch, WatchOptions},
+    watch::{BoxEvents, EventStream, HookStatus, Hooks, Watch, WatchOptions},
     webhook::Trigger,
 };
 use clap::Subcommand;
@@ -25,6 +25,12 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// All webhooks of the application and user that the service works as, watched or not.
+    List {
+        /// JSON, one webhook a line.
+        #[arg(long)]
+        json: bool,
+    },
     /// Makes the webhooks that are missing, and puts right those that differ.
     Ensure {
         /// Only says what there is to do.
@@ -41,13 +47,16 @@ pub(crate) async fn run(path: &Path, command: Command) -> Result<(), Failure> {
     let secrets = secrets::open(&config).await?;
     let parts = build::parts(&config, secrets.as_ref())?;
     let store = Store::open(&config).await?;
+    if let Command::List { json } = command {
+        return list(&config, &parts.content, json).await;
+    }
     let Some(watch) = watch(&config, &parts.content, &store) else {
         return Err(Failure::Setup(vec![
             "watch.folders is empty: there are no webhooks to look after".to_owned(),
         ]));
     };
     let (repair, json) = match command {
-        Command::Check { json } => (false, json),
+        Command::Check { json } | Command::List { json } => (false, json),
         Command::Ensure { dry_run, json } => (!dry_run, json),
     };
     let hooks = watch.check(repair).await.map_err(Failure::run)?;
@@ -70,6 +79,7 @@ pub(crate) fn watch(config: &Config, content: &BoxContent, store: &Store) -> Opt
     let mut options = WatchOptions::new(&wanted.folders, &wanted.address, triggers(config));
     options.check_every = wanted.check_every.0;
     options.catch_up_every = wanted.catch_up_every.0;
+    options.silent_after = wanted.silent_after.0;
     options.scan_every = wanted.scan_every.0;
     options.scan_margin = wanted.scan_margin.0;
     options.mapped_within = wanted.mapped_within.0;
@@ -97,6 +107,35 @@ fn triggers(config: &Config) -> BTreeSet<String> {
     rules.filter(can_be_asked_for).chain(mapping).collect()
 }
 
+/// As Box has them, one call each: the list itself has no more than ids.
+async fn list(config: &Config, content: &BoxContent, json: bool) -> Result<(), Failure> {
+    let mut table = Table::new();
+    table.set_header(["webhook", "folder", "address", "triggers", "watched"]);
+    let hooks: &dyn Hooks = content;
+    for listed in hooks.list().await.map_err(Failure::run)? {
+        let Some(hook) = hooks.hook(&listed.id).await.map_err(Failure::run)? else {
+            continue;
+        };
+        if json {
+            say(serde_json::to_string(&hook).map_err(Failure::run)?)?;
+            continue;
+        }
+        let folder = hook.folder.unwrap_or_default();
+        let is_watched = config.watch.folders.contains(&folder);
+        table.add_row([
+            hook.id,
+            folder,
+            hook.address.unwrap_or_default(),
+            hook.triggers.join(" "),
+            if is_watched { "yes" } else { "" }.to_owned(),
+        ]);
+    }
+    match json {
+        true => Ok(()),
+        false => say(table),
+    }
+}
+
 fn print(hooks: &[HookStatus], json: bool) -> Result<(), Failure> {
     if json {
         for hook in hooks {
@@ -105,12 +144,15 @@ fn print(hooks: &[HookStatus], json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let mut table = Table::new();
-    table.set_header(["folder", "webhook", "state", "note"]);
+    table.set_header(["folder", "webhook", "state", "heard", "note"]);
     for hook in hooks {
         table.add_row([
             hook.folder.clone(),
             hook.webhook.clone().unwrap_or_default(),
-            format!("{:?}", hook.state).to_lowercase(),
+            hook.state.to_string(),
+            hook.heard_at
+                .map(|at| format!("{at:.0}"))
+                .unwrap_or_default(),
             hook.note.clone().unwrap_or_default(),
         ]);
     }
