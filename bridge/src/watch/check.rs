@@ -125,7 +125,7 @@ impl Watch {
                 None => return Ok(HookStatus::of(folder, None, HookState::Missing, None)),
                 Some(Created::Made(hook)) => {
                     self.keep(&key, json!(hook.id)).await?;
-                    self.heard(&hook.id, self.clock.now()).await?;
+                    self.begins(&hook.id, self.clock.now()).await?;
                     let note = ours.map(|id| format!("webhook {id} was gone"));
                     return Ok(HookStatus::of(folder, Some(&hook), HookState::Made, note));
                 }
@@ -159,7 +159,7 @@ impl Watch {
                     let error = PortError::new(PortErrorKind::Busy, "change the webhook");
                     return Err(error.with_cause(cause).into());
                 }
-                self.heard(&hook.id, self.clock.now()).await?;
+                self.begins(&hook.id, self.clock.now()).await?;
                 return Ok(HookStatus::of(
                     folder,
                     Some(&hook),
@@ -209,7 +209,7 @@ impl Watch {
         };
         let key = EffectKey::new(["watch", "webhook", folder]);
         self.keep(&key, json!(made.id)).await?;
-        self.heard(&made.id, now).await?;
+        self.begins(&made.id, now).await?;
         let note = format!("webhook {} had told of nothing since {since:.0}", hook.id);
         Ok(HookStatus::of(
             folder,

@@ -118,7 +118,7 @@ impl Silences {
 }
 
 impl Watch {
-    /// A delivery of this webhook has come. One made or changed just now counts as heard.
+    /// A delivery of this webhook has come.
     pub(super) async fn heard(&self, webhook: &str, at: Timestamp) -> Result<(), WatchError> {
         let grain = self.grain();
         let is_known = |known: &Known| match known.heard.get(webhook) {
@@ -131,6 +131,13 @@ impl Watch {
         self.keep(&heard_key(webhook), json!(at)).await?;
         self.silences.known().heard.insert(webhook.to_owned(), at);
         Ok(())
+    }
+
+    /// The webhook is made or changed just now, which counts as heard. The first delivery is news
+    /// all the same, however soon it comes.
+    pub(super) async fn begins(&self, webhook: &str, at: Timestamp) -> Result<(), WatchError> {
+        self.silences.known().heard.remove(webhook);
+        self.keep(&heard_key(webhook), json!(at)).await
     }
 
     /// When a delivery of this webhook came last, to the minute; or when we have made or changed

@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use bridge::{
-    BOX_MISSED, BOX_WEBHOOK, Clock, ContentSource, JobFilter, JobState, MappingKeys, NewJob,
-    Pipeline, PortError, Queue, QueueAdmin, Worker,
+    BOX_WEBHOOK, Clock, ContentSource, JobFilter, JobState, MappingKeys, NewJob, Pipeline,
+    PortError, Queue, QueueAdmin, Worker,
     store::memory::MemoryStore,
     watch::{
         Created, Entry, EventPage, EventStream, Happening, Hook, HookRef, HookState, Hooks, SCAN,
