@@ -225,7 +225,9 @@ async fn all_are_those_that_a_folder_names_and_a_stopped_run_goes_on() {
     assert_eq!(deals.iter().filter(has_step).count(), 3);
 
     let output = all.output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let lines = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("1 of 6 failed"), "{said}");
     let lines = lines
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
