@@ -229,6 +229,10 @@ impl Pass {
             // The other side's failure, met on the way. Whether this one lives is not known.
             return;
         }
+        if error.is_some_and(|error| error.kind() == PortErrorKind::Later) {
+            // Nobody has asked it.
+            return;
+        }
         let circuit = self.circuit.clone();
         let mut inner = circuit.lock();
         let probe = self.probe.take();

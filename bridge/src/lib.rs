@@ -31,6 +31,7 @@ mod pipeline;
 mod plan;
 mod port_error;
 mod queue;
+mod quota_class;
 mod receive;
 mod record_event;
 pub mod records;
@@ -86,6 +87,7 @@ pub use queue::{
     AfterDead, Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue,
     QueueAdmin, Settle,
 };
+pub use quota_class::QuotaClass;
 pub use receive::{BOX_WEBHOOK, Received, Receiver, Refusal};
 pub use record_event::{Change, RECORD_EVENT, RecordChange, RecordEvent};
 pub use records::Records;

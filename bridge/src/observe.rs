@@ -11,6 +11,7 @@
 //! | `bridge_content_bytes_total` | | counter: read from the content side |
 //! | `bridge_step_seconds` | `action` | histogram |
 //! | `bridge_event_seconds` | | histogram: from the inbox to the end of an event |
+//! | `bridge_webhooks` | `state`: `well`, `silent`, `unwell` | gauge: webhooks that are watched |
 //! | `bridge_jobs` | `state` | gauge, see [`Counts::record`](crate::Counts::record) |
 //! | `bridge_oldest_unfinished_seconds` | | gauge, likewise: how far behind the bridge is |
 
@@ -18,7 +19,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{port_error::PortErrorKind, queue::Settle, side::Side};
+use crate::{
+    port_error::PortErrorKind,
+    queue::Settle,
+    side::Side,
+    watch::{HookState, HookStatus},
+};
 
 pub(crate) fn delivery(outcome: &'static str) {
     count("bridge_deliveries_total", &[("outcome", outcome)], 1);
@@ -63,6 +69,18 @@ pub(crate) fn circuit(side: Side, is_open: bool) {
 
 pub(crate) fn content(bytes: usize) {
     count("bridge_content_bytes_total", &[], bytes as u64);
+}
+
+pub(crate) fn webhooks(all: &[HookStatus]) {
+    let state = |hook: &HookStatus| match hook.state {
+        HookState::Silent => "silent",
+        state if state.is_well() => "well",
+        _ => "unwell",
+    };
+    for name in ["well", "silent", "unwell"] {
+        let number = all.iter().filter(|hook| state(hook) == name).count();
+        gauge("bridge_webhooks", &[("state", name)], number as f64);
+    }
 }
 
 pub(crate) fn step(action: &str, took: Duration) {

@@ -37,6 +37,9 @@ pub enum PortErrorKind {
     /// Nothing at all will succeed for a while: a daily limit is used up or the credentials are
     /// refused. Trying costs attempts for nothing.
     Outage,
+    /// It was not sent: the calls that are left are kept for what is more urgent than
+    /// [backfill](crate::QuotaClass::Backfill).
+    Later,
     /// The bytes are not the ones that the content side promised.
     Integrity,
 }
@@ -52,6 +55,7 @@ impl PortErrorKind {
             Self::Down => "down",
             Self::Unknown => "unknown",
             Self::Outage => "outage",
+            Self::Later => "later",
             Self::Integrity => "integrity",
         }
     }
@@ -140,6 +144,7 @@ impl fmt::Display for PortError {
             PortErrorKind::Busy => "did not succeed this time",
             PortErrorKind::Unknown => "may or may not have happened",
             PortErrorKind::Outage => "not possible for now",
+            PortErrorKind::Later => "left for later",
             PortErrorKind::Integrity => "the bytes are not the expected ones",
         };
         write!(f, "{}: {what}", self.doing)?;

@@ -28,6 +28,7 @@ use crate::{
     pauses::Pauses,
     port_error::in_one_line,
     queue::{JobId, LeaseId, Leased, Queue, Settle},
+    quota_class::QuotaClass,
     store_error::{StoreError, StoreErrorKind},
 };
 
@@ -362,7 +363,9 @@ impl<H: Handler> Attempt<H> {
             Some(outcome) => outcome,
             None => {
                 // A panic in a handler is the handler's failure, and one attempt of one job.
-                let work = std::panic::AssertUnwindSafe(handler.handle(&job, &hold)).catch_unwind();
+                let class = QuotaClass::of_kind(&job.kind);
+                let work = class.scope(handler.handle(&job, &hold));
+                let work = std::panic::AssertUnwindSafe(work).catch_unwind();
                 tokio::select! {
                     outcome = while_good(&hold, work) => match outcome {
                         Some(Ok(outcome)) => outcome,

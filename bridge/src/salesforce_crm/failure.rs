@@ -6,6 +6,7 @@ use salesforce_client::{Error, ErrorCode, ErrorKind, RecordId};
 
 use crate::{
     port_error::{PortError, PortErrorKind},
+    quota_class::QuotaClass,
     side::Side,
 };
 
@@ -59,6 +60,12 @@ fn kind(error: &Error) -> PortErrorKind {
         // A session that ended in the middle: the next call logs in anew.
         ErrorKind::Auth if error.is_retryable() => PortErrorKind::Busy,
         ErrorKind::Deleted => PortErrorKind::Gone,
+        // What was sent would be refused to all.
+        ErrorKind::DailyLimit
+            if error.status().is_none() && QuotaClass::current() == QuotaClass::Backfill =>
+        {
+            PortErrorKind::Later
+        }
         // A 404 without Salesforce's own body is a proxy's, or that of a wrong login URL.
         ErrorKind::NotFound if says_why(error) => PortErrorKind::Gone,
         // These concern the user or the org as a whole: every other call would fare the same.

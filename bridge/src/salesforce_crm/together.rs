@@ -18,6 +18,7 @@ use tracing::{Instrument, debug_span};
 
 use crate::{
     port_error::{PortError, PortErrorKind},
+    quota_class::QuotaClass,
     worker::Hold,
 };
 
@@ -60,6 +61,8 @@ pub(super) struct Together<C: Carrier>(Arc<Inner<C>>);
 struct Inner<C: Carrier> {
     carrier: C,
     linger: Duration,
+    /// That of all who ask here.
+    class: QuotaClass,
     state: Mutex<State<C>>,
 }
 
@@ -93,10 +96,11 @@ impl<C: Carrier> fmt::Debug for Together<C> {
 }
 
 impl<C: Carrier> Together<C> {
-    pub(super) fn new(carrier: C, linger: Duration) -> Self {
+    pub(super) fn new(carrier: C, linger: Duration, class: QuotaClass) -> Self {
         Self(Arc::new(Inner {
             carrier,
             linger,
+            class,
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 under_way: 0,
@@ -171,7 +175,7 @@ impl<C: Carrier> Together<C> {
             inner.travel(group, is_waited_for).await;
             drop(way);
         };
-        tokio::spawn(travel.instrument(span));
+        tokio::spawn(self.0.class.scope(travel).instrument(span));
     }
 }
 
@@ -288,7 +292,7 @@ mod tests {
             gate: Arc::clone(&gate),
         };
         Fixture {
-            together: Together::new(doubler, LINGER),
+            together: Together::new(doubler, LINGER, QuotaClass::Live),
             groups,
             gate,
         }

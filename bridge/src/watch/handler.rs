@@ -55,6 +55,16 @@ impl<H: Handler> Handler for Watched<H> {
         // What is no event is for the handler to say.
         if let Ok(event) = Event::parse(&job.body) {
             let trigger = &event.trigger;
+            if job.kind == BOX_WEBHOOK
+                && *trigger != Trigger::WEBHOOK_DELETED
+                && let Some(webhook) = &event.webhook_id
+                && let Err(error) = watch.heard(webhook, job.pushed_at).await
+            {
+                warn!(
+                    error = in_one_line(&error),
+                    "that a webhook was heard was not kept"
+                );
+            }
             if *trigger == Trigger::WEBHOOK_DELETED {
                 watch.wake();
                 let webhook = event.webhook_id.as_deref().unwrap_or("(unnamed)");

@@ -57,7 +57,12 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
     let sources = parts.sources.running(&config, &store);
     let pipeline = build::pipeline(&config, parts, &store);
     let router = bridge::axum::route(&config.webhook.path, receiver)
-        .merge(ready::routes(&store, &budget, pipeline.circuits()))
+        .merge(ready::routes(
+            &store,
+            &budget,
+            pipeline.circuits(),
+            watch.clone(),
+        ))
         .merge(numbers::routes(gathered.clone(), &store))
         .merge(commands)
         .merge(outbound);

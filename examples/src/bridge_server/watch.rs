@@ -170,6 +170,7 @@ pub(crate) fn watch(config: &Config, content: &BoxContent, store: &Store) -> Opt
     let mut options = WatchOptions::new(&wanted.folders, &wanted.address, triggers(config));
     options.check_every = wanted.check_every.0;
     options.catch_up_every = wanted.catch_up_every.0;
+    options.silent_after = wanted.silent_after.0;
     options.scan_every = wanted.scan_every.0;
     options.scan_margin = wanted.scan_margin.0;
     options.mapped_within = wanted.mapped_within.0;
@@ -205,12 +206,15 @@ fn print(hooks: &[HookStatus], json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let mut table = Table::new();
-    table.set_header(["folder", "webhook", "state", "note"]);
+    table.set_header(["folder", "webhook", "state", "heard", "note"]);
     for hook in hooks {
         table.add_row([
             hook.folder.clone(),
             hook.webhook.clone().unwrap_or_default(),
-            format!("{:?}", hook.state).to_lowercase(),
+            hook.state.to_string(),
+            hook.heard_at
+                .map(|at| format!("{at:.0}"))
+                .unwrap_or_default(),
             hook.note.clone().unwrap_or_default(),
         ]);
     }
