@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use crate::{
     observe,
     queue::{JobId, NewJob, Push, Queue},
-    store_error::StoreError,
+    store_error::{StoreError, StoreErrorKind},
     webhook::{EventError, Verified, Verifier, VerifyError},
 };
 
@@ -25,6 +26,7 @@ pub struct Receiver {
     queue: Arc<dyn Queue>,
     body_limit: usize,
     body_timeout: Duration,
+    store_within: Duration,
 }
 
 /// A delivery that is safe with us.
@@ -36,7 +38,8 @@ pub enum Received {
     Duplicate(JobId),
 }
 
-/// Why a delivery was not taken. Nothing was stored.
+/// Why a delivery was not taken. Nothing was stored, but where the inbox was too slow, which may come
+/// to it later: the event is known then when it comes again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -98,6 +101,10 @@ impl Receiver {
     /// As long as Box waits for an answer.
     pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+    /// Stricter than Box, which waits for thirty seconds: where the store is in trouble, deliveries
+    /// are not to pile up.
+    pub const DEFAULT_STORE_WITHIN: Duration = Duration::from_secs(2);
+
     /// A receiver that verifies with `verifier` and stores in `queue`.
     pub fn new(verifier: Verifier, queue: Arc<dyn Queue>) -> Self {
         Self {
@@ -105,6 +112,7 @@ impl Receiver {
             queue,
             body_limit: Self::DEFAULT_BODY_LIMIT,
             body_timeout: Self::DEFAULT_BODY_TIMEOUT,
+            store_within: Self::DEFAULT_STORE_WITHIN,
         }
     }
 
@@ -119,6 +127,13 @@ impl Receiver {
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
+        self
+    }
+
+    /// With another time that the inbox has for storing an event; after it Box is told to come again.
+    #[must_use]
+    pub fn store_within(mut self, time: Duration) -> Self {
+        self.store_within = time;
         self
     }
 
@@ -186,12 +201,19 @@ impl Receiver {
             kind: BOX_WEBHOOK.to_owned(),
             body: verified.into_body(),
         };
-        match self.queue.push(vec![job], now).await?.as_slice() {
+        // A push that comes to an end later is known when Box sends the event again.
+        let pushed = timeout(self.store_within, self.queue.push(vec![job], now)).await;
+        let pushed = pushed.unwrap_or_else(|_| Err(too_slow()))?;
+        match pushed.as_slice() {
             [Push::Queued(id)] => Ok(Received::Accepted(*id)),
             [Push::Duplicate(id)] => Ok(Received::Duplicate(*id)),
-            _ => Err(StoreError::new(crate::StoreErrorKind::Corrupt, "push").into()),
+            _ => Err(StoreError::new(StoreErrorKind::Corrupt, "push").into()),
         }
     }
+}
+
+fn too_slow() -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, "push").with_cause("it did not answer in time")
 }
 
 /// Box's exact content type is not documented, so nothing is demanded; what says of itself that
