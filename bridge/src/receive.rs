@@ -5,12 +5,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use jiff::Timestamp;
-use tokio::time::timeout;
 
 use crate::{
     observe,
     queue::{JobId, NewJob, Push, Queue},
-    store_error::{StoreError, StoreErrorKind},
+    store_error::StoreError,
     webhook::{EventError, Verified, Verifier, VerifyError},
 };
 
@@ -38,8 +37,7 @@ pub enum Received {
     Duplicate(JobId),
 }
 
-/// Why a delivery was not taken. Nothing was stored, but where the inbox was too slow, which may come
-/// to it later: the event is known then when it comes again.
+/// Why a delivery was not taken. Nothing was stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -130,11 +128,17 @@ impl Receiver {
         self
     }
 
-    /// With another time that the inbox has for storing an event; after it Box is told to come again.
+    /// With another time that the inbox has for storing an event.
     #[must_use]
     pub fn store_within(mut self, time: Duration) -> Self {
         self.store_within = time;
         self
+    }
+
+    /// How long a server should wait for [`receive`](Self::receive) before it answers 503, so that
+    /// Box comes again. What is stored all the same is known then.
+    pub fn patience(&self) -> Duration {
+        self.store_within
     }
 
     /// How long a server should read a body at most.
@@ -201,19 +205,12 @@ impl Receiver {
             kind: BOX_WEBHOOK.to_owned(),
             body: verified.into_body(),
         };
-        // A push that comes to an end later is known when Box sends the event again.
-        let pushed = timeout(self.store_within, self.queue.push(vec![job], now)).await;
-        let pushed = pushed.unwrap_or_else(|_| Err(too_slow()))?;
-        match pushed.as_slice() {
+        match self.queue.push(vec![job], now).await?.as_slice() {
             [Push::Queued(id)] => Ok(Received::Accepted(*id)),
             [Push::Duplicate(id)] => Ok(Received::Duplicate(*id)),
-            _ => Err(StoreError::new(StoreErrorKind::Corrupt, "push").into()),
+            _ => Err(StoreError::new(crate::StoreErrorKind::Corrupt, "push").into()),
         }
     }
-}
-
-fn too_slow() -> StoreError {
-    StoreError::new(StoreErrorKind::Unavailable, "push").with_cause("it did not answer in time")
 }
 
 /// Box's exact content type is not documented, so nothing is demanded; what says of itself that
