@@ -7,7 +7,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{pauses::Pauses, side::Side, store_error::StoreError};
+use crate::{
+    pauses::Pauses,
+    side::Side,
+    store_error::{StoreError, StoreErrorKind},
+};
 
 /// Hands each job to one worker at a time, at least once, in order per key.
 ///
@@ -72,7 +76,9 @@ pub trait QueueAdmin: Queue {
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
 
     /// Makes dead jobs due again with their attempts back at zero; tells how many there were.
-    /// Jobs in any other state are left alone.
+    /// Jobs in any other state are left alone. Of many jobs, as with [`retry`](Self::retry) and
+    /// [`discard`](Self::discard), some are done at a time: those before an error stay so, and to
+    /// ask for all of them again is harmless.
     async fn replay(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError>;
 
     /// Makes waiting jobs due at once, whatever they wait for, but not before older ones of their
@@ -127,6 +133,35 @@ pub struct NewJob {
     pub kind: String,
     /// The event as it was received.
     pub body: Bytes,
+}
+
+impl NewJob {
+    /// How many bytes each of the texts may have.
+    pub const LONGEST_TEXT: usize = 1024;
+
+    /// Whether a store can keep this: databases have limits for what they index, and PostgreSQL has
+    /// no room for a NUL. Every store asks before it stores anything of a push.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let texts = [
+            ("dedupe", &self.dedupe),
+            ("key", &self.key),
+            ("kind", &self.kind),
+        ];
+        for (name, text) in texts {
+            let why = match text {
+                text if text.len() > Self::LONGEST_TEXT => "is too long",
+                text if text.contains('\0') => "has a NUL in it",
+                _ => continue,
+            };
+            let cause = format!("the job's {name} {why}");
+            return Err(StoreError::new(StoreErrorKind::Invalid, "push").with_cause(cause));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_all(jobs: &[Self]) -> Result<(), StoreError> {
+        jobs.iter().try_for_each(Self::check)
+    }
 }
 
 /// What became of a pushed job.

@@ -25,6 +25,7 @@ pub struct Receiver {
     queue: Arc<dyn Queue>,
     body_limit: usize,
     body_timeout: Duration,
+    store_within: Duration,
 }
 
 /// A delivery that is safe with us.
@@ -98,6 +99,10 @@ impl Receiver {
     /// As long as Box waits for an answer.
     pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+    /// Stricter than Box, which waits for thirty seconds: where the store is in trouble, deliveries
+    /// are not to pile up.
+    pub const DEFAULT_STORE_WITHIN: Duration = Duration::from_secs(2);
+
     /// A receiver that verifies with `verifier` and stores in `queue`.
     pub fn new(verifier: Verifier, queue: Arc<dyn Queue>) -> Self {
         Self {
@@ -105,6 +110,7 @@ impl Receiver {
             queue,
             body_limit: Self::DEFAULT_BODY_LIMIT,
             body_timeout: Self::DEFAULT_BODY_TIMEOUT,
+            store_within: Self::DEFAULT_STORE_WITHIN,
         }
     }
 
@@ -120,6 +126,19 @@ impl Receiver {
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
         self
+    }
+
+    /// With another time that the inbox has for storing an event.
+    #[must_use]
+    pub fn store_within(mut self, time: Duration) -> Self {
+        self.store_within = time;
+        self
+    }
+
+    /// How long a server should wait for [`receive`](Self::receive) before it answers 503, so that
+    /// Box comes again. What is stored all the same is known then.
+    pub fn patience(&self) -> Duration {
+        self.store_within
     }
 
     /// How long a server should read a body at most.

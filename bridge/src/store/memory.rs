@@ -104,6 +104,7 @@ impl State {
 #[async_trait]
 impl Queue for MemoryStore {
     async fn push(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Push>, StoreError> {
+        NewJob::check_all(&jobs)?;
         let mut state = self.state();
         let pushed = jobs
             .into_iter()

@@ -75,6 +75,7 @@ fn dead() -> Settle {
 pub async fn queue_contract<Q: QueueAdmin>(fresh: impl AsyncFn() -> Q) {
     what_is_known_is_not_stored_again(&fresh().await).await;
     what_is_pushed_comes_back_whole(&fresh().await).await;
+    what_no_store_can_keep_is_refused_and_keeps_nothing_else_out(&fresh().await).await;
     jobs_of_a_key_keep_their_order(&fresh().await).await;
     a_lost_lease_is_taken_over_and_fenced(&fresh().await).await;
     attempts_are_counted_when_leased(&fresh().await).await;
@@ -109,6 +110,27 @@ async fn what_is_known_is_not_stored_again(queue: &dyn QueueAdmin) {
     let again = queue.push(vec![job("a", "other")], at(2)).await.unwrap();
     assert_eq!(again, [Push::Duplicate(first)], "also when it is finished");
     assert!(lease(queue, 3).await.is_empty());
+}
+
+async fn what_no_store_can_keep_is_refused_and_keeps_nothing_else_out(queue: &dyn QueueAdmin) {
+    let longest = "x".repeat(NewJob::LONGEST_TEXT);
+    let too_long = format!("{longest}x");
+    let bad = [job(&too_long, "k"), job("a", &too_long), job("a\0", "k")];
+    let good = (0..20).map(|n| job(&format!("{n}"), "k"));
+    let pushes = bad.iter().cloned().chain(good).chain([job(&longest, "l")]);
+    let pushed = join_all(pushes.map(|it| queue.push(vec![it], at(0)))).await;
+    for refused in &pushed[..bad.len()] {
+        let kind = refused.as_ref().map_err(|error| error.kind());
+        assert_eq!(kind.unwrap_err(), StoreErrorKind::Invalid);
+    }
+    for stored in &pushed[bad.len()..] {
+        let stored = stored.as_ref().unwrap();
+        assert!(matches!(stored[..], [Push::Queued(_)]), "{stored:?}");
+    }
+    // All of one push or nothing of it.
+    let mixed = vec![job("new", "k"), bad[0].clone()];
+    queue.push(mixed, at(0)).await.unwrap_err();
+    assert_eq!(queue.counts().await.unwrap().ready, 21);
 }
 
 async fn what_is_pushed_comes_back_whole(queue: &dyn QueueAdmin) {

@@ -49,7 +49,8 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
     let queue: Arc<dyn Queue> = store.queue.clone();
     let receiver = Receiver::new(parts.verifier.clone(), Arc::clone(&queue))
         .body_limit(config.webhook.body_limit)
-        .body_timeout(config.server.idle_timeout.0);
+        .body_timeout(config.server.idle_timeout.0)
+        .store_within(config.webhook.store_within.0);
     let watch = watching::watch(&config, &parts.content, &store).map(Arc::new);
     let commands = api::routes(&config, api_token, &store, parts.crm.clone());
     let outbound = parts.sources.route(&config, &queue);

@@ -31,6 +31,9 @@ const OPEN: &str = "open the store";
 /// A [`Queue`](crate::Queue) and a [`Ledger`](crate::Ledger) in a PostgreSQL database, from version
 /// 13 on. Clones share its connections.
 ///
+/// It prepares statements, listens, and sets what its sessions are to do as they start, so a pool
+/// between it and the database, such as PgBouncer, has to be one of sessions that lets `options` pass.
+///
 /// Any number of processes may work on one database. The leases of one that has died run out and
 /// are taken over by the others, so their clocks should agree to well within a lease.
 #[derive(Clone)]
@@ -49,7 +52,7 @@ struct Inner {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PostgresOptions {
-    /// Connections at most, besides the one that listens.
+    /// Connections at most, besides the one that listens and the one by which events come in.
     pub connections: usize,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
@@ -79,7 +82,9 @@ impl PostgresStore {
             warn!("the database is on another machine and the URL does not say sslmode=require");
         }
         let tls = connect::tls()?;
-        let pool = connect::pool(config.clone(), tls.clone(), options)?;
+        let pool = |connections| connect::pool(config.clone(), tls.clone(), options, connections);
+        // What comes in does not wait for a connection behind what is worked on.
+        let (pool, pushers) = (pool(options.connections)?, pool(1)?);
         let mut client = pool.get().await.map_err(|cause| pool_error(OPEN, cause))?;
         migrate::migrate(&mut client).await?;
         drop(client);
@@ -88,7 +93,7 @@ impl PostgresStore {
         let listener = tokio::spawn(listen).abort_handle();
         Ok(Self {
             inner: Arc::new(Inner {
-                pusher: Pusher::start(pool.clone()),
+                pusher: Pusher::start(pushers),
                 pool,
                 wake,
                 listener,

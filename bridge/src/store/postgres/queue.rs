@@ -22,6 +22,7 @@ impl Queue for PostgresStore {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
+        NewJob::check_all(&jobs)?;
         let pushed = self.inner.pusher.push(jobs, now).await?;
         if pushed.iter().any(|push| matches!(push, Push::Queued(_))) {
             // The database tells everybody, us too, but a little later.

@@ -2,8 +2,9 @@
 //! the service runs (the view `inbox_readable` has times and states as text).
 //!
 //! One thread writes. It takes what has gathered since its last commit into one transaction, so
-//! that many producers share one fsync, and answers after the commit. Another thread reads, so
-//! that nobody who only looks waits for a disk.
+//! that many producers share one fsync, and answers after the commit. Another thread reads for those
+//! who work, so that nobody who only looks waits for a disk, and a third for people, whose counts and
+//! lists can take a while.
 //!
 //! What is forgotten makes the file shorter, a few MiB at each purge, but for a little that is kept
 //! for what comes next. A file of an earlier version only uses its free room again, until somebody
@@ -43,6 +44,7 @@ struct Inner {
     path: PathBuf,
     writer: Thread,
     reader: Thread,
+    people: Thread,
     wake: Notify,
 }
 
@@ -89,11 +91,13 @@ impl SqliteStore {
             .map_err(|cause| unavailable(schema::OPEN).with_cause(cause))?;
         let writer = Thread::start(&path, Access::Write, options.busy)?;
         let reader = Thread::start(&path, Access::Read, options.busy)?;
+        let people = Thread::start(&path, Access::Read, options.busy)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 path,
                 writer,
                 reader,
+                people,
                 wake: Notify::new(),
             }),
         })
@@ -120,6 +124,7 @@ impl SqliteStore {
     /// store that is only dropped closes its file soon after, without anybody waiting for it.
     pub async fn close(&self) {
         // The last connection to a file tidies up its side files, and only a writing one can.
+        self.inner.people.close().await;
         self.inner.reader.close().await;
         self.inner.writer.close().await;
     }
@@ -138,6 +143,14 @@ impl SqliteStore {
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.inner.reader.call(doing, work).await
+    }
+
+    async fn show<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.people.call(doing, work).await
     }
 }
 

@@ -60,6 +60,7 @@ impl Queue for SqliteStore {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
+        NewJob::check_all(&jobs)?;
         let push = move |connection: &Connection| push(connection, &jobs, now);
         let pushed = self.write("push", push).await?;
         if pushed
