@@ -164,7 +164,8 @@ impl Pipeline {
         self
     }
 
-    /// Where the contacts are that a [`Command`](crate::Command) names.
+    /// Where the contacts are that a [`Command`](crate::Command) names, and the times by which an
+    /// event of a record that does not say what was done is told from others.
     #[must_use]
     pub fn records(mut self, records: Arc<dyn Records>) -> Self {
         self.records = Some(records);
@@ -254,9 +255,11 @@ impl Handler for Pipeline {
         if job.kind == COMMAND {
             return self.handle_command(job, hold).await;
         }
+        if job.kind == RECORD_EVENT {
+            return self.handle_record_event(job, hold).await;
+        }
         let prepared = match job.kind.as_str() {
             kind if Teller::of(kind).is_some() => self.prepare_delivery(job).await,
-            RECORD_EVENT => self.prepare_record_event(job),
             kind => Err(Outcome::Dead(format!("nobody handles jobs of kind {kind}"))),
         };
         match prepared {

@@ -39,8 +39,8 @@ pub enum RuleError {
 
 impl Rule {
     /// A rule for these triggers, such as `FILE.UPLOADED`, `Opportunity.CREATED` or, for all that
-    /// happens to Opportunities, `Opportunity.*`. Its name stands in the ledger: a rule
-    /// of another name is another rule.
+    /// happens to Opportunities, `Opportunity.*`. `Opportunity.CHANGED` stands for made, changed
+    /// or brought back. Its name stands in the ledger: a rule of another name is another rule.
     pub fn new<T: Into<String>>(
         name: impl Into<String>,
         triggers: impl IntoIterator<Item = T>,
@@ -97,7 +97,9 @@ impl Rule {
             .iter()
             .any(|wanted| match wanted.strip_suffix('*') {
                 Some(start) => start.ends_with('.') && trigger.starts_with(start),
-                None => one_spelling(wanted) == one_spelling(trigger),
+                None => {
+                    one_spelling(wanted) == one_spelling(trigger) || is_a_change(wanted, trigger)
+                }
             })
     }
 
@@ -129,6 +131,14 @@ impl fmt::Debug for Rule {
             .field("actions", &self.actions)
             .finish()
     }
+}
+
+/// Whether the trigger is one of those that `CHANGED` stands for.
+fn is_a_change(wanted: &str, trigger: &str) -> bool {
+    let done = wanted
+        .strip_suffix("CHANGED")
+        .and_then(|start| trigger.strip_prefix(start));
+    matches!(done, Some("CREATED" | "UPDATED" | "UNDELETED"))
 }
 
 /// Box's guide and its OpenAPI document spell some Sign triggers differently.
@@ -226,6 +236,18 @@ mod tests {
     fn a_trigger_can_stand_for_all_that_happens_to_one_kind_of_thing() {
         let rule = Rule::new("r", ["Opportunity.*"], rule().actions().to_vec()).unwrap();
         assert!(rule.wants("Opportunity.CREATED") && rule.wants("Opportunity.UPDATED"));
+        let changed = ["Opportunity.CHANGED"];
+        let changed = Rule::new("r", changed, rule.actions().to_vec()).unwrap();
+        for (trigger, is_wanted) in [
+            ("Opportunity.CREATED", true),
+            ("Opportunity.UPDATED", true),
+            ("Opportunity.UNDELETED", true),
+            ("Opportunity.CHANGED", true),
+            ("Opportunity.DELETED", false),
+            ("Account.UPDATED", false),
+        ] {
+            assert_eq!(changed.wants(trigger), is_wanted, "{trigger}");
+        }
         let signed = ["SIGN_REQUEST.SIGNER_SIGNED"];
         let signed = Rule::new("r", signed, rule.actions().to_vec()).unwrap();
         assert!(signed.wants("SIGN_REQUEST.SIGN_SIGNER_SIGNED"));

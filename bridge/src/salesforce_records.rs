@@ -17,7 +17,8 @@ use crate::{
     crm::Record,
     port_error::{PortError, PortErrorKind},
     records::{
-        Changed, ChangedRecord, Contact, DeletedRecord, FieldShape, Nearness, RecordState, Records,
+        Changed, ChangedRecord, Contact, DeletedRecord, FieldShape, Nearness, RecordState,
+        RecordTimes, Records,
     },
     salesforce_crm::{SalesforceCrm, id, port_error},
 };
@@ -192,13 +193,6 @@ impl Records for SalesforceCrm {
 
     async fn changed(&self, object: &str, since: Timestamp) -> Result<Changed, PortError> {
         const DOING: &str = "ask Salesforce what has changed";
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Row {
-            id: RecordId,
-            created_date: Option<Timestamp>,
-            system_modstamp: Option<Timestamp>,
-        }
         check_name(DOING, object)?;
         let failed = |error| port_error(DOING, error);
         let kept = |back| Timestamp::now().checked_sub(back).unwrap_or(Timestamp::MIN);
@@ -258,6 +252,41 @@ impl Records for SalesforceCrm {
             covered_until: page.cursor.updated.min(page.cursor.deleted),
         })
     }
+
+    async fn times(&self, record: &Record) -> Result<Option<RecordTimes>, PortError> {
+        const DOING: &str = "ask Salesforce when the record was changed";
+        let object = object(DOING, record)?;
+        let text = format!("SELECT Id, CreatedDate, SystemModstamp FROM {object} WHERE Id = :id");
+        // Not every kind of record has the field IsDeleted.
+        for is_deleted in [false, true] {
+            let query = soql(text.clone()).bind("id", &record.id);
+            let query = self.client().query::<Row>(query);
+            let row = match is_deleted {
+                true => query.all_rows().first().await,
+                false => query.first().await,
+            };
+            let row = row.map_err(|error| port_error(DOING, error))?;
+            let times = row.and_then(|row| {
+                Some(RecordTimes {
+                    created_at: row.created_date,
+                    changed_at: row.system_modstamp?,
+                    is_deleted,
+                })
+            });
+            if times.is_some() {
+                return Ok(times);
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    id: RecordId,
+    created_date: Option<Timestamp>,
+    system_modstamp: Option<Timestamp>,
 }
 
 fn object<'r>(doing: &'static str, record: &'r Record) -> Result<&'r str, PortError> {

@@ -51,7 +51,7 @@ pub struct Tidied {
 }
 
 /// The effects that belong to a single event, by their key's first part.
-const OF_ONE_EVENT: [&str; 4] = ["task", "seen", "digested", "digest"];
+const OF_ONE_EVENT: [&str; 5] = ["task", "seen", "made", "digested", "digest"];
 
 /// Forgets what is over for long enough, at most `limit` of each kind, so that nobody waits long.
 /// To be called again at once as long as it [is unfinished](Tidied::is_unfinished), and then now

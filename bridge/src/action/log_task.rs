@@ -10,6 +10,7 @@ use crate::{
     ledger::EffectKey,
     plan::Step,
     port_error::PortError,
+    record_event::Change,
     records::Records,
     situation::{Person, Situation},
 };
@@ -78,11 +79,16 @@ impl LogTask {
     }
 
     fn activity(&self, situation: &Situation, rule: &str) -> Option<Activity> {
+        // Nothing can be shown on a record that is not there.
+        let own = situation.record();
+        if own.is_some_and(|own| own.change == Change::Deleted) {
+            return None;
+        }
         let record = situation
             .opportunity
             .as_ref()
             .or(situation.account.as_ref())
-            .or_else(|| Some(&situation.record()?.record))?;
+            .or_else(|| Some(&own?.record))?;
         Some(Activity {
             key: format!("{}/{rule}", situation.event),
             record: record.clone(),

@@ -26,8 +26,10 @@ const SHORTEST_SECRET: usize = 16;
 /// and the records are read through the API. The session id that it may have is dropped unread.
 ///
 /// The same notification comes again until it is acknowledged, and now and then after that; it
-/// goes by its own id, for the times in it are those of the sending. What the org did is not told,
-/// so rules are started as `Opportunity.CHANGED`.
+/// goes by its own id, for the times in it are those of the sending. What the org did is not told:
+/// a pipeline with [records](crate::Pipeline::records) finds it by the record's times, and without
+/// them rules are started as `Opportunity.CHANGED`. A record that is not older than a day may be
+/// told of as created.
 ///
 /// ```
 /// # use std::sync::Arc;

@@ -2,64 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use bridge::{
     Action, Attach, BOX_WEBHOOK, Clock, JobFilter, JobState, LogTask, NewJob, Pipeline,
-    PipelineOptions, PortError, Queue, QueueAdmin, Records, Rule, Several, Target, Whom, Worker,
-    crm::Record,
-    records::{Changed, Contact, FieldShape, Nearness, RecordState},
-    store::memory::MemoryStore,
-    webhook::Event,
+    PipelineOptions, Queue, QueueAdmin, Rule, Several, Target, Whom, Worker, crm::Record,
+    records::Nearness, store::memory::MemoryStore, webhook::Event,
 };
-use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{far_sides::FarSides, setting::ManualClock};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// People by e-mail address.
-#[derive(Debug)]
-struct People(Vec<(&'static str, &'static str, Nearness)>);
-
-#[async_trait]
-impl Records for People {
-    async fn read(&self, _: &Record, _: &[&str]) -> Result<RecordState, PortError> {
-        unreachable!("nothing is read here")
-    }
-    async fn write(
-        &self,
-        _: &Record,
-        _: &Map<String, Value>,
-        _: Option<Timestamp>,
-    ) -> Result<bool, PortError> {
-        unreachable!("nothing is written here")
-    }
-    async fn shape(&self, _: &str) -> Result<Vec<FieldShape>, PortError> {
-        unreachable!("nothing is described here")
-    }
-    async fn contacts(
-        &self,
-        email: &str,
-        deal: Option<&Record>,
-    ) -> Result<Vec<Contact>, PortError> {
-        assert_eq!(deal.map(|deal| deal.id.as_str()), Some("opp"));
-        let with = self.0.iter().filter(|(address, ..)| *address == email);
-        Ok(with
-            .map(|(_, id, nearness)| Contact {
-                record: Record {
-                    id: (*id).to_owned(),
-                    object: Some("Contact".to_owned()),
-                },
-                name: None,
-                nearness: *nearness,
-            })
-            .collect())
-    }
-    async fn changed(&self, _: &str, _: Timestamp) -> Result<Changed, PortError> {
-        unreachable!("nothing is polled here")
-    }
-}
 
 struct Deal {
     sides: FarSides,
@@ -69,8 +21,9 @@ struct Deal {
 }
 
 impl Deal {
-    fn with(triggers: &[&str], actions: Vec<Arc<dyn Action>>) -> Self {
+    fn with(triggers: &[&str], action: impl FnOnce(FarSides) -> Arc<dyn Action>) -> Self {
         let (sides, store) = (FarSides::new(), Arc::new(MemoryStore::new()));
+        let actions = vec![action(sides.clone())];
         let clock = ManualClock::at("2026-03-01T18:10:40Z".parse().unwrap());
         let rule = Rule::new("r", triggers.iter().copied(), actions).unwrap();
         let mut options = PipelineOptions::default();
@@ -115,20 +68,20 @@ impl Deal {
     }
 }
 
-fn logging(several: Several) -> LogTask {
-    let people = People(vec![
+fn logging(several: Several, sides: FarSides) -> LogTask {
+    sides.world().contacts = vec![
         ("one@x.example", "one", Nearness::Elsewhere),
         ("two@x.example", "near", Nearness::Account),
         ("two@x.example", "far", Nearness::Elsewhere),
         ("twins@x.example", "a", Nearness::Deal),
         ("twins@x.example", "b", Nearness::Deal),
-    ]);
+    ];
     let text = |text: &str| text.parse().unwrap();
     LogTask::new(
         text("{person}: {event.trigger} on {item.name}"),
         text("by {actor}"),
     )
-    .contact(Whom::Person, several, Arc::new(people))
+    .contact(Whom::Person, several, Arc::new(sides))
 }
 
 fn collaboration(event: &str, email: &str) -> Value {
@@ -146,8 +99,8 @@ fn collaboration(event: &str, email: &str) -> Value {
 }
 
 async fn who(several: Several, email: &str) -> Option<String> {
-    let deal = Deal::with(&["COLLABORATION.ACCEPTED"], {
-        vec![Arc::new(logging(several))]
+    let deal = Deal::with(&["COLLABORATION.ACCEPTED"], |sides| {
+        Arc::new(logging(several, sides))
     });
     deal.deliver(collaboration("e1", email)).await;
     let mut tasks = deal.tasks();
@@ -192,8 +145,8 @@ async fn end_the_hour(deal: &Deal) {
 
 #[tokio::test]
 async fn many_previews_in_a_time_become_one_task_for_each_person_and_hold_up_nothing() {
-    let deal = Deal::with(&["FILE.PREVIEWED"], {
-        vec![Arc::new(logging(Several::Nearest).digest(HOUR))]
+    let deal = Deal::with(&["FILE.PREVIEWED"], |sides| {
+        Arc::new(logging(Several::Nearest, sides).digest(HOUR))
     });
     deal.sides.add_version("7", b"bytes");
     for event in 0..20 {
@@ -231,8 +184,8 @@ async fn many_previews_in_a_time_become_one_task_for_each_person_and_hold_up_not
 
 #[tokio::test]
 async fn an_event_that_comes_again_is_told_of_once() {
-    let deal = Deal::with(&["FILE.PREVIEWED"], {
-        vec![Arc::new(logging(Several::Nearest).digest(HOUR))]
+    let deal = Deal::with(&["FILE.PREVIEWED"], |sides| {
+        Arc::new(logging(Several::Nearest, sides).digest(HOUR))
     });
     deal.sides.add_version("7", b"bytes");
     deal.deliver(preview(1, "7", "one@x.example")).await;
@@ -254,8 +207,8 @@ async fn an_event_that_comes_again_is_told_of_once() {
 
 #[tokio::test]
 async fn the_end_of_a_sign_request_brings_the_final_version_and_none_on_the_way() {
-    let deal = Deal::with(&["SIGN_REQUEST.COMPLETED"], {
-        vec![Arc::new(Attach::to([Target::Opportunity]))]
+    let deal = Deal::with(&["SIGN_REQUEST.COMPLETED"], |_| {
+        Arc::new(Attach::to([Target::Opportunity]))
     });
     let first = deal.sides.add_version("7", b"signed by one");
     deal.sides.add_version("7", b"signed by both");

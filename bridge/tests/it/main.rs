@@ -16,7 +16,7 @@ mod doubts;
 mod engage;
 mod far_sides;
 mod file;
-mod folder_sides;
+mod four_jobs;
 mod occurrences;
 mod once;
 mod people;
