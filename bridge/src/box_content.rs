@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use box_client::{
     BoxClient, Error, ErrorKind, File, FileId, FileVersionId, FolderId, IdError, PathCollection,
-    SignRequestId,
+    SignRequestId, WebhookId, WebhookTarget,
 };
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -186,6 +186,21 @@ impl ContentSource for BoxContent {
             }
             // Nobody can ask for it any more: the file itself is all that there is to go by.
             Err(error) if error.kind() == ErrorKind::NotFound && error.api().is_some() => Ok(true),
+            Err(error) => Err(port_error(DOING, error)),
+        }
+    }
+
+    async fn watched(&self, webhook: &str) -> Result<Option<FolderState>, PortError> {
+        const DOING: &str = "read the webhook in Box";
+        let Ok(id) = WebhookId::new(webhook) else {
+            return Ok(None);
+        };
+        match self.client.webhooks().get(&id).await {
+            Ok(webhook) => match webhook.target {
+                Some(WebhookTarget::Folder { id }) => self.folder(id.as_str()).await.map(Some),
+                _ => Ok(None),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound && error.api().is_some() => Ok(None),
             Err(error) => Err(port_error(DOING, error)),
         }
     }

@@ -34,6 +34,12 @@ pub trait ContentSource: Debug + Send + Sync + 'static {
         Ok(true)
     }
 
+    /// The folder that a webhook watches, which is all that is known of where something happened
+    /// when its event does not say. A side without webhooks has none.
+    async fn watched(&self, _webhook: &str) -> Result<Option<FolderState>, PortError> {
+        Ok(None)
+    }
+
     /// The record that a folder itself, not one above it, is mapped to.
     async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError>;
 }

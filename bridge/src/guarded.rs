@@ -92,6 +92,11 @@ impl ContentSource for GuardedContent {
         guarded(&self.circuit, Side::Content, "is_final", is_final).await
     }
 
+    async fn watched(&self, webhook: &str) -> Result<Option<FolderState>, PortError> {
+        let watched = self.side.watched(webhook);
+        guarded(&self.circuit, Side::Content, "watched", watched).await
+    }
+
     async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError> {
         guarded(
             &self.circuit,

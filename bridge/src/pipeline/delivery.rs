@@ -46,7 +46,7 @@ impl Pipeline {
         if !self.rules.iter().any(|rule| rule.wants(trigger)) {
             return Ok(Prepared::Nothing(format!("no rule for {trigger}")));
         }
-        let subject = match self.subject(&event.source).await {
+        let subject = match self.subject(event).await {
             Err(error) if error.kind() == PortErrorKind::Gone => {
                 return Ok(Prepared::Nothing("it is not there any more".into()));
             }
@@ -144,12 +144,16 @@ impl Pipeline {
             Some(_) => Teller::Look,
             None => teller,
         };
-        occurrence::claim(&*self.ledger, teller, situation, self.clock.now()).await
+        let webhook = match teller {
+            Teller::Webhook => Event::parse(&job.body).ok().and_then(|it| it.webhook_id),
+            Teller::Stream | Teller::Look => None,
+        };
+        occurrence::claim(&*self.ledger, teller, webhook, situation, self.clock.now()).await
     }
 
     /// The file or folder that an event is about: itself, or the one that its source hangs on.
-    async fn subject(&self, source: &Source) -> Result<Option<Subject>, PortError> {
-        let item = match source {
+    async fn subject(&self, event: &Event) -> Result<Option<Subject>, PortError> {
+        let item = match &event.source {
             Source::File(source) => {
                 return Ok(Some(Subject::File(match complete(source) {
                     Some(file) => file,
@@ -173,7 +177,14 @@ impl Pipeline {
             Some(ItemRef { id, kind, .. }) if kind.as_deref() == Some("folder") => {
                 Some(Subject::Folder(self.content.folder(id).await?))
             }
-            _ => None,
+            // Box keeps it to itself while an invitation is open.
+            _ => match (&event.source, &event.webhook_id) {
+                (Source::Collaboration(_), Some(webhook)) => {
+                    let watched = self.content.watched(webhook).await?;
+                    watched.map(Subject::Folder)
+                }
+                _ => None,
+            },
         })
     }
 }
