@@ -262,6 +262,7 @@ pub(crate) fn write_error(doing: &'static str, error: Error) -> PortError {
         return port_error(doing, error);
     }
     PortError::new(PortErrorKind::Unknown, doing)
+        .with_status(error.status())
         .with_retry_after(error.retry_after())
         .with_cause(error)
 }
@@ -279,6 +280,7 @@ pub(crate) fn port_error(doing: &'static str, error: Error) -> PortError {
     };
     let retry_after = error.retry_after();
     PortError::new(kind, doing)
+        .with_status(error.status())
         .with_retry_after(retry_after)
         .with_cause(error)
 }

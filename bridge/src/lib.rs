@@ -66,7 +66,7 @@ pub use backoff::Backoff;
 #[cfg(feature = "box")]
 pub use box_content::BoxContent;
 pub use circuit::{CircuitState, Circuits};
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, SteadyClock, SystemClock};
 pub use command::{
     AttachFile, COMMAND, Command, CommandError, CommandState, Commands, IdempotencyKey,
     IdempotencyKeyError, LogRecordTask, ProvisionRecord,

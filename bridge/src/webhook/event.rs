@@ -121,6 +121,11 @@ impl Event {
                 Some(item) => folder(&item.id),
                 None => self.webhook_key(),
             },
+            Source::Comment(source) | Source::TaskAssignment(source) => match &source.item {
+                Some(item) if item.kind.as_deref() == Some("file") => file(&item.id),
+                Some(item) if item.kind.as_deref() == Some("folder") => folder(&item.id),
+                _ => self.webhook_key(),
+            },
             _ => self.webhook_key(),
         }
     }

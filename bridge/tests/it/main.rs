@@ -17,6 +17,7 @@ mod engage;
 mod far_sides;
 mod file;
 mod four_jobs;
+mod guarded;
 mod occurrences;
 mod once;
 mod people;
