@@ -29,7 +29,9 @@ pub trait ContentSource: Debug + Send + Sync + 'static {
     async fn folder(&self, folder: &str) -> Result<FolderState, PortError>;
 
     /// Whether what a sign request has its signers sign is final, so that its file is the signed
-    /// one. A side that knows of no sign requests has nothing to wait for.
+    /// one. A request that has ended without that, for somebody has declined or it has expired, is
+    /// [`Refused`](crate::PortErrorKind::Refused). A side that knows of no sign requests has
+    /// nothing to wait for.
     async fn is_final(&self, _sign_request: &str) -> Result<bool, PortError> {
         Ok(true)
     }

@@ -90,7 +90,7 @@ pub use receive::{BOX_WEBHOOK, Received, Receiver, Refusal};
 pub use record_event::{Change, RECORD_EVENT, RecordChange, RecordEvent};
 pub use records::Records;
 pub use resolve::MappingKeys;
-pub use rules::{Rule, RuleError};
+pub use rules::{Rule, RuleError, Versions};
 #[cfg(feature = "salesforce")]
 pub use salesforce_crm::SalesforceCrm;
 pub use side::Side;

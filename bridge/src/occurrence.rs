@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     ledger::{EffectKey, EffectState, Ledger},
     receive::BOX_WEBHOOK,
-    situation::{Situation, Subject},
+    situation::{Person, Situation, Subject},
     store_error::{StoreError, StoreErrorKind},
 };
 
@@ -61,6 +61,9 @@ struct Told {
     at: Timestamp,
     record: Option<String>,
     who: Option<String>,
+    /// Who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    actor: Option<String>,
     /// The other events that told of the same, each by another teller.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     twins: Vec<Twin>,
@@ -101,7 +104,8 @@ pub(crate) async fn claim(
         webhook,
         at: situation.at,
         record: record.map(|record| record.id.clone()),
-        who: situation.person.as_ref().and_then(|who| who.email.clone()),
+        who: email(situation.person.as_ref()),
+        actor: email(situation.actor.as_ref()),
         twins: Vec::new(),
     };
     let mut candidates = Vec::new();
@@ -160,7 +164,10 @@ impl Told {
     /// Whether this, which is new, can be what `told` was about.
     fn may_be(&self, told: &Self, names_a_version: bool) -> bool {
         let same_record = self.record == told.record;
-        let same_person = self.who.is_none() || told.who.is_none() || self.who == told.who;
+        let is_same = |own: &Option<String>, its: &Option<String>| {
+            own.is_none() || its.is_none() || own == its
+        };
+        let same_person = is_same(&self.who, &told.who) && is_same(&self.actor, &told.actor);
         let within = |time| names_a_version || apart(self.at, told.at) <= time;
         // Each delivery stands for one event, so it takes the place of one at most.
         let is_new = !told.is_by(self.by, self.webhook.as_deref());
@@ -209,6 +216,10 @@ fn places(situation: &Situation, version: Option<&str>) -> Vec<EffectKey> {
         .iter()
         .map(|time| prefix(trigger, item, &time.to_string()))
         .collect()
+}
+
+fn email(person: Option<&Person>) -> Option<String> {
+    person.and_then(|person| Some(person.email.as_ref()?.to_lowercase()))
 }
 
 fn prefix(trigger: &str, item: &str, version: &str) -> EffectKey {

@@ -381,6 +381,9 @@ fn rule(
     if let Some(file) = &rule.file {
         built = built.for_files(file).map_err(said)?;
     }
+    if let Some(versions) = rule.versions {
+        built = built.for_versions(versions);
+    }
     Ok(Some(built))
 }
 

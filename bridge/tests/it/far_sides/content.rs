@@ -25,7 +25,10 @@ impl ContentSource for FarSides {
         let folder = world.lies_in.get(file).map_or("contracts", String::as_str);
         Ok(FileState {
             id: file.to_owned(),
-            name: "NDA.pdf".to_owned(),
+            name: world
+                .renamed
+                .clone()
+                .unwrap_or_else(|| "NDA.pdf".to_owned()),
             version: version.clone(),
             folders: world.with_itself(folder),
         })
@@ -82,6 +85,9 @@ impl ContentSource for FarSides {
 
     async fn is_final(&self, _: &str) -> Result<bool, PortError> {
         let mut world = self.world();
+        if let Some(how) = world.unsigned {
+            return Err(PortError::new(PortErrorKind::Refused, "is_final").with_cause(how));
+        }
         let is_final = world.unfinished_signatures == 0;
         world.unfinished_signatures = world.unfinished_signatures.saturating_sub(1);
         Ok(is_final)

@@ -109,7 +109,12 @@ impl Crm for FarSides {
 
     async fn find_activity(&self, activity: &Activity) -> Result<Option<String>, PortError> {
         let world = self.world();
-        let found = world.tasks.iter().position(|task| task.key == activity.key);
+        // As Salesforce finds it: by what can be filtered by, and then by its mark.
+        let is_it = |task: &Activity| {
+            let filtered = |it: &Activity| (it.record.clone(), it.subject.clone(), it.date);
+            filtered(task) == filtered(activity) && task.key == activity.key
+        };
+        let found = world.tasks.iter().position(is_it);
         Ok(found.map(|position| format!("task{}", position + 1)))
     }
 

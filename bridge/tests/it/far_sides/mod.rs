@@ -69,7 +69,11 @@ pub(crate) struct World {
     pub(crate) versions: HashMap<String, Vec<(FileVersion, Vec<u8>)>>,
     /// The folders of files that lie elsewhere than in `contracts`.
     pub(crate) lies_in: HashMap<String, String>,
+    /// What the files are called by now.
+    pub(crate) renamed: Option<String>,
     pub(crate) corrupt: bool,
+    /// What became of the sign requests that nobody has signed.
+    pub(crate) unsigned: Option<&'static str>,
     /// How often a sign request is asked for before it is final.
     pub(crate) unfinished_signatures: usize,
     /// The fields of the metadata template.

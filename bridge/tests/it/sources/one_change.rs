@@ -59,7 +59,7 @@ impl Org {
             "{event.id}".parse().unwrap(),
         );
         let log: Vec<Arc<dyn Action>> = vec![Arc::new(log)];
-        let rule = Rule::new("changes", ["Account.*"], log).unwrap();
+        let rule = Rule::new("changes", ["Account.*", "Lead.*"], log).unwrap();
         let mut options = PipelineOptions::default();
         options.settle_after = Duration::ZERO;
         let (store, crm) = (self.it.store.store.clone(), records(&self.it.client));
@@ -250,4 +250,23 @@ async fn a_record_that_comes_back_is_told_of_once() {
     let told = told(&org.it.store.store).await;
     let said = |it: &RecordEvent| it.trigger().unwrap();
     assert!(told.iter().any(|it| said(it) == "Account.UNDELETED"));
+}
+
+/// Salesforce has people in another field of a Task than all other records.
+#[tokio::test]
+async fn a_lead_has_its_task_once_also_when_the_answer_is_lost() {
+    let org = Org::up().await;
+    let lost = Fault::on("*/sobjects/Task", FaultEffect::LostAnswer);
+    org.it.org.inject(lost.method("POST"));
+    let lead = json!({ "LastName": "Bluth", "Company": "Bluth Homes" });
+    let lead = org.it.org.create("Lead", lead).unwrap();
+    let message = org.it.org.outbound_message(ACTION, &[&lead], &[]);
+    org.by_message(&message.unwrap()).await;
+    org.work().await;
+    let tasks = org.it.org.records("Task");
+    assert_eq!(tasks.len(), 1, "{tasks:#?}");
+    assert_eq!(
+        (&tasks[0]["WhoId"], &tasks[0]["WhatId"]),
+        (&json!(lead), &json!(null))
+    );
 }
