@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use box_client::{ErrorKind, Webhook, WebhookTarget};
 use bridge::{
-    BoxContent,
+    BoxContent, Circuits,
     watch::{BoxEvents, EventStream, HookState, HookStatus, Watch, WatchOptions},
     webhook::Trigger,
 };
@@ -56,7 +56,7 @@ pub(crate) async fn run(path: &Path, command: Command) -> Result<(), Failure> {
         Command::Ensure { dry_run: false, .. } => Store::open(&config).await?,
         _ => Store::open_if_there(&config).await?,
     };
-    let watch = watch(&config, &parts.content, &store);
+    let watch = watch(&config, &parts.content, &parts.circuits, &store);
     if let Command::List { json } = command {
         return list(&parts.content, watch.as_ref(), json).await;
     }
@@ -162,7 +162,12 @@ fn target(target: Option<&WebhookTarget>) -> String {
 }
 
 /// The watch that the configuration asks for, if it asks for one.
-pub(crate) fn watch(config: &Config, content: &BoxContent, store: &Store) -> Option<Watch> {
+pub(crate) fn watch(
+    config: &Config,
+    content: &BoxContent,
+    circuits: &Circuits,
+    store: &Store,
+) -> Option<Watch> {
     let wanted = &config.watch;
     if wanted.folders.is_empty() {
         return None;
@@ -180,11 +185,13 @@ pub(crate) fn watch(config: &Config, content: &BoxContent, store: &Store) -> Opt
         Stream::Enterprise => Some(Arc::new(BoxEvents::enterprise(content.client().clone()))),
         Stream::None => None,
     };
+    let events = events.map(|events| circuits.events(events));
     let side = Arc::new(content.clone());
+    let (hooks, tree) = (circuits.hooks(side.clone()), circuits.tree(side.clone()));
     let (queue, ledger) = (Arc::clone(&store.queue), Arc::clone(&store.ledger));
-    let watch = Watch::new(side.clone(), side, queue, ledger, options);
-    let watch = watch.mappings(Arc::new(content.clone()), build::mapping_keys(config));
-    Some(watch.events(events))
+    let watch = Watch::new(hooks, tree, queue, ledger, options);
+    let watch = watch.mappings(circuits.content(side), build::mapping_keys(config));
+    Some(watch.events(events).clock(Arc::clone(&store.clock)))
 }
 
 /// Those of the rules, and those that tell of a folder's mapping.

@@ -21,7 +21,8 @@ use tokio::time::{sleep, timeout};
 use super::{org, records, said, shaky::Shaky, told};
 
 const TOPIC: &str = "/data/AccountChangeEvent";
-fn ago(seconds: i64) -> Timestamp {
+
+pub(super) fn ago(seconds: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_secs(seconds)
 }
 
@@ -31,14 +32,14 @@ fn account(org: &FakeSalesforce, at: Timestamp) -> String {
     org.create("Account", fields).unwrap()
 }
 
-struct Listening {
-    org: FakeSalesforce,
-    client: SalesforceClient,
-    store: Arc<Shaky>,
+pub(super) struct Listening {
+    pub(super) org: FakeSalesforce,
+    pub(super) client: SalesforceClient,
+    pub(super) store: Arc<Shaky>,
 }
 
 impl Listening {
-    async fn up() -> Self {
+    pub(super) async fn up() -> Self {
         let (org, client) = org().await;
         Self {
             org,
@@ -47,7 +48,7 @@ impl Listening {
         }
     }
 
-    fn source(&self) -> EventBus {
+    pub(super) fn source(&self) -> EventBus {
         self.source_of(Topic::new(TOPIC))
     }
 
@@ -84,7 +85,7 @@ impl Listening {
     }
 
     /// Listens until all that is on the bus is dealt with.
-    async fn until_kept(&self, source: EventBus) {
+    pub(super) async fn until_kept(&self, source: EventBus) {
         let key = EffectKey::new(["source", "events", TOPIC]);
         let place = json!(self.org.latest_replay_id());
         let kept = async || match self.store.store.read(&key).await.unwrap() {

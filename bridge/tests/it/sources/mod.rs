@@ -1,6 +1,7 @@
 //! Records' events from each source into the inbox.
 
 mod event_bus;
+mod one_change;
 mod outbound;
 mod poll;
 mod shaky;
