@@ -223,8 +223,14 @@ impl PackageLinks for FarSides {
         Ok(self.world().shown.get(&record.id).cloned())
     }
 
-    async fn show(&self, record: &Record, folder: &str) -> Result<bool, PortError> {
+    async fn show(
+        &self,
+        record: &Record,
+        folder: &str,
+        instead_of: Option<&str>,
+    ) -> Result<bool, PortError> {
         self.write_now("show", |world| {
+            assert_eq!(world.shown.get(&record.id).map(String::as_str), instead_of);
             world.shown.insert(record.id.clone(), folder.to_owned());
             Ok(true)
         })

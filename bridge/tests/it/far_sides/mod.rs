@@ -95,6 +95,8 @@ pub(crate) struct World {
 
     pub(crate) faults: VecDeque<(&'static str, Fault)>,
     pub(crate) under_way: UnderWay,
+    /// What somebody does just before the next write of this kind.
+    meanwhile: Option<(&'static str, UnderWay)>,
     pub(crate) writes: Vec<&'static str>,
     made: u64,
     /// Each look at the clock takes ten seconds, so that all are at rest.
@@ -162,6 +164,15 @@ impl FarSides {
         for effect in std::mem::take(&mut world.under_way).0 {
             effect(&mut world);
         }
+    }
+
+    /// Somebody does this just before the next write of this kind.
+    pub(crate) fn before(
+        &self,
+        what: &'static str,
+        effect: impl FnOnce(&mut World) + Send + 'static,
+    ) {
+        self.world().meanwhile = Some((what, UnderWay(vec![Box::new(effect)])));
     }
 
     /// Lets a third of the writes fail: half of them before they have an effect, half after.
@@ -239,6 +250,9 @@ impl FarSides {
         // Others have their turn between any two writes.
         self.pass().await;
         let mut world = self.world();
+        if let Some((_, UnderWay(effects))) = world.meanwhile.take_if(|(at, _)| *at == what) {
+            effects.into_iter().for_each(|effect| effect(&mut world));
+        }
         world.writes.push(what);
         let fault = match world.faults.front() {
             Some((at, fault)) if *at == what => {
@@ -326,7 +340,7 @@ impl World {
         found.ok_or_else(|| PortError::new(PortErrorKind::Gone, "folder"))
     }
 
-    fn named(&self, parent: &str, name: &str) -> Option<&String> {
+    pub(crate) fn named(&self, parent: &str, name: &str) -> Option<&String> {
         let is_it = |folder: &Folder| {
             folder.parent == parent && folder.name.to_lowercase() == name.to_lowercase()
         };
