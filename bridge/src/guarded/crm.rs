@@ -129,8 +129,13 @@ impl PackageLinks for Guarded<dyn PackageLinks> {
             .await
     }
 
-    async fn show(&self, record: &Record, folder: &str) -> Result<bool, PortError> {
-        self.call("show_in_package", self.port.show(record, folder))
-            .await
+    async fn show(
+        &self,
+        record: &Record,
+        folder: &str,
+        instead_of: Option<&str>,
+    ) -> Result<bool, PortError> {
+        let shown = self.port.show(record, folder, instead_of);
+        self.call("show_in_package", shown).await
     }
 }

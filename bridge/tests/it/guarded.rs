@@ -141,7 +141,7 @@ impl PackageLinks for Silent {
         Err(self.asked())
     }
 
-    async fn show(&self, _: &Record, _: &str) -> Result<bool, PortError> {
+    async fn show(&self, _: &Record, _: &str, _: Option<&str>) -> Result<bool, PortError> {
         Err(self.asked())
     }
 }
@@ -276,7 +276,7 @@ impl Ports {
             ),
             (crm, "times", boxed(records.times(record))),
             (crm, "folder of", boxed(package_links.folder_of(record))),
-            (crm, "show", boxed(package_links.show(record, "1"))),
+            (crm, "show", boxed(package_links.show(record, "1", None))),
         ]
     }
 }
