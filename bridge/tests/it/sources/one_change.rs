@@ -241,8 +241,8 @@ async fn a_record_that_comes_back_is_told_of_once() {
     let told = told(&org.it.store.store).await;
     let said = |it: &RecordEvent| it.trigger().unwrap();
     assert!(told.iter().any(|it| said(it) == "Account.UNDELETED"));
-    let tasks = org.tasks();
-    assert_eq!(tasks.len(), 2, "made, and brought back: {tasks:?}");
+    let tasks = org.it.org.records("Task");
+    assert_eq!(tasks.len(), 2, "made, and brought back: {tasks:#?}");
 }
 
 /// Salesforce has people in another field of a Task than all other records.
