@@ -24,6 +24,8 @@ pub(crate) struct Call {
     pub(crate) body: Option<Bytes>,
     pub(crate) auth: Auth,
     pub(crate) repeat: Repeat,
+    /// Whether its answer is the only copy of what it spends.
+    pub(crate) single_use: bool,
 }
 
 #[derive(Clone)]
@@ -90,6 +92,7 @@ impl Call {
             body: None,
             auth,
             repeat,
+            single_use: false,
         }
     }
 
@@ -145,6 +148,12 @@ impl Call {
 
     pub(crate) fn repeatable(mut self) -> Self {
         self.repeat = Repeat::Safe;
+        self
+    }
+
+    /// What it spends is gone with its answer.
+    pub(crate) fn single_use(mut self) -> Self {
+        self.single_use = true;
         self
     }
 

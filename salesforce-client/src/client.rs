@@ -16,7 +16,7 @@ use crate::{
     call::Call,
     error::{Error, ErrorKind, Result},
     limits::LatestUsage,
-    token::http_url,
+    token::{Refusal, http_url},
     transport::{Sender, Transport},
 };
 
@@ -322,6 +322,7 @@ impl SalesforceClientBuilder {
             token_lifetime: self.token_lifetime,
             usage: LatestUsage::default(),
             governor: self.governor,
+            refusal: Refusal::default(),
             no_idempotency: AtomicBool::new(false),
         };
         Ok(SalesforceClient {

@@ -10,7 +10,6 @@ use tracing::debug;
 use super::{
     ColumnDelimiter, IngestJob, JobInfo, LineEnding, Operation,
     ingest_job::MayBeClosed,
-    json,
     part::{Part, PartWriter},
     source::{Format, OPERATION, Source, Text, Values},
 };
@@ -181,7 +180,7 @@ impl IngestRequest {
             .repeatable();
         let mut attempts = Attempts::new(&self.transport.sender.retry);
         loop {
-            let info: JobInfo = json(&self.transport, &call).await?;
+            let info: JobInfo = self.transport.json(&call).await?;
             let job = IngestJob::new(&self.transport, info.id).delimited_by(self.delimiter);
             attempts.begin();
             let began = tokio::time::Instant::now();

@@ -6,7 +6,7 @@ use http::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ColumnDelimiter, FailedRecord, JobId, JobInfo, JobState, SuccessfulRecord, Wait, json,
+    ColumnDelimiter, FailedRecord, JobId, JobInfo, JobState, SuccessfulRecord, Wait,
     part::Part,
     results::{Plain, rows},
     upload,
@@ -57,7 +57,7 @@ impl IngestJob {
     /// How far the job is.
     pub async fn info(&self) -> Result<JobInfo> {
         let call = self.call("bulk.ingest_info", Method::GET, &[]);
-        json(&self.transport, &call).await
+        self.transport.json(&call).await
     }
 
     /// Waits for the job's end.
@@ -152,7 +152,7 @@ impl IngestJob {
         }
         let call = self.call(operation, Method::PATCH, &[]);
         let call = call.json(&Change { state })?.repeatable();
-        match json(&self.transport, &call).await {
+        match self.transport.json(&call).await {
             Err(error) if error.may_have_happened() => {
                 let info = self.info().await.ok();
                 info.filter(|info| is_done(&info.state)).ok_or(error)

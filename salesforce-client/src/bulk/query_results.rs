@@ -6,7 +6,7 @@ use http::Method;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    ColumnDelimiter, QueryJob, json,
+    ColumnDelimiter, QueryJob,
     results::{Header, Page, Plain},
 };
 use crate::{
@@ -220,7 +220,7 @@ impl Places {
     /// `None` where the version knows no such thing.
     async fn open(job: &QueryJob) -> Result<Option<Self>> {
         let call = job.call("bulk.result_pages", Method::GET, &["resultPages"]);
-        let page: Page5 = match json(&job.transport, &call).await {
+        let page: Page5 = match job.transport.json(&call).await {
             Ok(page) => page,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -241,7 +241,7 @@ impl Places {
                 return Ok(None);
             };
             let call = follow("bulk.result_pages", &more)?;
-            let page: Page5 = json(&self.job.transport, &call).await?;
+            let page: Page5 = self.job.transport.json(&call).await?;
             self.known = page.result_pages.into_iter();
             self.more = page.next_records_url.filter(|_| page.done != Some(true));
         }

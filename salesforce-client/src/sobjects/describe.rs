@@ -10,7 +10,7 @@ use crate::{
     RecordId,
     call::Call,
     error::{Error, ErrorKind, Result},
-    transport::Transport,
+    transport::{JSON_LIMIT, Transport},
 };
 
 /// Describes an object. From [`SObjects::describe`]; it can be awaited as it is.
@@ -42,19 +42,18 @@ impl<'a, T> SObjects<'a, T> {
 impl<'a> Describe<'a> {
     /// Sends it.
     pub async fn send(self) -> Result<ObjectDescribe> {
-        let reply = self.transport.send(&self.call?).await?;
-        reply.json().await
+        self.transport.json(&self.call?).await
     }
 
     /// Sends it; `None` when nothing was changed after this time, in whole seconds.
     pub async fn if_modified_since(self, at: Timestamp) -> Result<Option<ObjectDescribe>> {
         let call = self.call?;
         let call = call.text_header(IF_MODIFIED_SINCE, http_date(at))?;
-        let reply = self.transport.send(&call).await?;
-        if reply.status() == StatusCode::NOT_MODIFIED {
+        let reply = self.transport.whole(&call, JSON_LIMIT).await?;
+        if reply.status == StatusCode::NOT_MODIFIED {
             return Ok(None);
         }
-        reply.json().await.map(Some)
+        reply.json().map(Some)
     }
 }
 

@@ -5,7 +5,12 @@ use http::{StatusCode, header::IF_UNMODIFIED_SINCE};
 use jiff::Timestamp;
 
 use super::{SavedReply, http_date};
-use crate::{RecordId, call::Call, error::Result, transport::Transport};
+use crate::{
+    RecordId,
+    call::Call,
+    error::Result,
+    transport::{JSON_LIMIT, Transport},
+};
 
 /// Sets fields of a record. From [`SObjects::update`](super::SObjects::update); it can be awaited
 /// as it is.
@@ -104,15 +109,15 @@ impl<'a> Upsert<'a> {
 
     /// Sends it.
     pub async fn send(self) -> Result<Upserted> {
-        let reply = self.transport.send(&self.call?).await?;
-        let status = reply.status();
+        let reply = self.transport.whole(&self.call?, JSON_LIMIT).await?;
+        let status = reply.status;
         if status == StatusCode::NO_CONTENT {
             return Ok(Upserted {
                 id: None,
                 created: false,
             });
         }
-        let saved: SavedReply = reply.json().await?;
+        let saved: SavedReply = reply.json()?;
         Ok(Upserted {
             id: Some(saved.id),
             created: saved.created || status == StatusCode::CREATED,

@@ -33,6 +33,14 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         Ok(Some(Lease::new("")))
     }
 
+    /// Keeps the right for another `hold` from now: a refresh takes long, and one that is given up
+    /// can lose the grant. One that somebody else has by now stays his. Unless overridden, nothing
+    /// happens.
+    async fn renew(&self, lease: &Lease, hold: Duration) -> Result<(), TokenStoreError> {
+        let _ = (lease, hold);
+        Ok(())
+    }
+
     /// Gives the right back. One whose time was over, or that somebody else has by now, is none:
     /// nothing happens then.
     async fn release(&self, lease: Lease) -> Result<(), TokenStoreError> {
@@ -160,6 +168,16 @@ impl TokenStore for MemoryTokenStore {
         Ok(Some(Lease::new(memory.leases.to_string())))
     }
 
+    async fn renew(&self, lease: &Lease, hold: Duration) -> Result<(), TokenStoreError> {
+        let mut memory = self.memory();
+        if let Some((number, until)) = &mut memory.leased
+            && number.to_string() == lease.as_str()
+        {
+            *until = Instant::now() + hold;
+        }
+        Ok(())
+    }
+
     async fn release(&self, lease: Lease) -> Result<(), TokenStoreError> {
         let mut memory = self.memory();
         let is_it = |(number, _): &(u64, Instant)| number.to_string() == lease.as_str();
@@ -180,6 +198,10 @@ impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
 
     async fn lease(&self, hold: Duration) -> Result<Option<Lease>, TokenStoreError> {
         (**self).lease(hold).await
+    }
+
+    async fn renew(&self, lease: &Lease, hold: Duration) -> Result<(), TokenStoreError> {
+        (**self).renew(lease, hold).await
     }
 
     async fn release(&self, lease: Lease) -> Result<(), TokenStoreError> {
