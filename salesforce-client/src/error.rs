@@ -1,6 +1,6 @@
 //! What can go wrong with a call to Salesforce, and what to do about it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
@@ -36,6 +36,7 @@ struct Inner {
     another_way: bool,
     request_id: Option<String>,
     job: Option<JobId>,
+    rows: Option<Range<u64>>,
     detail: Option<&'static str>,
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -117,6 +118,7 @@ impl Error {
             another_way: false,
             request_id: None,
             job: None,
+            rows: None,
             detail: None,
             cause: None,
         }))
@@ -190,6 +192,12 @@ impl Error {
         self
     }
 
+    /// The rows that it is about, by their numbers.
+    pub(crate) fn of_rows(mut self, rows: Range<u64>) -> Self {
+        self.0.rows = Some(rows);
+        self
+    }
+
     /// The token endpoint failed as servers do, whatever its status.
     pub(crate) fn of_server(mut self) -> Self {
         self.0.kind = ErrorKind::Server;
@@ -215,6 +223,7 @@ impl Error {
     /// The request broke off before it was whole, so that it had no effect.
     pub(crate) fn incomplete(mut self) -> Self {
         self.0.sent = false;
+        self.0.doubtful = false;
         self
     }
 
@@ -269,6 +278,13 @@ impl Error {
     /// they may be written: look at the job before you send them again.
     pub fn job_id(&self) -> Option<&JobId> {
         self.0.job.as_ref()
+    }
+
+    /// Which rows of a load were in the job that failed, by their numbers from 0. Those before are
+    /// in the jobs that came out before. Those of it are not written, unless there is a
+    /// [`job_id`](Self::job_id).
+    pub fn rows(&self) -> Option<Range<u64>> {
+        self.0.rows.clone()
     }
 
     /// How long the server asked to wait.
@@ -345,7 +361,10 @@ impl fmt::Display for Error {
             write!(f, ": {detail}")?;
         }
         if let Some(job) = &inner.job {
-            write!(f, ": job {job}")?;
+            write!(f, ": job {job} may have been closed")?;
+        }
+        if let Some(rows) = &inner.rows {
+            write!(f, ": rows {} to {}", rows.start, rows.end)?;
         }
         if inner.attempts > 1 {
             write!(f, " after {} attempts", inner.attempts)?;
@@ -428,6 +447,7 @@ impl fmt::Debug for Error {
             .field("attempts", &self.0.attempts)
             .field("request_id", &self.0.request_id)
             .field("job_id", &self.0.job)
+            .field("rows", &self.0.rows)
             .field("may_have_happened", &self.may_have_happened())
             .field("detail", &self.0.detail)
             .field("cause", &self.0.cause)

@@ -77,6 +77,12 @@ impl RetryPolicy {
         (self.deadline / 8).min(Duration::from_secs(10))
     }
 
+    /// How long to wait after so many failures; `None` gives up.
+    pub(crate) fn wait_after_failure(&self, failed: u32) -> Option<Duration> {
+        let nth = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX);
+        Some(self.ceilings().nth(nth)?.mul_f64(fastrand::f64()))
+    }
+
     /// The longest waits, before their jitter.
     fn ceilings(&self) -> ExponentialBackoff {
         ExponentialBuilder::default()

@@ -22,7 +22,7 @@ use url::Url;
 use crate::{
     ApiUsage, RetryPolicy, TokenSource,
     api_error::ApiErrors,
-    call::{Auth, Call},
+    call::{Auth, Call, Repeat},
     classify::{is_session_end, kind_of},
     error::{Error, ErrorKind, Result},
     governor::{Governor, Priority, Slot},
@@ -208,7 +208,12 @@ impl Sender {
                 tokens.reject(token);
                 continue;
             }
-            let Some(wait) = attempts.wait_after(&error, call.repeat) else {
+            let repeat = match error.status() {
+                // Who is not available has spent nothing.
+                Some(503) if call.single_use => Repeat::Safe,
+                _ => call.repeat,
+            };
+            let Some(wait) = attempts.wait_after(&error, repeat) else {
                 return Err(attempts.give_up(error));
             };
             debug!(operation = call.operation, ?wait, %error, "trying again");

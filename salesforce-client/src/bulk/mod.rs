@@ -40,6 +40,7 @@ mod csv;
 mod ingest;
 mod ingest_job;
 mod job;
+mod maps;
 mod part;
 mod query;
 mod query_results;
@@ -62,7 +63,7 @@ pub use self::{
     ingest_job::IngestJob,
     job::{ColumnDelimiter, JobId, JobInfo, JobState, LineEnding, Operation},
     query::{BulkQuery, QueryJob},
-    query_results::QueryResults,
+    query_results::{QueryResults, ResultLocator, ResultPage},
     results::{FailedRecord, SuccessfulRecord},
     wait::Wait,
 };

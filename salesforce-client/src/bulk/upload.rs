@@ -10,7 +10,7 @@ use super::part::Part;
 use crate::{
     call::Call,
     classify::is_session_end,
-    error::{Error, ErrorKind, Result},
+    error::Result,
     observe::Seen,
     token::AccessToken,
     transport::{Reply, Sender, Transport},
@@ -55,11 +55,8 @@ async fn until_sent(
 }
 
 async fn attempt(sender: &Sender, call: &Call, token: &AccessToken, part: &Part) -> Result<Reply> {
-    let pieces = part
-        .bytes()
-        .map_err(|cause| Error::new(ErrorKind::Content, call.operation).cause(cause))?;
     let request = sender.request(call, Some(token))?;
     let answer = sender.upload_answer;
-    let response = sender.stream(call.operation, request, pieces, answer);
+    let response = sender.stream(call.operation, request, part.bytes(), answer);
     sender.judge(call.operation, response.await?).await
 }

@@ -1,7 +1,9 @@
 //! The client against a server that tells what it was sent.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod broken_bodies;
 mod bulk;
+mod bulk_resume;
 mod calls;
 mod changes;
 mod composite;
