@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{ACCEPT_ENCODING, CONTENT_TYPE},
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use url::Url;
@@ -149,6 +152,11 @@ impl Call {
     pub(crate) fn repeatable(mut self) -> Self {
         self.repeat = Repeat::Safe;
         self
+    }
+
+    /// The answer's bytes come as they are kept, so that their number is the one announced.
+    pub(crate) fn as_it_is(self) -> Self {
+        self.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
     }
 
     /// What it spends is gone with its answer.

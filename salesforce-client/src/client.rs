@@ -10,9 +10,9 @@ use http::{HeaderValue, Method};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    ApiUsage, ApiVersion, Batch, Composite, CompositeAnswers, DescribeGlobal, Files, Governor,
-    Limits, Opportunities, OrgVersion, Priority, Query, QueryCursor, RawRequest, RecordCount,
-    RetryPolicy, SObject, SObjects, Search, Soql, Tasks, TokenSource, Tooling,
+    AccessToken, ApiUsage, ApiVersion, Batch, Composite, CompositeAnswers, DescribeGlobal, Files,
+    Governor, Limits, Opportunities, OrgVersion, Priority, Query, QueryCursor, RawRequest,
+    RecordCount, RetryPolicy, SObject, SObjects, Search, Soql, Tasks, TokenSource, Tooling,
     call::Call,
     error::{Error, ErrorKind, Result},
     limits::LatestUsage,
@@ -138,6 +138,20 @@ impl SalesforceClient {
         Opportunities::new(&self.transport)
     }
 
+    /// The token that calls go with now, and the org's host: for a link to a record, or for another
+    /// library that is to use the same session. It is fetched if there is none.
+    pub async fn access_token(&self) -> Result<AccessToken> {
+        self.transport.tokens.token().await
+    }
+
+    /// The same client for calls of another version of the API, such as
+    /// [`latest_version`](Self::latest_version) gives it. They share connections and the token.
+    pub fn with_api_version(&self, version: ApiVersion) -> Self {
+        Self {
+            transport: Arc::new(self.transport.with_data(data_path(version))),
+        }
+    }
+
     /// The same client for calls of another urgency, which its [`Governor`] heeds.
     pub fn with_priority(&self, priority: Priority) -> Self {
         Self {
@@ -192,7 +206,7 @@ impl fmt::Debug for SalesforceClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SalesforceClient")
             .field("login", &self.transport.sender.login.as_str())
-            .field("data", &self.transport.sender.data)
+            .field("data", &self.transport.data)
             .finish_non_exhaustive()
     }
 }
@@ -314,7 +328,6 @@ impl SalesforceClientBuilder {
         let sender = Sender {
             http,
             login,
-            data: format!("/services/data/v{version}"),
             call_options,
             retry: self.retry,
             idle: self.idle,
@@ -326,9 +339,13 @@ impl SalesforceClientBuilder {
             no_idempotency: AtomicBool::new(false),
         };
         Ok(SalesforceClient {
-            transport: Arc::new(Transport::new(sender, self.tokens)),
+            transport: Arc::new(Transport::new(sender, data_path(version), self.tokens)),
         })
     }
+}
+
+fn data_path(version: ApiVersion) -> String {
+    format!("/services/data/v{version}")
 }
 
 fn call_options(client_name: &str) -> Result<HeaderValue> {

@@ -227,6 +227,13 @@ impl Error {
         self
     }
 
+    /// Another call that would fare as this one did was not even made.
+    pub(crate) fn unsent(mut self) -> Self {
+        self.0.attempts = 0;
+        self.0.detail = Some("not sent: the call before failed for all");
+        self
+    }
+
     /// The same call goes another way from now on.
     pub(crate) fn worth_another_way(mut self) -> Self {
         self.0.another_way = true;

@@ -34,7 +34,7 @@ impl<'a> RawRequest<'a> {
         let path = if path.starts_with("/services/") {
             path.to_owned()
         } else {
-            format!("{}{path}", transport.sender.data)
+            format!("{}{path}", transport.data)
         };
         let call = if legal {
             let repeat = match method.is_safe() {

@@ -17,6 +17,8 @@ const OPERATION: &str = "search";
 /// What SOSL takes for operators.
 const RESERVED: &str = r#"?&|!{}[]()^~*:\"'+-"#;
 
+const OPERATORS: [&str; 3] = ["AND", "OR", "NOT"];
+
 /// A search. From [`SalesforceClient::search`](crate::SalesforceClient::search).
 ///
 /// ```no_run
@@ -144,14 +146,43 @@ impl Search {
     }
 }
 
-/// The words as they are, none of them an operator.
+/// The words as they are, none of them an operator. What is one as a word is quoted, and then a
+/// word.
 fn escaped(words: &str) -> String {
     let mut text = String::with_capacity(words.len() + 8);
-    for letter in words.chars() {
-        if RESERVED.contains(letter) {
-            text.push('\\');
+    for (place, word) in words.split_whitespace().enumerate() {
+        if place > 0 {
+            text.push(' ');
         }
-        text.push(letter);
+        let is_operator = OPERATORS.iter().any(|it| word.eq_ignore_ascii_case(it));
+        if is_operator {
+            text.extend(['"'].into_iter().chain(word.chars()).chain(['"']));
+            continue;
+        }
+        for letter in word.chars() {
+            if RESERVED.contains(letter) {
+                text.push('\\');
+            }
+            text.push(letter);
+        }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_and_no_letter_is_an_operator() {
+        for (words, sent) in [
+            ("Marks AND Spencer", r#"Marks "AND" Spencer"#),
+            ("not Acme", r#""not" Acme"#),
+            ("  Order  and\tmore ", r#"Order "and" more"#),
+            ("Andor & Notting", r"Andor \& Notting"),
+            (r#"say "or""#, r#"say \"or\""#),
+        ] {
+            assert_eq!(escaped(words), sent, "{words}");
+        }
+    }
 }

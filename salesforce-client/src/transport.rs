@@ -55,8 +55,6 @@ const HEAD_RESERVE: usize = 256;
 pub(crate) struct Sender {
     pub(crate) http: reqwest::Client,
     pub(crate) login: Url,
-    /// `/services/data/vNN.0`
-    pub(crate) data: String,
     pub(crate) call_options: Option<HeaderValue>,
     pub(crate) retry: RetryPolicy,
     pub(crate) idle: Duration,
@@ -73,15 +71,18 @@ pub(crate) struct Sender {
 pub(crate) struct Transport {
     pub(crate) sender: Arc<Sender>,
     pub(crate) tokens: Arc<TokenCache>,
+    /// `/services/data/vNN.0`
+    pub(crate) data: String,
     pub(crate) priority: Priority,
 }
 
 impl Transport {
-    pub(crate) fn new(sender: Sender, source: Arc<dyn TokenSource>) -> Self {
+    pub(crate) fn new(sender: Sender, data: String, source: Arc<dyn TokenSource>) -> Self {
         let sender = Arc::new(sender);
         Self {
             tokens: Arc::new(TokenCache::new(source, Arc::clone(&sender))),
             sender,
+            data,
             priority: Priority::default(),
         }
     }
@@ -91,13 +92,22 @@ impl Transport {
         Self {
             sender: Arc::clone(&self.sender),
             tokens: Arc::clone(&self.tokens),
+            data: self.data.clone(),
             priority,
+        }
+    }
+
+    /// The same for calls of another version of the API.
+    pub(crate) fn with_data(&self, data: String) -> Self {
+        Self {
+            data,
+            ..self.with_priority(self.priority)
         }
     }
 
     /// A call on a resource of the REST API.
     pub(crate) fn call(&self, operation: &'static str, method: Method, segments: &[&str]) -> Call {
-        Call::new(operation, method, &self.sender.data, segments)
+        Call::new(operation, method, &self.data, segments)
     }
 
     /// Sends until there is an answer that is no failure, or no hope. The body is unread.

@@ -304,7 +304,7 @@ struct Named {
 
 /// A call on the resources of Bulk 1.0, which have a place and a header of their own.
 fn call(transport: &Transport, operation: &'static str, method: Method, rest: &[&str]) -> Call {
-    let data = &transport.sender.data;
+    let data = &transport.data;
     let version = data.rsplit_once("/v").map_or("", |(_, version)| version);
     let base = format!("/services/async/{version}/job");
     Call::new(operation, method, &base, rest)

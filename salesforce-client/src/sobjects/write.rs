@@ -1,7 +1,10 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use http::{StatusCode, header::IF_UNMODIFIED_SINCE};
+use http::{
+    StatusCode,
+    header::{IF_MATCH, IF_UNMODIFIED_SINCE},
+};
 use jiff::Timestamp;
 
 use super::{SavedReply, http_date};
@@ -37,6 +40,15 @@ impl<'a> Update<'a> {
         self.call = self
             .call
             .and_then(|call| call.text_header(IF_UNMODIFIED_SINCE, http_date(at)));
+        self
+    }
+
+    /// Only if the record is as an earlier answer's `ETag` has it;
+    /// [`Conflict`](crate::ErrorKind::Conflict) otherwise. Accounts only.
+    pub fn if_match(mut self, etag: &str) -> Self {
+        self.call = self
+            .call
+            .and_then(|call| call.text_header(IF_MATCH, etag.to_owned()));
         self
     }
 

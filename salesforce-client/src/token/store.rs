@@ -124,6 +124,15 @@ struct Memory {
 }
 
 impl MemoryTokenStore {
+    /// A store without a grant: nobody has logged in yet.
+    pub fn empty() -> Self {
+        Self(Mutex::new(Memory {
+            stored: None,
+            leased: None,
+            leases: 0,
+        }))
+    }
+
     /// A store that holds this grant.
     pub fn new(grant: Grant) -> Self {
         Self(Mutex::new(Memory {

@@ -9,6 +9,7 @@ mod changes;
 mod composite;
 mod governor;
 mod governor_processes;
+mod locks;
 mod many;
 mod memory;
 mod numbers;
@@ -17,6 +18,7 @@ mod org;
 mod processes;
 #[cfg(feature = "pubsub")]
 mod pubsub;
+mod reach;
 mod reading;
 mod recordings;
 mod secrets;
