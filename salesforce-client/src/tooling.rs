@@ -88,8 +88,8 @@ impl NewTextField {
         self
     }
 
-    /// Makes it a key: an external id of which no two records have the same, in any case that its
-    /// letters are.
+    /// Makes it a key: an external id of which no two records have the same. Values that differ in
+    /// the case of a letter are two.
     pub fn key(mut self) -> Self {
         self.metadata.external_id = true;
         self.metadata.unique = true;

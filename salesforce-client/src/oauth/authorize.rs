@@ -202,7 +202,7 @@ impl PendingLogin {
     /// # use salesforce_client::{OAuthApp, PendingLogin};
     /// # fn main() -> salesforce_client::Result<()> {
     /// # let app = OAuthApp::builder("key").build()?;
-    /// let login = app.authorize("https://app.example/callback").start()?;
+    /// let login = app.authorize("https://app.example/callback").begin()?;
     /// let kept = login.to_secret();
     /// // … the browser comes back, perhaps to another process …
     /// let login = PendingLogin::from_secret(&kept)?;

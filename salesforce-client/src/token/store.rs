@@ -70,6 +70,7 @@ pub type TokenStoreError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A grant: what a refresh gave.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Grant {
     /// The refresh token to use next.
     pub refresh_token: SecretString,

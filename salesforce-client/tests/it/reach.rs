@@ -70,7 +70,7 @@ async fn any_field_of_bytes_is_streamed() {
 async fn another_version_and_the_session_share_one_token() {
     let fake = FakeSalesforce::builder()
         .client("app", "secret")
-        .begin()
+        .start()
         .await
         .unwrap();
     let tokens = salesforce_client::ClientCredentials::new("app", "secret".to_owned());
