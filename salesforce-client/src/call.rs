@@ -155,7 +155,7 @@ impl Call {
     }
 
     /// The answer's bytes come as they are kept, so that their number is the one announced.
-    pub(crate) fn as_it_is(self) -> Self {
+    pub(crate) fn uncompressed(self) -> Self {
         self.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
     }
 

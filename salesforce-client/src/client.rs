@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::{HeaderValue, Method};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -84,6 +85,25 @@ impl SalesforceClient {
             .transport
             .call("describe_global", Method::GET, &["sobjects"]);
         self.transport.json(&call).await
+    }
+
+    /// The same; `None` when no object was changed after this time, in whole seconds.
+    pub async fn describe_global_if_modified_since(
+        &self,
+        at: Timestamp,
+    ) -> Result<Option<DescribeGlobal>> {
+        let call = self
+            .transport
+            .call("describe_global", Method::GET, &["sobjects"]);
+        crate::sobjects::if_modified_since(&self.transport, call, at).await
+    }
+
+    /// A search in Salesforce's own language, `FIND {…} IN … RETURNING …`. What comes from people
+    /// is better left to [`search`](Self::search), which takes words for words.
+    ///
+    /// Vendor: SOQL and SOSL Reference.
+    pub async fn sosl<T: DeserializeOwned>(&self, sosl: &str) -> Result<Vec<T>> {
+        crate::search::sosl(&self.transport, sosl).await
     }
 
     /// The org's limits and what is left of them. The call itself counts; the usage of calls alone

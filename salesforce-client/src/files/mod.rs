@@ -146,7 +146,7 @@ impl<'a> Files<'a> {
             "VersionData",
         ];
         let call = self.transport.call(DOWNLOAD, Method::GET, &segments);
-        let reply = self.transport.send(&call.as_it_is()).await?;
+        let reply = self.transport.send(&call.uncompressed()).await?;
         Ok(Download::new(DOWNLOAD, reply))
     }
 

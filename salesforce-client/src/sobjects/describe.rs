@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use http::{Method, StatusCode, header::IF_MODIFIED_SINCE};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{SObjects, http_date};
 use crate::{
@@ -47,14 +47,21 @@ impl<'a> Describe<'a> {
 
     /// Sends it; `None` when nothing was changed after this time, in whole seconds.
     pub async fn if_modified_since(self, at: Timestamp) -> Result<Option<ObjectDescribe>> {
-        let call = self.call?;
-        let call = call.text_header(IF_MODIFIED_SINCE, http_date(at))?;
-        let reply = self.transport.whole(&call, JSON_LIMIT).await?;
-        if reply.status == StatusCode::NOT_MODIFIED {
-            return Ok(None);
-        }
-        reply.json().map(Some)
+        if_modified_since(self.transport, self.call?, at).await
     }
+}
+
+pub(crate) async fn if_modified_since<T: DeserializeOwned>(
+    transport: &Transport,
+    call: Call,
+    at: Timestamp,
+) -> Result<Option<T>> {
+    let call = call.text_header(IF_MODIFIED_SINCE, http_date(at))?;
+    let reply = transport.whole(&call, JSON_LIMIT).await?;
+    if reply.status == StatusCode::NOT_MODIFIED {
+        return Ok(None);
+    }
+    reply.json().map(Some)
 }
 
 impl<'a> IntoFuture for Describe<'a> {

@@ -13,6 +13,7 @@ use http::Method;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::describe::if_modified_since;
 pub use self::{
     changes::{ChangeCursor, ChangePage, Changes, DeletedRecord, DeletedRecords, UpdatedRecords},
     collections::{Collection, Row, Saved},
@@ -166,7 +167,7 @@ impl<'a, T> SObjects<'a, T> {
         const OPERATION: &str = "sobjects.blob";
         check_name(OPERATION, field)?;
         let call = self.call(OPERATION, Method::GET, &[id.as_str(), field])?;
-        let reply = self.transport.send(&call.as_it_is()).await?;
+        let reply = self.transport.send(&call.uncompressed()).await?;
         Ok(Download::new(OPERATION, reply))
     }
 

@@ -11,7 +11,7 @@ use futures_util::stream;
 use http::Method;
 use salesforce_client::{
     AccessToken, Error, ErrorCode, ErrorKind, IdempotencyKey, OAuthApp, PendingLogin, Record,
-    SalesforceClient, Strategy, TokenEndpoint, TokenSource,
+    SalesforceClient, Strategy, TokenEndpoint, TokenSource, soql,
     testing::{FakeSalesforce, Field, FieldType},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -91,6 +91,60 @@ async fn another_version_and_the_session_share_one_token() {
         asked.iter().filter(|path| path.ends_with("/token")).count(),
         1
     );
+}
+
+#[tokio::test]
+async fn searches_and_setup_are_asked_in_their_own_languages() {
+    let server = MockServer::start().await;
+    let found = json!({ "searchRecords": [{ "Id": "0015500000KQ12XAAT" }] });
+    let rows = json!({ "totalSize": 1, "done": true, "records": [{ "Name": "A" }] });
+    for answer in [found.clone(), found, rows] {
+        let answer = ResponseTemplate::new(200).set_body_json(answer);
+        Mock::given(any())
+            .respond_with(answer)
+            .up_to_n_times(1)
+            .mount(&server)
+            .await;
+    }
+    let client = client(&server.uri());
+    let sosl = "FIND {Acme} IN NAME FIELDS RETURNING Account(Id)";
+    assert_eq!(client.sosl::<Record>(sosl).await.unwrap().len(), 1);
+    let search = client.search("Acme").object("Account", &["Id"]);
+    let search = search.object_where(soql("Name != :n").bind("n", "O'Hara"));
+    let search = search.object_order_by("Name DESC").object_limit(7);
+    search.records().await.unwrap();
+    let classes = client
+        .tooling()
+        .query::<Record>("SELECT Name FROM ApexClass");
+    assert_eq!(classes.all(10).await.unwrap().len(), 1);
+    let sent = server.received_requests().await.unwrap();
+    let query = |place: usize| sent[place].url.query_pairs().next().unwrap().1.into_owned();
+    assert!(sent[0].url.path().ends_with("/search"));
+    assert_eq!(query(0), sosl);
+    let body: serde_json::Value = serde_json::from_slice(&sent[1].body).unwrap();
+    let object = &body["sobjects"][0];
+    assert_eq!(object["where"], r"Name != 'O\'Hara'");
+    assert_eq!(
+        (&object["orderBy"], &object["limit"]),
+        (&json!("Name DESC"), &json!(7))
+    );
+    assert!(sent[2].url.path().ends_with("/tooling/query"));
+    let alone = client.search("Acme").object_limit(1).records().await;
+    assert_eq!(alone.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn all_objects_are_described_only_if_one_was_changed() {
+    let server = MockServer::start().await;
+    let unchanged = ResponseTemplate::new(304);
+    Mock::given(wiremock::matchers::header_exists("if-modified-since"))
+        .respond_with(unchanged)
+        .mount(&server)
+        .await;
+    let at = "2026-03-01T10:00:00Z".parse().unwrap();
+    let client = client(&server.uri());
+    let described = client.describe_global_if_modified_since(at).await;
+    assert!(described.unwrap().is_none());
 }
 
 #[cfg(feature = "gzip")]
