@@ -315,3 +315,18 @@ async fn a_refusal_under_a_key_tells_that_the_key_may_be_spent() {
     let error = upload.send(content(), 3).await.unwrap_err();
     assert!(error.to_string().contains("attempt(1)"), "{error}");
 }
+
+#[tokio::test]
+async fn an_account_is_changed_only_as_it_was_seen() {
+    let server = MockServer::start().await;
+    Mock::given(wiremock::matchers::header("if-match", "\"e1\""))
+        .respond_with(ResponseTemplate::new(412))
+        .mount(&server)
+        .await;
+    let client = client(&server.uri());
+    let accounts = client.sobject("Account");
+    let fields = json!({ "Name": "Acme" });
+    let update = accounts.update(&id("0015500000KQ12X"), &fields);
+    let error = update.if_match("\"e1\"").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+}
