@@ -280,6 +280,8 @@ impl Default for Timeouts {
 pub(crate) fn http_client(timeouts: &Timeouts) -> Result<reqwest::Client> {
     reqwest::Client::builder()
         .connect_timeout(timeouts.connect)
+        // Another crate can turn it on for all; the bytes of files shall come as they are.
+        .no_gzip()
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("box-client/", env!("CARGO_PKG_VERSION"), " (Rust)"))
         .build()

@@ -10,7 +10,7 @@ use serde_json::Value;
 pub struct ApiErrors(Vec<ApiError>);
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ApiError {
     /// Salesforce's code.
@@ -28,7 +28,20 @@ pub struct ApiError {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct ErrorCode(Cow<'static, str>);
 
+/// A gateway can send anything as a code, and codes stand in logs.
+const LONGEST_CODE: usize = 80;
+
 impl ErrorCode {
+    /// A code, for one that is no constant here. What can be none is `UNKNOWN`: letters, digits,
+    /// `_`, `.` and `-` make a code, 80 of them at most.
+    pub fn new(code: &str) -> Self {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        if code.len() > LONGEST_CODE || !code.bytes().all(is_plain) {
+            return Self(Cow::Borrowed("UNKNOWN"));
+        }
+        Self(Cow::Owned(code.to_owned()))
+    }
+
     /// The code as Salesforce writes it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -81,6 +94,10 @@ codes! {
     ENTITY_IS_LOCKED
     /// There are more ids than Salesforce gives at once.
     EXCEEDED_ID_LIMIT
+    /// The extension of a file is one that the org does not take.
+    FILE_EXTENSION_NOT_ALLOWED
+    /// A file is larger than Salesforce takes.
+    FILE_SIZE_LIMIT_EXCEEDED
     /// A validation rule of the org says no.
     FIELD_CUSTOM_VALIDATION_EXCEPTION
     /// A value does not fit the record's state.
@@ -93,20 +110,34 @@ codes! {
     INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY
     /// No right on the record.
     INSUFFICIENT_ACCESS_OR_READONLY
+    /// The owner of the record, or who is to be it, is deactivated.
+    INACTIVE_OWNER_OR_USER
     /// An id of the wrong kind, or of a record that the user cannot see.
     INVALID_CROSS_REFERENCE_KEY
     /// No such field, or no right to it.
     INVALID_FIELD
+    /// An upload is put together in a way that Salesforce does not read.
+    INVALID_MULTIPART_REQUEST
+    /// A value is none of a picklist's.
+    INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST
     /// The next page of a query is gone: query again.
     INVALID_QUERY_LOCATOR
     /// The time that was asked about is too long ago, or ends before it begins.
     INVALID_REPLICATION_DATE
     /// The session has ended.
     INVALID_SESSION_ID
+    /// No such object, or no right to it.
+    INVALID_TYPE
     /// The body is no JSON, or larger than 52,428,800 bytes.
     JSON_PARSER_ERROR
+    /// The text is no id.
+    MALFORMED_ID
     /// The query cannot be read.
     MALFORMED_QUERY
+    /// An attachment is larger than Salesforce takes.
+    MAXIMUM_SIZE_OF_ATTACHMENT
+    /// The description of a task is longer than Salesforce takes; it is spelt so.
+    MAX_TASK_DESCRIPTION_EXCEEEDED
     /// There is no such thing.
     NOT_FOUND
     /// The org is being maintained.
@@ -133,6 +164,18 @@ codes! {
     UNABLE_TO_LOCK_ROW
     /// A failure inside Salesforce; the message has a number for its support.
     UNKNOWN_EXCEPTION
+}
+
+impl AsRef<str> for ErrorCode {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for ErrorCode {
+    fn from(code: &str) -> Self {
+        Self::new(code)
+    }
 }
 
 impl PartialEq<str> for ErrorCode {
@@ -198,8 +241,8 @@ impl ApiErrors {
     }
 
     /// Whether one of them has this code.
-    pub fn has(&self, code: &ErrorCode) -> bool {
-        self.0.iter().any(|error| error.code == *code)
+    pub fn has(&self, code: impl AsRef<str>) -> bool {
+        self.0.iter().any(|error| error.code == code.as_ref())
     }
 
     /// Reads what stands in `errors` of a record's result.
@@ -225,6 +268,17 @@ impl ApiErrors {
     }
 }
 
+/// Without the message, which can hold the org's data.
+impl fmt::Debug for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiError")
+            .field("code", &self.code.as_str())
+            .field("fields", &self.fields)
+            .field("reference", &self.reference)
+            .finish_non_exhaustive()
+    }
+}
+
 impl From<ApiError> for ApiErrors {
     fn from(error: ApiError) -> Self {
         Self(vec![error])
@@ -234,7 +288,7 @@ impl From<ApiError> for ApiErrors {
 impl ApiError {
     pub(crate) fn new(code: &str, message: &str, fields: Vec<String>) -> Self {
         Self {
-            code: ErrorCode(Cow::Owned(code.to_owned())),
+            code: ErrorCode::new(code),
             message: message.to_owned(),
             fields,
             reference: None,
@@ -250,7 +304,7 @@ impl ApiError {
         };
         let code = text(&["errorCode", "statusCode", "exceptionCode", "error"])?;
         Some(Self {
-            code: ErrorCode(Cow::Owned(code)),
+            code: ErrorCode::new(&code),
             message: text(&["message", "exceptionMessage", "error_description"])
                 .unwrap_or_default(),
             fields: value
@@ -289,7 +343,7 @@ fn xml(text: &str) -> Option<ApiError> {
     };
     let code = element(["errorCode", "exceptionCode"])?;
     Some(ApiError {
-        code: ErrorCode(Cow::Owned(code)),
+        code: ErrorCode::new(&code),
         message: element(["message", "exceptionMessage"]).unwrap_or_default(),
         fields: Vec::new(),
         reference: None,

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{ACCEPT_ENCODING, CONTENT_TYPE},
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use url::Url;
@@ -24,6 +27,8 @@ pub(crate) struct Call {
     pub(crate) body: Option<Bytes>,
     pub(crate) auth: Auth,
     pub(crate) repeat: Repeat,
+    /// Whether its answer is the only copy of what it spends.
+    pub(crate) single_use: bool,
 }
 
 #[derive(Clone)]
@@ -90,6 +95,7 @@ impl Call {
             body: None,
             auth,
             repeat,
+            single_use: false,
         }
     }
 
@@ -145,6 +151,17 @@ impl Call {
 
     pub(crate) fn repeatable(mut self) -> Self {
         self.repeat = Repeat::Safe;
+        self
+    }
+
+    /// The answer's bytes come as they are kept, so that their number is the one announced.
+    pub(crate) fn uncompressed(self) -> Self {
+        self.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+    }
+
+    /// What it spends is gone with its answer.
+    pub(crate) fn single_use(mut self) -> Self {
+        self.single_use = true;
         self
     }
 

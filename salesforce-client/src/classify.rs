@@ -7,9 +7,13 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// The code tells more than the status, where there is one. With the kind comes what to do about
+/// The code tells more than the status, where there is one; but for 429, which whatever sends it
+/// means, and which is never the org's daily limit. With the kind comes what to do about
 /// it, where that is known.
 pub(crate) fn kind_of(status: StatusCode, errors: &ApiErrors) -> (ErrorKind, Option<&'static str>) {
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        return (ErrorKind::RateLimited, None);
+    }
     if let Some(kind) = by_code(errors) {
         return (kind, None);
     }
@@ -32,7 +36,6 @@ pub(crate) fn kind_of(status: StatusCode, errors: &ApiErrors) -> (ErrorKind, Opt
             Some("this version of the API is retired"),
         ),
         413 | 414 | 431 => (ErrorKind::TooLarge, None),
-        429 => (ErrorKind::RateLimited, None),
         420 | 500.. => (ErrorKind::Server, None),
         _ => (ErrorKind::Invalid, None),
     }
@@ -54,6 +57,13 @@ const BY_CODE: &[(ErrorKind, &[ErrorCode])] = &[
     ),
     (ErrorKind::Deleted, &[ErrorCode::ENTITY_IS_DELETED]),
     (ErrorKind::Conflict, &[ErrorCode::ENTITY_IS_LOCKED]),
+    (
+        ErrorKind::TooLarge,
+        &[
+            ErrorCode::FILE_SIZE_LIMIT_EXCEEDED,
+            ErrorCode::MAXIMUM_SIZE_OF_ATTACHMENT,
+        ],
+    ),
     (ErrorKind::StorageFull, &[ErrorCode::STORAGE_LIMIT_EXCEEDED]),
     (
         ErrorKind::Forbidden,
@@ -154,6 +164,13 @@ mod tests {
             (403, "REQUEST_LIMIT_EXCEEDED", daily, DailyLimit),
             (403, "REQUEST_LIMIT_EXCEEDED", concurrent, ConcurrentLimit),
             (403, "REQUEST_LIMIT_EXCEEDED", "new text", DailyLimit),
+            (
+                429,
+                "REQUEST_LIMIT_EXCEEDED",
+                "Too many requests",
+                RateLimited,
+            ),
+            (400, "FILE_SIZE_LIMIT_EXCEEDED", "", TooLarge),
             (400, "UNABLE_TO_LOCK_ROW", "", RowLocked),
             (400, "CANNOT_EXECUTE_FLOW_TRIGGER", locked, RowLocked),
             (400, "CANNOT_EXECUTE_FLOW_TRIGGER", "no", Invalid),

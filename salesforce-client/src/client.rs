@@ -7,16 +7,17 @@ use std::{
 };
 
 use http::{HeaderValue, Method};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    ApiUsage, ApiVersion, Batch, Composite, CompositeAnswers, DescribeGlobal, Files, Governor,
-    Limits, Opportunities, OrgVersion, Priority, Query, QueryCursor, RawRequest, RecordCount,
-    RetryPolicy, SObject, SObjects, Search, Soql, Tasks, TokenSource, Tooling,
+    AccessToken, ApiUsage, ApiVersion, Batch, Composite, CompositeAnswers, DescribeGlobal, Files,
+    Governor, Limits, Opportunities, OrgVersion, Priority, Query, QueryCursor, RawRequest,
+    RecordCount, RetryPolicy, SObject, SObjects, Search, Soql, Tasks, TokenSource, Tooling,
     call::Call,
     error::{Error, ErrorKind, Result},
     limits::LatestUsage,
-    token::http_url,
+    token::{Refusal, http_url},
     transport::{Sender, Transport},
 };
 
@@ -86,6 +87,25 @@ impl SalesforceClient {
         self.transport.json(&call).await
     }
 
+    /// The same; `None` when no object was changed after this time, in whole seconds.
+    pub async fn describe_global_if_modified_since(
+        &self,
+        at: Timestamp,
+    ) -> Result<Option<DescribeGlobal>> {
+        let call = self
+            .transport
+            .call("describe_global", Method::GET, &["sobjects"]);
+        crate::sobjects::if_modified_since(&self.transport, call, at).await
+    }
+
+    /// A search in Salesforce's own language, `FIND {…} IN … RETURNING …`. What comes from people
+    /// is better left to [`search`](Self::search), which takes words for words.
+    ///
+    /// Vendor: SOQL and SOSL Reference.
+    pub async fn sosl<T: DeserializeOwned>(&self, sosl: &str) -> Result<Vec<T>> {
+        crate::search::sosl(&self.transport, sosl).await
+    }
+
     /// The org's limits and what is left of them. The call itself counts; the usage of calls alone
     /// comes with every answer: [`api_usage`](Self::api_usage).
     pub async fn limits(&self) -> Result<Limits> {
@@ -136,6 +156,20 @@ impl SalesforceClient {
     /// Opportunities and their stages.
     pub fn opportunities(&self) -> Opportunities<'_> {
         Opportunities::new(&self.transport)
+    }
+
+    /// The token that calls go with now, and the org's host: for a link to a record, or for another
+    /// library that is to use the same session. It is fetched if there is none.
+    pub async fn access_token(&self) -> Result<AccessToken> {
+        self.transport.tokens.token().await
+    }
+
+    /// The same client for calls of another version of the API, such as
+    /// [`latest_version`](Self::latest_version) gives it. They share connections and the token.
+    pub fn with_api_version(&self, version: ApiVersion) -> Self {
+        Self {
+            transport: Arc::new(self.transport.with_data(data_path(version))),
+        }
     }
 
     /// The same client for calls of another urgency, which its [`Governor`] heeds.
@@ -192,7 +226,7 @@ impl fmt::Debug for SalesforceClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SalesforceClient")
             .field("login", &self.transport.sender.login.as_str())
-            .field("data", &self.transport.sender.data)
+            .field("data", &self.transport.data)
             .finish_non_exhaustive()
     }
 }
@@ -314,7 +348,6 @@ impl SalesforceClientBuilder {
         let sender = Sender {
             http,
             login,
-            data: format!("/services/data/v{version}"),
             call_options,
             retry: self.retry,
             idle: self.idle,
@@ -322,12 +355,17 @@ impl SalesforceClientBuilder {
             token_lifetime: self.token_lifetime,
             usage: LatestUsage::default(),
             governor: self.governor,
+            refusal: Refusal::default(),
             no_idempotency: AtomicBool::new(false),
         };
         Ok(SalesforceClient {
-            transport: Arc::new(Transport::new(sender, self.tokens)),
+            transport: Arc::new(Transport::new(sender, data_path(version), self.tokens)),
         })
     }
+}
+
+fn data_path(version: ApiVersion) -> String {
+    format!("/services/data/v{version}")
 }
 
 fn call_options(client_name: &str) -> Result<HeaderValue> {

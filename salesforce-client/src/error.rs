@@ -1,8 +1,10 @@
 //! What can go wrong with a call to Salesforce, and what to do about it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
-use crate::api_error::{ApiErrors, ErrorCode};
+use http::HeaderMap;
+
+use crate::{api_error::ApiErrors, bulk::JobId};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -11,9 +13,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A call that failed: what, where, and whether to try again.
 ///
-/// `Display` gives the operation, status and Salesforce's code in one line, and never a
-/// token, a query or a body. What caused it is its [`source`](std::error::Error::source).
+/// `Display` gives the operation, status, Salesforce's code and the request's id in one line, and
+/// never a token, a query or a body; `Debug` gives no messages of the org's either. What caused it is its [`source`](std::error::Error::source).
 pub struct Error(Box<Inner>);
+
+const LONGEST_ID: usize = 80;
 
 #[derive(Clone)]
 struct Inner {
@@ -30,6 +34,9 @@ struct Inner {
     /// Whether the same call succeeds with the next token.
     session_ended: bool,
     another_way: bool,
+    request_id: Option<String>,
+    job: Option<JobId>,
+    rows: Option<Range<u64>>,
     detail: Option<&'static str>,
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -88,6 +95,8 @@ pub enum ErrorKind {
     /// Nothing came for as long as the client is set to wait, or Salesforce's own time for the
     /// call was over.
     Timeout,
+    /// No token could be had for now: what gives them, or the identity provider behind it, failed.
+    TokenUnavailable,
     /// A request is larger than Salesforce takes, or an answer larger than the limit given for it.
     TooLarge,
     /// The connection could not be made or broke.
@@ -107,14 +116,24 @@ impl Error {
             doubtful: false,
             session_ended: false,
             another_way: false,
+            request_id: None,
+            job: None,
+            rows: None,
             detail: None,
             cause: None,
         }))
     }
 
-    /// For a [`TokenSource`](crate::TokenSource) of your own: no token could be had.
+    /// For a [`TokenSource`](crate::TokenSource) of your own: no token can be had before a person
+    /// has mended something, such as a password that was changed. Nobody tries again by himself.
     pub fn no_token(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::new(ErrorKind::Auth, "token").cause(cause)
+    }
+
+    /// The same where it may be had later, as when a service that keeps secrets does not answer:
+    /// [`is_retryable`](Self::is_retryable) is true then.
+    pub fn no_token_now(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::new(ErrorKind::TokenUnavailable, "token").cause(cause)
     }
 
     pub(crate) fn detail(mut self, detail: &'static str) -> Self {
@@ -154,6 +173,37 @@ impl Error {
         self
     }
 
+    /// By which id Salesforce's support finds the request.
+    pub(crate) fn requested_as(mut self, headers: &HeaderMap) -> Self {
+        let ids = ["x-sfdc-request-id", "x-request-id"];
+        let id = ids.into_iter().find_map(|name| headers.get(name));
+        let is_plain = |id: &&str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(plain)
+        };
+        let id = id.and_then(|id| id.to_str().ok()).filter(is_plain);
+        self.0.request_id = id.map(str::to_owned);
+        self
+    }
+
+    /// The Bulk job that it is about.
+    pub(crate) fn of_job(mut self, job: JobId) -> Self {
+        self.0.job = Some(job);
+        self
+    }
+
+    /// The rows that it is about, by their numbers.
+    pub(crate) fn of_rows(mut self, rows: Range<u64>) -> Self {
+        self.0.rows = Some(rows);
+        self
+    }
+
+    /// The token endpoint failed as servers do, whatever its status.
+    pub(crate) fn of_server(mut self) -> Self {
+        self.0.kind = ErrorKind::Server;
+        self
+    }
+
     /// Of the token endpoint's texts only the code.
     pub(crate) fn without_texts(mut self) -> Self {
         self.0.api = self.0.api.map(ApiErrors::without_texts);
@@ -173,6 +223,14 @@ impl Error {
     /// The request broke off before it was whole, so that it had no effect.
     pub(crate) fn incomplete(mut self) -> Self {
         self.0.sent = false;
+        self.0.doubtful = false;
+        self
+    }
+
+    /// Another call that would fare as this one did was not even made.
+    pub(crate) fn unsent(mut self) -> Self {
+        self.0.attempts = 0;
+        self.0.detail = Some("not sent: the call before failed for all");
         self
     }
 
@@ -218,6 +276,24 @@ impl Error {
         self.0.api.as_ref()
     }
 
+    /// The id of the request, when Salesforce has told one: its support asks for it.
+    pub fn request_id(&self) -> Option<&str> {
+        self.0.request_id.as_deref()
+    }
+
+    /// The Bulk job that the error is about, where it holds rows and may have been closed, so that
+    /// they may be written: look at the job before you send them again.
+    pub fn job_id(&self) -> Option<&JobId> {
+        self.0.job.as_ref()
+    }
+
+    /// Which rows of a load were in the job that failed, by their numbers from 0. Those before are
+    /// in the jobs that came out before. Those of it are not written, unless there is a
+    /// [`job_id`](Self::job_id).
+    pub fn rows(&self) -> Option<Range<u64>> {
+        self.0.rows.clone()
+    }
+
     /// How long the server asked to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -241,6 +317,7 @@ impl Error {
                     | ErrorKind::Server
                     | ErrorKind::Store
                     | ErrorKind::Timeout
+                    | ErrorKind::TokenUnavailable
                     | ErrorKind::Transport
             )
     }
@@ -270,8 +347,9 @@ impl Error {
         self.0.doubtful
     }
 
-    /// Whether Salesforce gave this code, among others perhaps.
-    pub fn has_code(&self, code: &ErrorCode) -> bool {
+    /// Whether Salesforce gave this code, among others perhaps: an
+    /// [`ErrorCode`](crate::ErrorCode) or its text.
+    pub fn has_code(&self, code: impl AsRef<str>) -> bool {
         self.api().is_some_and(|errors| errors.has(code))
     }
 }
@@ -289,8 +367,17 @@ impl fmt::Display for Error {
         if let Some(detail) = inner.detail {
             write!(f, ": {detail}")?;
         }
+        if let Some(job) = &inner.job {
+            write!(f, ": job {job} may have been closed")?;
+        }
+        if let Some(rows) = &inner.rows {
+            write!(f, ": rows {} to {}", rows.start, rows.end)?;
+        }
         if inner.attempts > 1 {
             write!(f, " after {} attempts", inner.attempts)?;
+        }
+        if let Some(id) = &inner.request_id {
+            write!(f, " (request {id})")?;
         }
         Ok(())
     }
@@ -321,6 +408,7 @@ impl ErrorKind {
             Self::StorageFull => "storage_full",
             Self::Store => "store",
             Self::Timeout => "timeout",
+            Self::TokenUnavailable => "token_unavailable",
             Self::TooLarge => "too_large",
             Self::Transport => "transport",
         }
@@ -348,6 +436,7 @@ impl ErrorKind {
             Self::StorageFull => "storage full",
             Self::Store => "the token store failed",
             Self::Timeout => "timed out",
+            Self::TokenUnavailable => "no token for now",
             Self::TooLarge => "larger than allowed",
             Self::Transport => "connection failed",
         }
@@ -363,6 +452,9 @@ impl fmt::Debug for Error {
             .field("api", &self.0.api)
             .field("retry_after", &self.0.retry_after)
             .field("attempts", &self.0.attempts)
+            .field("request_id", &self.0.request_id)
+            .field("job_id", &self.0.job)
+            .field("rows", &self.0.rows)
             .field("may_have_happened", &self.may_have_happened())
             .field("detail", &self.0.detail)
             .field("cause", &self.0.cause)

@@ -18,6 +18,7 @@ mod org_limits;
 mod outbound;
 #[cfg(feature = "pubsub")]
 pub mod pubsub;
+mod pulse;
 mod query;
 mod raw;
 mod record_id;

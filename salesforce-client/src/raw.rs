@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    call::{Call, Target},
+    Download,
+    call::{Call, Repeat, Target},
     error::{Error, ErrorKind, Result},
     transport::Transport,
 };
@@ -33,10 +34,16 @@ impl<'a> RawRequest<'a> {
         let path = if path.starts_with("/services/") {
             path.to_owned()
         } else {
-            format!("{}{path}", transport.sender.data)
+            format!("{}{path}", transport.data)
         };
         let call = if legal {
-            Ok(Call::to(OPERATION, method, Target::Org(path)))
+            let repeat = match method.is_safe() {
+                true => Repeat::Safe,
+                false => Repeat::Unsafe,
+            };
+            let mut call = Call::to(OPERATION, method, Target::Org(path));
+            call.repeat = repeat;
+            Ok(call)
         } else {
             Err(Error::new(ErrorKind::Invalid, OPERATION)
                 .detail("a path begins with / and has no query: use query()"))
@@ -56,8 +63,7 @@ impl<'a> RawRequest<'a> {
             let name = HeaderName::try_from(name).ok();
             match name.zip(HeaderValue::try_from(value).ok()) {
                 Some((name, value)) => Ok(call.header(name, value)),
-                None => Err(Error::new(ErrorKind::Invalid, OPERATION)
-                    .detail("the header has characters that no header can carry")),
+                None => Err(unwritable()),
             }
         });
         self
@@ -69,30 +75,46 @@ impl<'a> RawRequest<'a> {
         self
     }
 
-    /// Sends these bytes.
-    pub fn body(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        let content_type = HeaderValue::from_static(content_type);
-        self.call = self.call.map(|call| call.bytes(content_type, body.into()));
+    /// Sends these bytes. The content type is any text, such as one of `multipart/form-data` with
+    /// its boundary.
+    pub fn body(mut self, content_type: &str, body: impl Into<Bytes>) -> Self {
+        self.call = self
+            .call
+            .and_then(|call| match HeaderValue::try_from(content_type) {
+                Ok(content_type) => Ok(call.bytes(content_type, body.into())),
+                Err(_) => Err(unwritable()),
+            });
         self
     }
 
-    /// Lets the client repeat the call even when its outcome is unknown. GET, PUT and DELETE are
-    /// repeated anyway.
+    /// Lets the client repeat the call even when its outcome is unknown. Only what reads (GET, HEAD)
+    /// is repeated anyway: an Apex class that answers to PUT or DELETE need not stand a second one,
+    /// and a second DELETE finds nothing.
     pub fn repeatable(mut self) -> Self {
         self.call = self.call.map(Call::repeatable);
         self
     }
 
-    /// Sends it and reads the answer.
+    /// Sends it and gives the answer's body as it comes, of any size.
+    pub async fn stream(self) -> Result<Download> {
+        let reply = self.transport.send(&self.call?).await?;
+        Ok(Download::new(OPERATION, reply))
+    }
+
+    /// Sends it and reads the answer, which has 32 MiB at most.
     pub async fn send(self) -> Result<RawReply> {
-        let mut reply = self.transport.send(&self.call?).await?;
-        let body = reply.bytes(LIMIT).await?;
+        let reply = self.transport.whole(&self.call?, LIMIT).await?;
         Ok(RawReply {
-            status: reply.status(),
-            headers: reply.headers().clone(),
-            body,
+            status: reply.status,
+            headers: reply.headers,
+            body: reply.body,
         })
     }
+}
+
+fn unwritable() -> Error {
+    Error::new(ErrorKind::Invalid, OPERATION)
+        .detail("the header has characters that no header can carry")
 }
 
 /// An answer that is no failure; 304 is among them.

@@ -7,7 +7,10 @@ use http::{HeaderMap, header::RETRY_AFTER};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{call::Repeat, error::Error};
+use crate::{
+    call::Repeat,
+    error::{Error, ErrorKind, Result},
+};
 
 /// How patient the client is. The waits grow from `first_delay` by doubling up to `max_delay`,
 /// each shortened by full jitter; what the server asks for in `Retry-After` wins when it is longer.
@@ -20,8 +23,10 @@ pub struct RetryPolicy {
     pub first_delay: Duration,
     /// The longest wait at all, unless the server asks for more.
     pub max_delay: Duration,
-    /// How long all attempts and waits together may take. The client gives up at once rather
-    /// than wait past it. The time that a body takes to stream does not count.
+    /// How long all attempts and waits together may take, the wait for a turn at the
+    /// [`Governor`](crate::Governor) among them. The client gives up at once rather than wait past
+    /// it, and begins no attempt in the last eighth of it (10 s at most): a write that is cut off
+    /// may have happened. The time that a body takes to stream does not count.
     pub deadline: Duration,
 }
 
@@ -65,6 +70,17 @@ impl RetryPolicy {
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
+    }
+
+    /// What has to be left of the deadline for another attempt.
+    fn least(&self) -> Duration {
+        (self.deadline / 8).min(Duration::from_secs(10))
+    }
+
+    /// How long to wait after so many failures; `None` gives up.
+    pub(crate) fn wait_after_failure(&self, failed: u32) -> Option<Duration> {
+        let nth = usize::try_from(failed.saturating_sub(1)).unwrap_or(usize::MAX);
+        Some(self.ceilings().nth(nth)?.mul_f64(fastrand::f64()))
     }
 
     /// The longest waits, before their jitter.
@@ -117,6 +133,16 @@ impl<'a> Attempts<'a> {
         self.made += 1;
     }
 
+    /// Begins an attempt if there is time for one. It was not sent otherwise.
+    pub(crate) fn begin_in_time(&mut self, operation: &'static str) -> Result<()> {
+        if self.left() < self.policy.least() {
+            return Err(Error::new(ErrorKind::Timeout, operation)
+                .detail("there was no time left to send it"));
+        }
+        self.begin();
+        Ok(())
+    }
+
     /// The time in which a body streams does not count.
     pub(crate) fn forget(&mut self, streaming: Duration) {
         self.started += streaming;
@@ -129,10 +155,15 @@ impl<'a> Attempts<'a> {
             return None;
         }
         self.doubtful |= unknown;
+        self.next_wait(error)
+    }
+
+    /// The same after a failure of which is known that another attempt may follow it.
+    pub(crate) fn next_wait(&mut self, error: &Error) -> Option<Duration> {
         let ceilings = self.ceilings.get_or_insert_with(|| self.policy.ceilings());
         let wait = ceilings.next()?.mul_f64(fastrand::f64());
         let wait = error.retry_after().map_or(wait, |asked| asked.max(wait));
-        (self.started.elapsed().saturating_add(wait) < self.policy.deadline).then_some(wait)
+        (self.left() > wait.saturating_add(self.policy.least())).then_some(wait)
     }
 
     /// The error as the caller gets it.
@@ -155,7 +186,6 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duratio
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::ErrorKind;
 
     fn asked(text: &str) -> Option<Duration> {
         let now = "2026-03-01T10:00:00Z".parse().unwrap();

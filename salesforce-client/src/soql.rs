@@ -1,6 +1,6 @@
 //! SOQL with values that are bound and never spliced.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use jiff::{Timestamp, civil::Date};
 
@@ -25,7 +25,7 @@ const LONGEST_STRING: usize = 4_000;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct Soql {
     text: String,
@@ -49,8 +49,30 @@ impl<T: Into<String>> From<T> for Soql {
 
 /// A value as SOQL writes it: texts, numbers, booleans, dates, times (in whole seconds), ids, lists
 /// of them for `IN`, and `None` for `null`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Literal(std::result::Result<String, SoqlError>);
+
+/// A query's text and values can be anybody's data.
+impl fmt::Debug for Soql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.bound.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Soql")
+            .field("bound", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Literal").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Like {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Like").finish_non_exhaustive()
+    }
+}
 
 /// Why a query cannot be written.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -74,16 +96,20 @@ pub enum SoqlError {
     /// A quote has no end.
     #[error("a quote is not closed")]
     Unclosed,
+    /// A name has two values.
+    #[error(":{0} is bound twice")]
+    BoundTwice(String),
     /// A value's name does not occur.
     #[error(":{0} is not in the query")]
     Unknown(String),
 }
 
 /// A pattern for `LIKE`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Like {
     text: String,
-    anywhere: bool,
+    /// Whether anything may stand before it, and behind it.
+    open: [bool; 2],
 }
 
 impl Like {
@@ -91,7 +117,7 @@ impl Like {
     pub fn contains(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
-            anywhere: true,
+            open: [true, true],
         }
     }
 
@@ -99,7 +125,15 @@ impl Like {
     pub fn starts_with(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
-            anywhere: false,
+            open: [false, true],
+        }
+    }
+
+    /// Matches what ends with this text, whatever wildcards are in it.
+    pub fn ends_with(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            open: [true, false],
         }
     }
 }
@@ -123,6 +157,11 @@ impl Soql {
     fn written(&self) -> std::result::Result<String, SoqlError> {
         let mut text = String::with_capacity(self.text.len() + 64);
         let mut used = vec![false; self.bound.len()];
+        for (place, (name, _)) in self.bound.iter().enumerate() {
+            if self.bound[..place].iter().any(|(other, _)| other == name) {
+                return Err(SoqlError::BoundTwice(name.clone()));
+            }
+        }
         let mut rest = self.text.as_str();
         while let Some(at) = rest.find([':', '\'']) {
             text.push_str(&rest[..at]);
@@ -198,13 +237,14 @@ fn quoted(text: &str) -> Literal {
 }
 
 impl From<Like> for Literal {
-    fn from(Like { text, anywhere }: Like) -> Self {
+    fn from(Like { text, open }: Like) -> Self {
         // Escapes hold no wildcard, so those that are there now are the text's own.
         let own = |literal: String| {
             let text = literal[1..literal.len() - 1]
                 .replace('%', "\\%")
                 .replace('_', "\\_");
-            format!("'{}{text}%'", if anywhere { "%" } else { "" })
+            let [before, behind] = open.map(|open| if open { "%" } else { "" });
+            format!("'{before}{text}{behind}'")
         };
         Self(quoted(&text).0.map(own))
     }
@@ -254,6 +294,16 @@ integers! { i8 i16 i32 i64 isize u8 u16 u32 u64 usize }
 
 impl From<f64> for Literal {
     fn from(number: f64) -> Self {
+        Self(if number.is_finite() {
+            Ok(number.to_string())
+        } else {
+            Err(SoqlError::NotFinite)
+        })
+    }
+}
+
+impl From<f32> for Literal {
+    fn from(number: f32) -> Self {
         Self(if number.is_finite() {
             Ok(number.to_string())
         } else {
@@ -334,6 +384,8 @@ mod tests {
         assert_eq!(text(at), "x = 2024-05-31T09:30:00Z");
         assert_eq!(text(vec!["a", "b'"]), r"x = ('a','b\'')");
         assert_eq!(text(Like::contains("50%_\\")), r"x = '%50\%\_\\%'");
+        assert_eq!(text(Like::ends_with("50%")), r"x = '%50\%'");
+        assert_eq!(text(1.5_f32), "x = 1.5");
         assert_eq!(text("\u{1}"), r"x = '\u0001'");
     }
 
@@ -353,6 +405,8 @@ mod tests {
         assert_eq!(why(soql("a = :v")), SoqlError::Unbound("v".into()));
         let unknown = soql("a = 1").bind("v", 1);
         assert_eq!(why(unknown), SoqlError::Unknown("v".into()));
+        let twice = soql("a = :v").bind("v", 1).bind("v", 2);
+        assert_eq!(why(twice), SoqlError::BoundTwice("v".into()));
         assert_eq!(why(soql("a = 'x")), SoqlError::Unclosed);
         assert_eq!(why(soql("a = 'x\\'")), SoqlError::Unclosed);
         let empty = soql("a IN :v").bind("v", Vec::<String>::new());

@@ -1,6 +1,6 @@
 //! Tasks: what was done, or is to be done, about a record.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use jiff::civil::Date;
 use serde::Serialize;
@@ -50,7 +50,7 @@ impl<'a> Tasks<'a> {
 /// ```
 ///
 /// Vendor: Object Reference, "Task".
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[must_use]
 pub struct NewTask {
@@ -67,6 +67,19 @@ pub struct NewTask {
     description: Option<String>,
     #[serde(flatten)]
     fields: Record,
+}
+
+/// Without its texts, which are the org's data.
+impl fmt::Debug for NewTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewTask")
+            .field("status", &self.status)
+            .field("activity_date", &self.activity_date)
+            .field("who_id", &self.who_id)
+            .field("what_id", &self.what_id)
+            .field("fields", &self.fields.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
 }
 
 impl NewTask {

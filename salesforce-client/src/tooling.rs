@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use http::Method;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
-    ErrorCode, Query, Record, RecordId, SObjects,
+    ErrorCode, Query, Record, RecordId, SObjects, Soql,
     error::{Error, ErrorKind, Result},
     sobjects::check_name,
     soql,
@@ -88,8 +88,8 @@ impl NewTextField {
         self
     }
 
-    /// Makes it a key: an external id of which no two records have the same, in any case that its
-    /// letters are.
+    /// Makes it a key: an external id of which no two records have the same. Values that differ in
+    /// the case of a letter are two.
     pub fn key(mut self) -> Self {
         self.metadata.external_id = true;
         self.metadata.unique = true;
@@ -148,6 +148,16 @@ impl<'a> Tooling<'a> {
             Err(error) if error.has_code(&ErrorCode::DUPLICATE_DEVELOPER_NAME) => Ok(false),
             result => result.map(|()| true),
         }
+    }
+
+    /// A query on the org's setup, such as on `ApexClass` or `CustomField`.
+    pub fn query<T: DeserializeOwned>(&self, soql: impl Into<Soql>) -> Query<T> {
+        let call = soql.into().text().map(|text| {
+            self.transport
+                .call("tooling.query", Method::GET, &["tooling", "query"])
+                .query("q", text)
+        });
+        Query::answering(self.transport, call)
     }
 
     /// The permission set of this name, created if there is none.

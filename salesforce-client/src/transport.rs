@@ -1,42 +1,48 @@
 //! The only place that sends: token, attempt, classification, one repeat after 401, retries.
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use futures_util::stream;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{AUTHORIZATION, CONTENT_LENGTH},
 };
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument, debug};
 use url::Url;
 
 use crate::{
     ApiUsage, RetryPolicy, TokenSource,
     api_error::ApiErrors,
-    call::{Auth, Call},
+    call::{Auth, Call, Repeat},
     classify::{is_session_end, kind_of},
     error::{Error, ErrorKind, Result},
     governor::{Governor, Priority, Slot},
     limits::LatestUsage,
     observe::{self, Seen},
+    pulse::Pulse,
     retry::{Attempts, retry_after},
-    token::{AccessToken, TokenCache},
+    token::{AccessToken, Refusal, TokenCache},
 };
 
-/// Error bodies are short; what a gateway sends beyond this is not worth reading.
-const ERROR_BODY_LIMIT: usize = 64 * 1024;
-/// A body is given the idle timeout once more for each of these.
+/// 200 records can each have several errors; what a gateway sends beyond this is not worth reading.
+const ERROR_BODY_LIMIT: usize = 1024 * 1024;
+/// A body of this size takes its time to go out, which is no silence.
 const SLOW_BODY: usize = 1024 * 1024;
+/// In which pieces such a body is handed to the connection.
+const PIECE: usize = 64 * 1024;
 /// So many idle timeouts a whole answer may take.
 const DRIPS: u32 = 10;
 /// No answer of the API that this crate decodes comes near this.
-const JSON_LIMIT: usize = 32 * 1024 * 1024;
+pub(crate) const JSON_LIMIT: usize = 32 * 1024 * 1024;
 /// What is set aside for a body at once because an answer says that it is so long.
 const BELIEVED_LENGTH: usize = 4 * 1024 * 1024;
 /// Salesforce's limit for the URI, and for the URI with all headers.
@@ -49,8 +55,6 @@ const HEAD_RESERVE: usize = 256;
 pub(crate) struct Sender {
     pub(crate) http: reqwest::Client,
     pub(crate) login: Url,
-    /// `/services/data/vNN.0`
-    pub(crate) data: String,
     pub(crate) call_options: Option<HeaderValue>,
     pub(crate) retry: RetryPolicy,
     pub(crate) idle: Duration,
@@ -58,6 +62,7 @@ pub(crate) struct Sender {
     pub(crate) token_lifetime: Duration,
     pub(crate) usage: LatestUsage,
     pub(crate) governor: Option<Governor>,
+    pub(crate) refusal: Refusal,
     /// Whether the org has said that it takes no `Idempotency-Key`.
     pub(crate) no_idempotency: AtomicBool,
 }
@@ -66,15 +71,18 @@ pub(crate) struct Sender {
 pub(crate) struct Transport {
     pub(crate) sender: Arc<Sender>,
     pub(crate) tokens: Arc<TokenCache>,
+    /// `/services/data/vNN.0`
+    pub(crate) data: String,
     pub(crate) priority: Priority,
 }
 
 impl Transport {
-    pub(crate) fn new(sender: Sender, source: Arc<dyn TokenSource>) -> Self {
+    pub(crate) fn new(sender: Sender, data: String, source: Arc<dyn TokenSource>) -> Self {
         let sender = Arc::new(sender);
         Self {
             tokens: Arc::new(TokenCache::new(source, Arc::clone(&sender))),
             sender,
+            data,
             priority: Priority::default(),
         }
     }
@@ -84,33 +92,49 @@ impl Transport {
         Self {
             sender: Arc::clone(&self.sender),
             tokens: Arc::clone(&self.tokens),
+            data: self.data.clone(),
             priority,
+        }
+    }
+
+    /// The same for calls of another version of the API.
+    pub(crate) fn with_data(&self, data: String) -> Self {
+        Self {
+            data,
+            ..self.with_priority(self.priority)
         }
     }
 
     /// A call on a resource of the REST API.
     pub(crate) fn call(&self, operation: &'static str, method: Method, segments: &[&str]) -> Call {
-        Call::new(operation, method, &self.sender.data, segments)
+        Call::new(operation, method, &self.data, segments)
     }
 
     /// Sends until there is an answer that is no failure, or no hope. The body is unread.
     pub(crate) async fn send(&self, call: &Call) -> Result<Reply> {
-        self.sender
-            .send(call, Some((&self.tokens, self.priority)))
-            .await
+        let caller = (&*self.tokens, self.priority);
+        self.sender.send(call, Some(caller), Read::Head).await
     }
 
-    /// An answer that breaks off after a good head is asked for again, where nothing was changed.
+    /// The same with the whole body, of no more than `limit` bytes. An answer that breaks off after
+    /// a good head is asked for again, where that is safe.
+    pub(crate) async fn whole(&self, call: &Call, limit: usize) -> Result<Whole> {
+        let caller = (&*self.tokens, self.priority);
+        self.sender.whole(call, Some(caller), limit).await
+    }
+
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
-        let mut again = self.sender.retry.max_attempts;
-        loop {
-            match self.send(call).await?.json().await {
-                Err(error) if error.is_retryable() && call.method == Method::GET && again > 1 => {
-                    again -= 1;
-                }
-                answer => return answer,
-            }
-        }
+        self.whole(call, JSON_LIMIT).await?.json()
+    }
+
+    /// A token and a turn for a call that is sent in its own way.
+    pub(crate) async fn ready(
+        &self,
+        operation: &'static str,
+        patience: Duration,
+    ) -> Result<(AccessToken, Option<Slot>)> {
+        let caller = (&*self.tokens, self.priority);
+        self.sender.ready(operation, caller, patience).await
     }
 
     pub(crate) async fn empty(&self, call: &Call) -> Result<()> {
@@ -118,15 +142,39 @@ impl Transport {
     }
 }
 
+/// How much of an answer belongs to its attempt.
+#[derive(Clone, Copy)]
+enum Read {
+    Head,
+    /// The body as well, of no more bytes than this.
+    Body(usize),
+}
+
 impl Sender {
-    pub(crate) async fn send(
+    pub(crate) async fn whole(
         &self,
         call: &Call,
         caller: Option<(&TokenCache, Priority)>,
+        limit: usize,
+    ) -> Result<Whole> {
+        let mut reply = self.send(call, caller, Read::Body(limit)).await?;
+        Ok(Whole {
+            status: reply.status(),
+            headers: std::mem::take(reply.response.headers_mut()),
+            body: reply.body,
+            operation: call.operation,
+        })
+    }
+
+    async fn send(
+        &self,
+        call: &Call,
+        caller: Option<(&TokenCache, Priority)>,
+        read: Read,
     ) -> Result<Reply> {
         let seen = Seen::begin(call);
         let mut attempts = Attempts::new(&self.retry);
-        let sent = self.until_answered(call, caller, &mut attempts);
+        let sent = self.until_answered(call, caller, read, &mut attempts);
         let sent = sent.instrument(seen.span.clone()).await;
         let outcome = sent.as_ref().map(|reply| reply.status().as_u16());
         seen.end(outcome, attempts.made());
@@ -137,46 +185,32 @@ impl Sender {
         &self,
         call: &Call,
         caller: Option<(&TokenCache, Priority)>,
+        read: Read,
         attempts: &mut Attempts<'_>,
     ) -> Result<Reply> {
         let mut renewed = false;
         loop {
-            let token = match caller.filter(|_| call.auth != Auth::None) {
-                Some((tokens, priority)) => {
-                    // Without a token nothing of this call was sent, whatever became of the login.
-                    let late = |_| {
-                        Error::new(ErrorKind::Timeout, call.operation)
-                            .detail("there was no token in time")
-                    };
-                    let token = timeout(attempts.left(), tokens.token()).await.map_err(late);
-                    let token = token
-                        .and_then(|token| token)
-                        .map_err(|error| attempts.give_up(error.incomplete()))?;
-                    Some((tokens, token, priority))
+            let (token, slot) = match caller.filter(|_| call.auth != Auth::None) {
+                Some(caller) => {
+                    let ready = self.ready(call.operation, caller, attempts.left()).await;
+                    let (token, slot) = ready.map_err(|error| attempts.give_up(error))?;
+                    (Some((caller.0, token)), slot)
                 }
-                None => None,
+                None => (None, None),
             };
-            let slot = match &token {
-                Some((_, _, priority)) => {
-                    let admitted = self.admit(call.operation, *priority).await;
-                    admitted.map_err(|error| attempts.give_up(error))?
-                }
-                None => None,
+            let begun = attempts.begin_in_time(call.operation);
+            begun.map_err(|error| attempts.give_up(error))?;
+            let token_sent = token.as_ref().map(|(_, token)| token);
+            let attempt = self.attempt(call, token_sent, attempts.left()).await;
+            let answered = match self.governed(attempt, slot).await {
+                Ok(reply) => reply.with_body(read).await,
+                Err(error) => Err(error),
             };
-            attempts.begin();
-            let attempt = self
-                .attempt(
-                    call,
-                    token.as_ref().map(|(_, token, _)| token),
-                    attempts.left(),
-                )
-                .await;
-            let error = match self.governed(attempt).await {
-                Ok(reply) => return Ok(reply.holding(slot)),
+            let error = match answered {
+                Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            drop(slot);
-            if let Some((tokens, token, _)) = &token
+            if let Some((tokens, token)) = &token
                 && !renewed
                 && is_session_end(&error)
             {
@@ -184,7 +218,12 @@ impl Sender {
                 tokens.reject(token);
                 continue;
             }
-            let Some(wait) = attempts.wait_after(&error, call.repeat) else {
+            let repeat = match error.status() {
+                // Who is not available has spent nothing.
+                Some(503) if call.single_use => Repeat::Safe,
+                _ => call.repeat,
+            };
+            let Some(wait) = attempts.wait_after(&error, repeat) else {
                 return Err(attempts.give_up(error));
             };
             debug!(operation = call.operation, ?wait, %error, "trying again");
@@ -192,25 +231,36 @@ impl Sender {
         }
     }
 
-    /// Waits for a call's turn, where there is a governor.
-    pub(crate) async fn admit(
+    /// Waits for a token and for the call's turn, where there is a governor: for `patience` at most.
+    /// Without them nothing of the call was sent, whatever became of the login.
+    async fn ready(
         &self,
         operation: &'static str,
-        priority: Priority,
-    ) -> Result<Option<Slot>> {
-        match &self.governor {
-            Some(governor) => governor.admit(operation, priority).await.map(Some),
-            None => Ok(None),
-        }
+        (tokens, priority): (&TokenCache, Priority),
+        patience: Duration,
+    ) -> Result<(AccessToken, Option<Slot>)> {
+        let until = Instant::now() + patience;
+        let late =
+            |_| Err(Error::new(ErrorKind::Timeout, operation).detail("there was no token in time"));
+        let token = timeout_at(until, tokens.token()).await;
+        let token = token.unwrap_or_else(late).map_err(Error::incomplete)?;
+        let slot = match &self.governor {
+            Some(governor) => {
+                let left = until.saturating_duration_since(Instant::now());
+                Some(governor.admit(operation, priority, left).await?)
+            }
+            None => None,
+        };
+        Ok((token, slot))
     }
 
-    /// Lets the governor, where there is one, know what became of an attempt.
-    pub(crate) async fn governed<T>(&self, outcome: Result<T>) -> Result<T> {
+    /// Lets the governor, where there is one, know what became of an attempt, whose turn is over.
+    pub(crate) async fn governed<T>(&self, outcome: Result<T>, slot: Option<Slot>) -> Result<T> {
         observe::attempted(&outcome);
-        let Some(governor) = &self.governor else {
+        let Some(slot) = slot else {
             return outcome;
         };
-        match governor.judge(outcome.as_ref().map(|_| ())).await {
+        match slot.judge(outcome.as_ref().map(|_| ())).await {
             Some(wait) => outcome.map_err(|error| error.wait(Some(wait))),
             None => outcome,
         }
@@ -223,20 +273,56 @@ impl Sender {
         left: Duration,
     ) -> Result<Reply> {
         let mut request = self.request(call, token)?;
-        let length = call.body.as_ref().map_or(0, |body| body.len());
-        *request.body_mut() = call.body.clone().map(Into::into);
-        // A large body takes its time, which is no silence.
-        let patience = match u32::try_from(length / SLOW_BODY) {
-            Ok(0) => self.idle.min(left),
-            times => self
-                .idle
-                .saturating_mul(times.unwrap_or(u32::MAX).saturating_add(1)),
+        // An answer that must not be lost is waited for as long as Salesforce works on a call.
+        let answer = match call.single_use {
+            true => self.upload_answer,
+            false => self.idle.min(left),
         };
-        let response = timeout(patience, self.http.execute(request))
-            .await
-            .map_err(|_| Error::new(ErrorKind::Timeout, call.operation).sent())?
-            .map_err(|cause| broken(call.operation, cause))?;
+        let body = call.body.clone().unwrap_or_default();
+        let response = if body.len() < SLOW_BODY {
+            *request.body_mut() = call.body.clone().map(Into::into);
+            timeout(answer, self.http.execute(request))
+                .await
+                .map_err(|_| Error::new(ErrorKind::Timeout, call.operation).sent())?
+                .map_err(|cause| broken(call.operation, cause))?
+        } else {
+            let length = HeaderValue::from(body.len());
+            request.headers_mut().insert(CONTENT_LENGTH, length);
+            let pieces = stream::unfold(body, |mut body| async move {
+                let piece = body.split_to(PIECE.min(body.len()));
+                (!piece.is_empty()).then_some((Ok::<_, std::io::Error>(piece), body))
+            });
+            self.stream(call.operation, request, pieces, answer).await?
+        };
         self.judge(call.operation, response).await
+    }
+
+    /// Sends a request with a body that goes out piece by piece: the idle timeout is one for each
+    /// piece, and `answer` is how long the answer to the whole may stay away.
+    pub(crate) async fn stream<S, E>(
+        &self,
+        operation: &'static str,
+        mut request: reqwest::Request,
+        pieces: S,
+        answer: Duration,
+    ) -> Result<reqwest::Response>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        let pulse = Pulse::new();
+        let body = pulse.beating(pieces);
+        *request.body_mut() = Some(reqwest::Body::wrap_stream(body));
+        let mut answered = pin!(self.http.execute(request));
+        loop {
+            let patience = pulse.patience(self.idle, answer);
+            match timeout_at(patience, &mut answered).await {
+                Ok(answered) => return answered.map_err(|cause| broken(operation, cause)),
+                // A piece has gone out meanwhile, most likely.
+                Err(_) if pulse.patience(self.idle, answer) > Instant::now() => {}
+                Err(_) => return Err(Error::new(ErrorKind::Timeout, operation).sent()),
+            }
+        }
     }
 
     /// The request without its body.
@@ -283,7 +369,7 @@ impl Sender {
             response,
             operation,
             idle: self.idle,
-            slot: None,
+            body: Bytes::new(),
         };
         if let Some(usage) = reply.header("sforce-limit-info").and_then(ApiUsage::read) {
             self.usage.set(usage);
@@ -305,14 +391,34 @@ pub(crate) struct Reply {
     response: reqwest::Response,
     operation: &'static str,
     idle: Duration,
-    /// Kept until the body is read: a long download runs for as long.
-    slot: Option<Slot>,
+    /// Of one that was read as a whole.
+    body: Bytes,
+}
+
+/// An answer that is no failure, with its body.
+pub(crate) struct Whole {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    operation: &'static str,
+}
+
+impl Whole {
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.body).map_err(|cause| {
+            Error::new(ErrorKind::Decode, self.operation)
+                .sent()
+                .cause(cause)
+        })
+    }
 }
 
 impl Reply {
-    fn holding(mut self, slot: Option<Slot>) -> Self {
-        self.slot = slot;
-        self
+    async fn with_body(mut self, read: Read) -> Result<Self> {
+        if let Read::Body(limit) = read {
+            self.body = self.bytes(limit).await?;
+        }
+        Ok(self)
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -379,12 +485,14 @@ impl Reply {
 
     async fn into_error(mut self) -> Error {
         let wait = retry_after(self.headers(), Timestamp::now());
-        // A body that breaks off still leaves the status to report.
-        let body = self.bytes(ERROR_BODY_LIMIT).await.unwrap_or_default();
+        // A body that breaks off still leaves the status to report. Nobody waits long for it.
+        let read = timeout(self.idle, self.gather(ERROR_BODY_LIMIT)).await;
+        let body = read.ok().and_then(Result::ok).unwrap_or_default();
         let errors = ApiErrors::read(&body);
         let (kind, detail) = kind_of(self.status(), &errors);
         let error = Error::new(kind, self.operation)
             .answer(self.status().as_u16(), errors)
+            .requested_as(self.headers())
             .wait(wait);
         match detail {
             Some(detail) => error.detail(detail),

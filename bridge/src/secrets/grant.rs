@@ -147,10 +147,20 @@ impl salesforce_client::TokenStore for GrantStore {
         &self,
         hold: Duration,
     ) -> Result<Option<salesforce_client::Lease>, salesforce_client::TokenStoreError> {
-        // Each lease has an owner of its own: nobody renews it, and nobody takes it for another.
+        // Each lease has an owner of its own: nobody takes it for another.
         let owner = format!("{}/{:032x}", std::process::id(), fastrand::u128(..));
         let taken = self.secrets.lease(&self.name, &owner, hold).await?;
         Ok(taken.then(|| salesforce_client::Lease::new(owner)))
+    }
+
+    async fn renew(
+        &self,
+        lease: &salesforce_client::Lease,
+        hold: Duration,
+    ) -> Result<(), salesforce_client::TokenStoreError> {
+        // An owner that asks again has it for longer; where another has it, it stays his.
+        let renewed = self.secrets.lease(&self.name, lease.as_str(), hold).await;
+        renewed.map(drop).map_err(Into::into)
     }
 
     async fn release(

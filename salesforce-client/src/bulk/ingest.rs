@@ -9,8 +9,6 @@ use tracing::debug;
 
 use super::{
     ColumnDelimiter, IngestJob, JobInfo, LineEnding, Operation,
-    ingest_job::MayBeClosed,
-    json,
     part::{Part, PartWriter},
     source::{Format, OPERATION, Source, Text, Values},
 };
@@ -125,10 +123,15 @@ impl IngestRequest {
     ///
     /// An empty field (`None`) leaves a value as it is; to clear it, send [`NULL`](super::NULL).
     ///
-    /// Rows of the current job are held in memory up to 1 MiB and in a temporary file beyond. If
-    /// `rows` fails, those of the current job are not sent: the error is of kind
-    /// [`Content`](ErrorKind::Content), and the jobs that came out before stand. A stream that is
-    /// dropped before its end can leave an open job, which has no effect.
+    /// A row can be a struct or a map of plain values, such as a [`Record`](crate::Record), or a
+    /// list of them. The columns of maps are the keys of the first one unless
+    /// [`columns`](Self::columns) names them; what `attributes` says is left out.
+    ///
+    /// Rows of the current job are held in memory up to 1 MiB and in a temporary file without a
+    /// name beyond. If `rows` fails, those of the current job are not sent: the error is of kind
+    /// [`Content`](ErrorKind::Content), and the jobs that came out before stand. To go on, send the
+    /// rows from [`Error::rows`] on; [`IngestJob::rows`] tells which are in which job. A stream
+    /// that is dropped before its end can leave an open job, which has no effect.
     pub fn rows<S, T, E>(
         self,
         rows: S,
@@ -161,6 +164,7 @@ impl IngestRequest {
             request: self,
             source,
             carried: Vec::new(),
+            sent: 0,
             ended: false,
         };
         stream::try_unfold(ingest, |mut ingest| async move {
@@ -181,7 +185,7 @@ impl IngestRequest {
             .repeatable();
         let mut attempts = Attempts::new(&self.transport.sender.retry);
         loop {
-            let info: JobInfo = json(&self.transport, &call).await?;
+            let info: JobInfo = self.transport.json(&call).await?;
             let job = IngestJob::new(&self.transport, info.id).delimited_by(self.delimiter);
             attempts.begin();
             let began = tokio::time::Instant::now();
@@ -209,8 +213,7 @@ async fn close(job: IngestJob) -> Result<IngestJob> {
         let _ = job.abort().await;
         return Err(error);
     }
-    let id = job.id().clone();
-    Err(error.again().cause(MayBeClosed { id, cause: error }))
+    Err(error.of_job(job.id().clone()))
 }
 
 struct Ingest<S> {
@@ -218,40 +221,64 @@ struct Ingest<S> {
     source: S,
     /// A row that had no room in the job before.
     carried: Vec<u8>,
+    /// How many rows are in the jobs before.
+    sent: u64,
     ended: bool,
 }
 
 impl<S: Source> Ingest<S> {
     async fn next_job(&mut self) -> Result<Option<IngestJob>> {
-        let content = |cause| Error::new(ErrorKind::Content, OPERATION).cause(cause);
         let mut row = std::mem::take(&mut self.carried);
         if row.is_empty() && !self.next_row(&mut row).await? {
             return Ok(None);
         }
-        let limit = self.request.job_size;
         let mut part = PartWriter::new(self.source.header());
+        let filled = self.fill(&mut part, row).await;
+        let rows = self.sent..self.sent + part.rows();
+        let sent = match filled {
+            Ok(()) => match part.finish().await.map_err(unkept) {
+                Ok(part) => {
+                    let ending = self.source.line_ending();
+                    self.request.send(&part, ending).await
+                }
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        };
+        self.sent = rows.end;
+        match sent {
+            Ok(job) => Ok(Some(job.of_rows(rows))),
+            Err(error) => Err(error.of_rows(rows)),
+        }
+    }
+
+    async fn fill(&mut self, part: &mut PartWriter, mut row: Vec<u8>) -> Result<()> {
+        let limit = self.request.job_size;
         loop {
             if !part.has_room_for(&row, limit) {
-                if part.has_rows() {
+                if part.rows() > 0 {
                     self.carried = row;
-                    break;
+                    return Ok(());
                 }
                 return Err(Error::new(ErrorKind::TooLarge, OPERATION)
                     .detail("a row is larger than a job may be"));
             }
-            part.push(&row).await.map_err(content)?;
+            part.push(&row).await.map_err(unkept)?;
             row.clear();
             if !self.next_row(&mut row).await? {
-                break;
+                return Ok(());
             }
         }
-        let part = part.finish().await.map_err(content)?;
-        let ending = self.source.line_ending();
-        self.request.send(&part, ending).await.map(Some)
     }
 
     async fn next_row(&mut self, row: &mut Vec<u8>) -> Result<bool> {
         self.ended = self.ended || !self.source.next(row).await?;
         Ok(!self.ended)
     }
+}
+
+fn unkept(cause: std::io::Error) -> Error {
+    Error::new(ErrorKind::Content, OPERATION)
+        .detail("the rows could not be kept in a temporary file")
+        .cause(cause)
 }

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use futures_core::Stream;
 use futures_util::TryStreamExt;
@@ -6,16 +6,12 @@ use http::Method;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ColumnDelimiter, FailedRecord, JobId, JobInfo, JobState, SuccessfulRecord, Wait, json,
+    ColumnDelimiter, FailedRecord, JobId, JobInfo, JobState, SuccessfulRecord, Wait,
     part::Part,
     results::{Plain, rows},
     upload,
 };
-use crate::{
-    call::Call,
-    error::{Error, Result},
-    transport::Transport,
-};
+use crate::{call::Call, error::Result, transport::Transport};
 
 /// A job that writes. From [`IngestRequest::rows`](super::IngestRequest::rows) or
 /// [`IngestRequest::csv`](super::IngestRequest::csv), or by its id from
@@ -25,6 +21,7 @@ pub struct IngestJob {
     transport: Arc<Transport>,
     id: JobId,
     delimiter: Option<ColumnDelimiter>,
+    rows: Option<Range<u64>>,
 }
 
 impl fmt::Debug for IngestJob {
@@ -41,12 +38,24 @@ impl IngestJob {
             transport: Arc::clone(transport),
             id,
             delimiter: None,
+            rows: None,
         }
     }
 
     pub(super) fn delimited_by(mut self, delimiter: ColumnDelimiter) -> Self {
         self.delimiter = Some(delimiter);
         self
+    }
+
+    pub(super) fn of_rows(mut self, rows: Range<u64>) -> Self {
+        self.rows = Some(rows);
+        self
+    }
+
+    /// Which rows of the load are in the job, by their numbers from 0. `None` for a job that was
+    /// found by its id.
+    pub fn rows(&self) -> Option<Range<u64>> {
+        self.rows.clone()
     }
 
     /// The job's id, to come back to it later.
@@ -57,7 +66,7 @@ impl IngestJob {
     /// How far the job is.
     pub async fn info(&self) -> Result<JobInfo> {
         let call = self.call("bulk.ingest_info", Method::GET, &[]);
-        json(&self.transport, &call).await
+        self.transport.json(&call).await
     }
 
     /// Waits for the job's end.
@@ -152,7 +161,7 @@ impl IngestJob {
         }
         let call = self.call(operation, Method::PATCH, &[]);
         let call = call.json(&Change { state })?.repeatable();
-        match json(&self.transport, &call).await {
+        match self.transport.json(&call).await {
             Err(error) if error.may_have_happened() => {
                 let info = self.info().await.ok();
                 info.filter(|info| is_done(&info.state)).ok_or(error)
@@ -165,13 +174,4 @@ impl IngestJob {
         let path = [&["jobs", "ingest", self.id.as_str()], rest].concat();
         self.transport.call(operation, method, &path)
     }
-}
-
-/// Which job an error is about, where nobody has its handle.
-#[derive(Debug, thiserror::Error)]
-#[error("job {id} holds the rows and may have been closed")]
-pub(super) struct MayBeClosed {
-    pub(super) id: JobId,
-    #[source]
-    pub(super) cause: Error,
 }

@@ -40,6 +40,7 @@ mod csv;
 mod ingest;
 mod ingest_job;
 mod job;
+mod maps;
 mod part;
 mod query;
 mod query_results;
@@ -55,14 +56,14 @@ mod zip_job;
 
 use std::{fmt, sync::Arc};
 
-use serde::{Serialize, Serializer, de::DeserializeOwned};
+use serde::{Serialize, Serializer};
 
 pub use self::{
     ingest::IngestRequest,
     ingest_job::IngestJob,
     job::{ColumnDelimiter, JobId, JobInfo, JobState, LineEnding, Operation},
     query::{BulkQuery, QueryJob},
-    query_results::QueryResults,
+    query_results::{QueryResults, ResultLocator, ResultPage},
     results::{FailedRecord, SuccessfulRecord},
     wait::Wait,
 };
@@ -71,7 +72,7 @@ pub use self::{
     zip_batch::{FileRef, ZipBatch},
     zip_job::{BatchInfo, BatchRecord, BatchState, SentBatch, ZipJob},
 };
-use crate::{Soql, call::Call, error::Result, retry::Attempts, transport::Transport};
+use crate::{Soql, error::Result, transport::Transport};
 
 /// Clears a field: an empty one leaves its value as it is.
 pub const NULL: &str = "#N/A";
@@ -168,30 +169,5 @@ impl<'a> Bulk<'a> {
     /// A job that reads, by its id.
     pub fn query_job(&self, id: &JobId) -> QueryJob {
         QueryJob::new(self.transport, id.clone())
-    }
-}
-
-/// The answer to a call that may be repeated, also where its body breaks off: the transport only
-/// repeats what got no answer at all.
-async fn json<T: DeserializeOwned>(transport: &Transport, call: &Call) -> Result<T> {
-    let mut attempts = Attempts::new(&transport.sender.retry);
-    let mut doubted = false;
-    loop {
-        attempts.begin();
-        let error = match transport.json(call).await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        let broke_off = error.attempts() == 0;
-        let wait = attempts.wait_after(&error, call.repeat);
-        doubted |= broke_off;
-        let Some(wait) = wait.filter(|_| broke_off) else {
-            return Err(if doubted {
-                attempts.give_up(error)
-            } else {
-                error
-            });
-        };
-        tokio::time::sleep(wait).await;
     }
 }

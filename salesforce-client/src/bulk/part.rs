@@ -1,16 +1,12 @@
 //! The data of one job: in memory while it is small, in a file of its own beyond that, so that it
 //! can be sent again.
 
-use std::io;
+use std::{fs::File, io, io::Write as _, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::stream;
-use tempfile::NamedTempFile;
-use tokio::{
-    fs::File,
-    io::{AsyncReadExt, AsyncWriteExt},
-};
+use tokio::task::spawn_blocking;
 
 /// What is written to the file at once, and what a load of a few rows never exceeds.
 const IN_MEMORY: usize = 1024 * 1024;
@@ -20,7 +16,7 @@ const PIECE: usize = 128 * 1024;
 /// Data that is being collected.
 pub(super) struct PartWriter {
     buffer: Vec<u8>,
-    spilled: Option<(NamedTempFile, File)>,
+    spilled: Option<File>,
     length: u64,
     rows: u64,
 }
@@ -33,8 +29,8 @@ pub(super) struct Part {
 
 enum Content {
     Memory(Bytes),
-    // Deleted when dropped.
-    File(NamedTempFile),
+    /// One without a name, so that nothing of it is left however the process ends.
+    File(Arc<File>),
 }
 
 impl PartWriter {
@@ -48,8 +44,8 @@ impl PartWriter {
         }
     }
 
-    pub(super) fn has_rows(&self) -> bool {
-        self.rows > 0
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
     }
 
     pub(super) fn has_room_for(&self, row: &[u8], limit: u64) -> bool {
@@ -75,10 +71,7 @@ impl PartWriter {
         }
         self.spill().await?;
         let content = match self.spilled {
-            Some((named, mut file)) => {
-                file.flush().await?;
-                Content::File(named)
-            }
+            Some(file) => Content::File(Arc::new(file)),
             None => Content::Memory(Bytes::new()),
         };
         Ok(Part {
@@ -88,46 +81,62 @@ impl PartWriter {
     }
 
     async fn spill(&mut self) -> io::Result<()> {
-        let (_, file) = match &mut self.spilled {
-            Some(spilled) => spilled,
-            None => {
-                let named = tokio::task::spawn_blocking(NamedTempFile::new).await??;
-                let file = File::from_std(named.reopen()?);
-                self.spilled.insert((named, file))
-            }
-        };
-        file.write_all(&self.buffer).await?;
-        self.buffer.clear();
+        let (file, mut buffer) = (self.spilled.take(), std::mem::take(&mut self.buffer));
+        let written = spawn_blocking(move || {
+            let mut file = file.map_or_else(tempfile::tempfile, Ok)?;
+            file.write_all(&buffer)?;
+            buffer.clear();
+            Ok::<_, io::Error>((file, buffer))
+        });
+        let (file, buffer) = written.await??;
+        (self.spilled, self.buffer) = (Some(file), buffer);
         Ok(())
     }
 }
 
 impl Part {
     /// The bytes, from the start: each call reads on its own.
-    pub(super) fn bytes(&self) -> io::Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>> {
+    pub(super) fn bytes(&self) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
         enum Rest {
             Memory(Bytes),
-            File(File),
+            File(Arc<File>, u64),
         }
         let rest = match &self.content {
             Content::Memory(bytes) => Rest::Memory(bytes.clone()),
-            Content::File(named) => Rest::File(File::from_std(named.reopen()?)),
+            Content::File(file) => Rest::File(Arc::clone(file), 0),
         };
-        Ok(stream::try_unfold(rest, |rest| async move {
+        stream::try_unfold(rest, |rest| async move {
             let (piece, rest) = match rest {
                 Rest::Memory(mut bytes) => {
                     let piece = bytes.split_to(PIECE.min(bytes.len()));
                     (piece, Rest::Memory(bytes))
                 }
-                Rest::File(mut file) => {
-                    let mut piece = BytesMut::with_capacity(PIECE);
-                    file.read_buf(&mut piece).await?;
-                    (piece.freeze(), Rest::File(file))
+                Rest::File(file, at) => {
+                    let read = spawn_blocking(move || {
+                        let mut piece = BytesMut::zeroed(PIECE);
+                        let length = read_at(&file, &mut piece, at)?;
+                        piece.truncate(length);
+                        Ok::<_, io::Error>((piece.freeze(), file))
+                    });
+                    let (piece, file) = read.await??;
+                    let next = at + piece.len() as u64;
+                    (piece, Rest::File(file, next))
                 }
             };
             Ok((!piece.is_empty()).then_some((piece, rest)))
-        }))
+        })
     }
+}
+
+/// Without a position that several readers would share.
+#[cfg(unix)]
+fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, into, at)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, into, at)
 }
 
 #[cfg(test)]
@@ -138,7 +147,7 @@ mod tests {
     use super::*;
 
     async fn read(part: &Part) -> Vec<u8> {
-        let pieces: Vec<_> = part.bytes().unwrap().try_collect().await.unwrap();
+        let pieces: Vec<_> = part.bytes().try_collect().await.unwrap();
         pieces.concat()
     }
 
@@ -154,13 +163,16 @@ mod tests {
             }
             let part = writer.finish().await.unwrap();
             assert_eq!(part.length, expected.len() as u64);
-            assert!(read(&part).await == expected);
-            assert!(read(&part).await == expected);
-            if let Content::File(named) = part.content {
+            // Also at the same time.
+            let (one, other) = tokio::join!(read(&part), read(&part));
+            assert!(one == expected && other == expected);
+            if let Content::File(file) = part.content {
                 assert!(rows > 3);
-                let path = named.path().to_owned();
-                drop(named);
-                assert!(!path.exists());
+                #[cfg(unix)]
+                assert_eq!(
+                    std::os::unix::fs::MetadataExt::nlink(&file.metadata().unwrap()),
+                    0
+                );
             }
         }
     }

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use http::Method;
 use serde::Serialize;
 
-use super::{ColumnDelimiter, JobId, JobInfo, JobState, LineEnding, QueryResults, Wait, json};
+use super::{ColumnDelimiter, JobId, JobInfo, JobState, LineEnding, QueryResults, Wait};
 use crate::{Soql, call::Call, error::Result, transport::Transport};
 
 /// A query to be run as a job. From [`Bulk::query`](super::Bulk::query).
@@ -80,7 +80,7 @@ impl BulkQuery {
             .call("bulk.query", Method::POST, &["jobs", "query"])
             .json(&create)?
             .repeatable();
-        let info: JobInfo = json(&self.transport, &call).await?;
+        let info: JobInfo = self.transport.json(&call).await?;
         let mut job = QueryJob::new(&self.transport, info.id);
         job.delimiter = Some(self.delimiter);
         Ok(job)
@@ -121,7 +121,7 @@ impl QueryJob {
     /// How far the job is.
     pub async fn info(&self) -> Result<JobInfo> {
         let call = self.call("bulk.query_info", Method::GET, &[]);
-        json(&self.transport, &call).await
+        self.transport.json(&call).await
     }
 
     /// Waits for the job's end.
@@ -142,7 +142,7 @@ impl QueryJob {
         }
         let call = self.call("bulk.abort", Method::PATCH, &[]);
         let call = call.json(&Change { state: "Aborted" })?.repeatable();
-        match json(&self.transport, &call).await {
+        match self.transport.json(&call).await {
             Err(error) if error.may_have_happened() => {
                 let info = self.info().await.ok();
                 info.filter(|info| info.state == JobState::Aborted)

@@ -3,10 +3,10 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::Method;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    ColumnDelimiter, QueryJob, json,
+    ColumnDelimiter, QueryJob,
     results::{Header, Page, Plain},
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
 };
 
 const RESULTS: &str = "bulk.query_results";
+const ROWS_A_PAGE: u64 = 10_000;
 
 /// The rows of a query job. From [`QueryJob::results`].
 #[must_use = "nothing is sent before the stream is read"]
@@ -22,7 +23,24 @@ pub struct QueryResults<T> {
     job: QueryJob,
     max_records: Option<u64>,
     at_once: usize,
+    from: Option<ResultLocator>,
     rows: PhantomData<fn() -> T>,
+}
+
+/// A place in the rows of a query job, to be kept, also by another process: see
+/// [`QueryResults::pages`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct ResultLocator(String);
+
+/// Some of the rows of a query job. From [`QueryResults::pages`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ResultPage<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// From where the rest is to be had; `None` after the last rows.
+    pub next: Option<ResultLocator>,
 }
 
 impl<T> fmt::Debug for QueryResults<T> {
@@ -41,6 +59,7 @@ impl<T> QueryResults<T> {
             job,
             max_records: None,
             at_once: 1,
+            from: None,
             rows: PhantomData,
         }
     }
@@ -63,24 +82,77 @@ impl<T: DeserializeOwned + Send + 'static> QueryResults<T> {
         self
     }
 
+    /// Begins at this place instead of the first row; answers then come one after the other.
+    /// Salesforce keeps the rows for seven days.
+    pub fn from(mut self, place: ResultLocator) -> Self {
+        self.from = Some(place);
+        self
+    }
+
+    /// The rows in pages of [`max_records`](Self::max_records), 10,000 unless set, each with the
+    /// place of the next one: who keeps it goes on there after a crash.
+    ///
+    /// ```no_run
+    /// # use futures_util::TryStreamExt;
+    /// # use salesforce_client::{Record, SalesforceClient, bulk::{JobId, ResultLocator}};
+    /// # async fn example(client: SalesforceClient, id: JobId, kept: Option<ResultLocator>)
+    /// # -> salesforce_client::Result<()> {
+    /// let mut results = client.bulk().query_job(&id).results::<Record>();
+    /// if let Some(place) = kept {
+    ///     results = results.from(place);
+    /// }
+    /// let mut pages = std::pin::pin!(results.pages());
+    /// while let Some(page) = pages.try_next().await? {
+    ///     println!("{} rows; the next at {:?}", page.rows.len(), page.next);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pages(mut self) -> impl Stream<Item = Result<ResultPage<T>>> + Send + use<T> {
+        let from = self.from.take();
+        let max_records = self.max_records.or(Some(ROWS_A_PAGE));
+        let start = (self.job, None::<Results>, Some(from));
+        stream::try_unfold(start, move |(job, opened, next)| async move {
+            let Some(place) = next else {
+                return Ok(None);
+            };
+            let results = match opened {
+                Some(results) => results,
+                None => Results {
+                    delimiter: delimiter_of(&job).await?,
+                    max_records,
+                    job: job.clone(),
+                },
+            };
+            let mut page: Answer<T> = results.open(place, None).await?;
+            let mut rows = Vec::new();
+            while let Some(Plain(row)) = page.next().await? {
+                rows.push(row);
+            }
+            let next = locator(&page);
+            let page = ResultPage {
+                rows,
+                next: next.clone(),
+            };
+            Ok(Some((page, (job, Some(results), next.map(Some)))))
+        })
+    }
+
     /// The rows, as they come. After an error nothing more comes.
     pub fn stream(self) -> impl Stream<Item = Result<T>> + Send + use<T> {
         let opened = async move {
-            let delimiter = match self.job.delimiter {
-                Some(delimiter) => Some(delimiter),
-                None => self.job.info().await?.column_delimiter,
-            };
             let results = Results {
-                delimiter: delimiter.unwrap_or_default(),
+                delimiter: delimiter_of(&self.job).await?,
                 max_records: self.max_records,
                 job: self.job,
             };
             if self.at_once > 1
+                && self.from.is_none()
                 && let Some(places) = Places::open(&results.job).await?
             {
                 return Ok(results.parallel(places, self.at_once).left_stream());
             }
-            Ok(results.one_by_one().right_stream())
+            Ok(results.one_by_one(self.from).right_stream())
         };
         let rows = stream::once(opened).try_flatten().map_ok(|Plain(row)| row);
         // Several answers at once could each have an error to tell.
@@ -103,16 +175,17 @@ impl Results {
     /// Each answer tells where the next one is.
     fn one_by_one<T: DeserializeOwned + Send + 'static>(
         self,
+        from: Option<ResultLocator>,
     ) -> impl Stream<Item = Result<Plain<T>>> + Send {
-        let start = (self, None::<Box<Answer<T>>>);
-        stream::try_unfold(start, |(results, page)| async move {
+        let start = (self, None::<Box<Answer<T>>>, from);
+        stream::try_unfold(start, |(results, page, mut from)| async move {
             let mut page = match page {
                 Some(page) => page,
-                None => Box::new(results.open(None, None).await?),
+                None => Box::new(results.open(from.take(), None).await?),
             };
             loop {
                 if let Some(row) = page.next().await? {
-                    return Ok(Some((row, (results, Some(page)))));
+                    return Ok(Some((row, (results, Some(page), from))));
                 }
                 let Some(locator) = locator(&page) else {
                     return Ok(None);
@@ -156,17 +229,17 @@ impl Results {
 
     async fn open<T: DeserializeOwned>(
         &self,
-        locator: Option<String>,
+        locator: Option<ResultLocator>,
         header: Option<Header>,
     ) -> Result<Answer<T>> {
         let mut call = self.job.call(RESULTS, Method::GET, &["results"]);
-        if let Some(locator) = locator {
+        if let Some(ResultLocator(locator)) = locator {
             call = call.query("locator", locator);
         }
         if let Some(rows) = self.max_records {
             call = call.query("maxRecords", rows.to_string());
         }
-        Page::open(&self.job.transport, call, Some(self.delimiter), header).await
+        self.at(call, header).await
     }
 
     async fn at<T: DeserializeOwned>(
@@ -174,7 +247,8 @@ impl Results {
         place: Call,
         header: Option<Header>,
     ) -> Result<Answer<T>> {
-        Page::open(&self.job.transport, place, Some(self.delimiter), header).await
+        let page = Page::open(&self.job.transport, place, Some(self.delimiter), header).await?;
+        Ok(page.constant())
     }
 }
 
@@ -187,9 +261,18 @@ fn all<T: DeserializeOwned + Send + 'static>(
 }
 
 /// The last answer says the word `null`, or nothing.
-fn locator<T: DeserializeOwned>(page: &Answer<T>) -> Option<String> {
+fn locator<T: DeserializeOwned>(page: &Answer<T>) -> Option<ResultLocator> {
     let locator = page.told("sforce-locator")?.trim();
-    (!locator.is_empty() && locator != "null").then(|| locator.to_owned())
+    (!locator.is_empty() && locator != "null").then(|| ResultLocator(locator.to_owned()))
+}
+
+/// Nothing in the rows tells what stands between their columns.
+async fn delimiter_of(job: &QueryJob) -> Result<ColumnDelimiter> {
+    let delimiter = match job.delimiter {
+        Some(delimiter) => Some(delimiter),
+        None => job.info().await?.column_delimiter,
+    };
+    Ok(delimiter.unwrap_or_default())
 }
 
 /// Where the answers are, five to a page.
@@ -220,7 +303,7 @@ impl Places {
     /// `None` where the version knows no such thing.
     async fn open(job: &QueryJob) -> Result<Option<Self>> {
         let call = job.call("bulk.result_pages", Method::GET, &["resultPages"]);
-        let page: Page5 = match json(&job.transport, &call).await {
+        let page: Page5 = match job.transport.json(&call).await {
             Ok(page) => page,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -241,7 +324,7 @@ impl Places {
                 return Ok(None);
             };
             let call = follow("bulk.result_pages", &more)?;
-            let page: Page5 = json(&self.job.transport, &call).await?;
+            let page: Page5 = self.job.transport.json(&call).await?;
             self.known = page.result_pages.into_iter();
             self.more = page.next_records_url.filter(|_| page.done != Some(true));
         }

@@ -8,6 +8,7 @@ use futures_core::Stream;
 use futures_util::stream;
 use http::{HeaderValue, header::ACCEPT};
 use serde::{Deserialize, de::DeserializeOwned};
+use tracing::debug;
 
 use super::{ColumnDelimiter, csv::Rows, told};
 use crate::{
@@ -127,7 +128,15 @@ fn is_own(column: &[u8]) -> bool {
 
 /// The rows of one answer.
 pub(super) struct Page<R> {
+    transport: Arc<Transport>,
+    call: Call,
     reply: Reply,
+    /// Whether the same call brings the same rows again.
+    is_constant: bool,
+    /// Rows that were taken out of it, names and all.
+    taken: u64,
+    /// Those of them that an answer which was asked for again has still to bring.
+    skip: u64,
     operation: &'static str,
     rows: Option<Rows>,
     delimiter: Option<ColumnDelimiter>,
@@ -143,7 +152,7 @@ impl<R: Row> Page<R> {
     /// Asks for the rows. `None` as a delimiter: the text tells it, for Salesforce's own columns
     /// stand first.
     pub(super) async fn open(
-        transport: &Transport,
+        transport: &Arc<Transport>,
         call: Call,
         delimiter: Option<ColumnDelimiter>,
         header: Option<Header>,
@@ -152,6 +161,11 @@ impl<R: Row> Page<R> {
         Ok(Self {
             operation: call.operation,
             reply: transport.send(&call).await?,
+            transport: Arc::clone(transport),
+            call,
+            is_constant: false,
+            taken: 0,
+            skip: 0,
             rows: None,
             delimiter,
             given: header.is_some(),
@@ -160,6 +174,13 @@ impl<R: Row> Page<R> {
             ended: false,
             read: PhantomData,
         })
+    }
+
+    /// The same call brings the same rows in the same order: where the answer breaks off it is asked
+    /// for again, and goes on where it was.
+    pub(super) fn constant(mut self) -> Self {
+        self.is_constant = true;
+        self
     }
 
     pub(super) fn told(&self, header: &str) -> Option<&str> {
@@ -198,6 +219,42 @@ impl<R: Row> Page<R> {
     }
 
     async fn row(&mut self) -> Result<Option<ByteRecord>> {
+        let mut failed = 0;
+        loop {
+            let row = match self.next_row().await {
+                Ok(row) => row,
+                Err(error) if self.is_constant && error.is_retryable() => {
+                    failed += 1;
+                    let policy = &self.transport.sender.retry;
+                    let Some(wait) = policy.wait_after_failure(failed) else {
+                        return Err(error.after(failed, false));
+                    };
+                    debug!(operation = self.operation, ?wait, %error, "asking for the rest again");
+                    tokio::time::sleep(wait).await;
+                    self.reopen().await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if row.is_some() && self.skip > 0 {
+                self.skip -= 1;
+                continue;
+            }
+            self.taken += u64::from(row.is_some());
+            return Ok(row);
+        }
+    }
+
+    async fn reopen(&mut self) -> Result<()> {
+        self.reply = self.transport.send(&self.call).await?;
+        self.rows = None;
+        self.chunk = Bytes::new();
+        self.ended = false;
+        self.skip = self.taken;
+        Ok(())
+    }
+
+    async fn next_row(&mut self) -> Result<Option<ByteRecord>> {
         loop {
             let delimiter = self.delimiter;
             let begin = || Rows::new(delimiter.unwrap_or_else(|| sniffed(&self.chunk)));

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{ColumnDelimiter, LineEnding};
+use super::{ColumnDelimiter, LineEnding, maps};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) const OPERATION: &str = "bulk.ingest";
@@ -42,6 +42,8 @@ pub(super) struct Values<S> {
     format: Format,
     header: Vec<u8>,
     columns: Option<Vec<String>>,
+    /// Of rows that are maps.
+    keys: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy)]
@@ -96,7 +98,30 @@ impl<S> Values<S> {
             format,
             header: Vec::new(),
             columns,
+            keys: None,
         }
+    }
+}
+
+impl<S> Values<S> {
+    /// What the first row tells of all.
+    fn begin<T: Serialize>(&mut self, first: &T) -> Result<()> {
+        let columns = self.columns.as_deref();
+        let plain = named(self.format, first, columns);
+        if let Some(keys) = plain
+            .as_ref()
+            .err()
+            .and_then(|_| maps::keys(first, columns))
+        {
+            let mut header = self.format.writer(false, Vec::new());
+            header.write_record(&keys).map_err(content)?;
+            let header = header.into_inner();
+            self.header = header.map_err(|broken| content(broken.into_error()))?;
+            self.keys = Some(keys);
+            return Ok(());
+        }
+        (self.header, _) = plain?;
+        Ok(())
     }
 }
 
@@ -108,7 +133,7 @@ pub(super) fn named<T: Serialize>(
     columns: Option<&[String]>,
 ) -> Result<(Vec<u8>, Vec<u8>)> {
     let unwritable = |cause: csv::Error| {
-        content(cause).detail("a row is not a struct of plain fields, and has no columns()")
+        content(cause).detail("a row is no struct, map or list of plain values")
     };
     let broken = |broken: csv::IntoInnerError<csv::Writer<Vec<u8>>>| content(broken.into_error());
     let mut alone = format.writer(false, Vec::new());
@@ -140,9 +165,15 @@ where
         };
         let value = value.map_err(content)?;
         if self.header.is_empty() {
-            (self.header, _) = named(self.format, &value, self.columns.as_deref())?;
+            self.begin(&value)?;
         }
-        self.writer.serialize(&value).map_err(content)?;
+        match &self.keys {
+            Some(keys) => {
+                let fields = maps::fields(&value, keys)?;
+                self.writer.write_record(fields).map_err(content)?;
+            }
+            None => self.writer.serialize(&value).map_err(content)?,
+        }
         self.writer.flush().map_err(content)?;
         self.sink.take_into(row);
         Ok(true)
@@ -165,7 +196,19 @@ pub(super) struct Text<R> {
     header: Vec<u8>,
     ending: Option<LineEnding>,
     limit: u64,
+    /// The number of the row that comes next; 0 is the names'.
+    row: u64,
     ended: bool,
+}
+
+/// A record has some 400,000 characters at most.
+const LONGEST_ROW: u64 = 4 * 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+#[error("row {row} after the names is not UTF-8")]
+struct NotUtf8 {
+    row: u64,
+    source: std::str::Utf8Error,
 }
 
 impl<R: AsyncRead + Send> Text<R> {
@@ -182,9 +225,21 @@ impl<R: AsyncRead + Send> Text<R> {
             chunk: BytesMut::with_capacity(64 * 1024),
             header: Vec::new(),
             ending,
-            limit,
+            limit: limit.min(LONGEST_ROW),
+            row: 0,
             ended: false,
         }
+    }
+
+    /// A line in the only encoding that Salesforce takes: what is none would be stored damaged.
+    async fn utf8_line(&mut self, line: &mut Vec<u8>) -> Result<bool> {
+        let is_there = self.line(line).await?;
+        let row = self.row;
+        self.row += 1;
+        std::str::from_utf8(line).map_err(|source| {
+            content(NotUtf8 { row, source }).detail("the CSV is not UTF-8: convert it first")
+        })?;
+        Ok(is_there)
     }
 
     async fn line(&mut self, line: &mut Vec<u8>) -> Result<bool> {
@@ -204,7 +259,7 @@ impl<R: AsyncRead + Send> Text<R> {
             line.extend_from_slice(&self.chunk.split_to(taken));
             if line.len() as u64 > self.limit {
                 return Err(Error::new(ErrorKind::TooLarge, OPERATION)
-                    .detail("a row is larger than a job may be"));
+                    .detail("a row is larger than any of Salesforce's, or than a job may be: is a quote not closed?"));
             }
             if complete {
                 if line.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
@@ -234,7 +289,7 @@ impl<R: AsyncRead + Send> Source for Text<R> {
     async fn next(&mut self, row: &mut Vec<u8>) -> Result<bool> {
         if self.header.is_empty() {
             let mut header = Vec::new();
-            if !self.line(&mut header).await? {
+            if !self.utf8_line(&mut header).await? {
                 return Ok(false);
             }
             if header.starts_with(b"\xef\xbb\xbf") {
@@ -249,7 +304,7 @@ impl<R: AsyncRead + Send> Source for Text<R> {
             self.header = header;
         }
         row.clear();
-        self.line(row).await
+        self.utf8_line(row).await
     }
 
     fn header(&self) -> &[u8] {

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::Method;
 use tokio::time::Instant;
 
-use super::{JobInfo, json};
+use super::JobInfo;
 use crate::{
     error::{Error, ErrorKind, Result},
     transport::Transport,
@@ -75,7 +75,7 @@ impl<'a> Wait<'a> {
             .call(OPERATION, Method::GET, &[kind, resource, id]);
         let mut pause = self.first;
         loop {
-            let info: JobInfo = json(&self.transport, &call).await?;
+            let info: JobInfo = self.transport.json(&call).await?;
             if let Some(progress) = &mut self.progress {
                 progress(&info);
             }

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_zip_has_the_list_first_and_each_file_as_it_is() {
+    fn the_zip_has_the_list_first_and_each_file_uncompressed() {
         let mut batch = ZipBatch::new();
         let data = batch.file("a/ü.bin", &[0, 1, 2]).unwrap();
         batch.row(&row("one, \"two\"", data.clone())).unwrap();

@@ -304,7 +304,7 @@ struct Named {
 
 /// A call on the resources of Bulk 1.0, which have a place and a header of their own.
 fn call(transport: &Transport, operation: &'static str, method: Method, rest: &[&str]) -> Call {
-    let data = &transport.sender.data;
+    let data = &transport.data;
     let version = data.rsplit_once("/v").map_or("", |(_, version)| version);
     let base = format!("/services/async/{version}/job");
     Call::new(operation, method, &base, rest)
@@ -312,8 +312,7 @@ fn call(transport: &Transport, operation: &'static str, method: Method, rest: &[
 
 /// Salesforce answers in JSON where a job was asked for in JSON, and in XML to a zip.
 async fn info<T: DeserializeOwned>(transport: &Transport, call: &Call) -> Result<T> {
-    let mut reply = transport.send(call).await?;
-    let body = reply.bytes(INFO_LIMIT).await?;
+    let body = transport.whole(call, INFO_LIMIT).await?.body;
     let unreadable = || Error::new(ErrorKind::Decode, call.operation).sent();
     if body.trim_ascii_start().starts_with(b"<") {
         let text = std::str::from_utf8(&body).map_err(|cause| unreadable().cause(cause))?;

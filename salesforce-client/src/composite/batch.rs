@@ -158,7 +158,7 @@ impl Batch {
 
     fn add(&mut self, part: impl FnOnce(&str) -> Result<Part>) -> BatchPart {
         let place = BatchPart(self.parts.len());
-        match part(&self.transport.sender.data) {
+        match part(&self.transport.data) {
             Ok(part) => self.parts.push(part),
             Err(error) => drop(self.failure.get_or_insert(error)),
         }

@@ -11,6 +11,7 @@ use std::{fmt, sync::Arc};
 use http::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tracing::debug;
 
 use self::part::{Part, references};
 pub(crate) use self::{answers::SubAnswer, graph::graphs};
@@ -169,13 +170,13 @@ impl Composite {
         }
     }
 
-    /// Sends it. Without [`all_or_none`](Self::all_or_none) parts can have failed then: their
+    /// Sends it. Together with [`all_or_none`](Self::all_or_none) it is sent again where a record was
+    /// locked, as nothing was changed then. Without [`all_or_none`](Self::all_or_none) parts can have failed then: their
     /// answers tell.
     pub async fn send(self) -> Result<CompositeAnswers> {
         let transport = Arc::clone(&self.transport);
         let all_or_none = self.all_or_none;
-        let reads_only = self.parts.iter().all(Part::only_reads);
-        let repeatable = self.repeatable || reads_only;
+        let repeatable = self.may_be_repeated();
         let (body, names) = self.body(PARTS)?;
         let mut call = transport
             .call(OPERATION, Method::POST, &["composite"])
@@ -183,8 +184,26 @@ impl Composite {
         if repeatable {
             call = Call::repeatable(call);
         }
-        let answers: answers::Composed = transport.json(&call).await?;
-        CompositeAnswers::read(names, answers.composite_response)?.judged(all_or_none)
+        let mut failed = 0;
+        loop {
+            let answers: answers::Composed = transport.json(&call).await?;
+            let read = CompositeAnswers::read(names.clone(), answers.composite_response)?;
+            let error = match read.judged(all_or_none) {
+                // It was rolled back as a whole.
+                Err(error) if error.kind() == ErrorKind::RowLocked => error,
+                judged => return judged,
+            };
+            failed += 1;
+            let Some(wait) = transport.sender.retry.wait_after_failure(failed) else {
+                return Err(error.after(failed, false));
+            };
+            debug!(operation = OPERATION, ?wait, %error, "trying again");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn may_be_repeated(&self) -> bool {
+        self.repeatable || self.parts.iter().all(Part::only_reads)
     }
 
     /// The parts as they are sent, and the names of their answers.
@@ -221,7 +240,7 @@ impl Composite {
 
     fn add(&mut self, part: impl FnOnce(&str) -> Result<Part>) -> Reference {
         let reference = Reference(format!("r{:08x}_{}", self.salt, self.parts.len()));
-        match part(&self.transport.sender.data) {
+        match part(&self.transport.data) {
             Ok(part) => self.parts.push(part),
             Err(error) => drop(self.failure.get_or_insert(error)),
         }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use http::Method;
 use serde::{Deserialize, Serialize};
@@ -27,13 +27,24 @@ const LEVELS: usize = 5;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct TreeRecord {
     object: String,
     reference: String,
     fields: Record,
     children: BTreeMap<String, Vec<TreeRecord>>,
+}
+
+/// Without the fields' values, which are the org's data.
+impl fmt::Debug for TreeRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TreeRecord")
+            .field("object", &self.object)
+            .field("reference", &self.reference)
+            .field("children", &self.children)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The records that a tree made, by the references that they were sent with.

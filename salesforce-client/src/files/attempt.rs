@@ -23,6 +23,7 @@ use crate::{
     call::{Call, Repeat},
     classify::is_session_end,
     error::{Error, ErrorKind, Result},
+    governor::Slot,
     retry::Attempts,
     token::AccessToken,
     transport::Transport,
@@ -37,7 +38,11 @@ pub(super) struct Upload {
     pub(super) size: u64,
     /// What is sent instead to an org that takes no key.
     pub(super) otherwise: Option<Box<Upload>>,
+    pub(super) reopen_if: Option<ReopenIf>,
 }
+
+/// Whether a failure of the content is worth another one.
+pub(super) type ReopenIf = Arc<dyn Fn(&(dyn std::error::Error + 'static)) -> bool + Send + Sync>;
 
 impl Upload {
     pub(super) async fn until_sent<O, F, S, E>(
@@ -54,12 +59,14 @@ impl Upload {
         let mut renewed = false;
         let mut this = self;
         loop {
-            let token = self.transport.tokens.token().await;
-            let token = token.map_err(Error::incomplete)?;
-            attempts.begin();
+            let ready = self.transport.ready(OPERATION, attempts.left()).await;
+            let (token, slot) = ready.map_err(|error| attempts.give_up(error))?;
+            let begun = attempts.begin_in_time(OPERATION);
+            begun.map_err(|error| attempts.give_up(error))?;
             let began = Instant::now();
+            // Opened last, so that it does not grow old in a queue.
             let sent = match open().await {
-                Ok(stream) => this.attempt(&token, content(stream)).await,
+                Ok(stream) => this.attempt(&token, slot, content(stream)).await,
                 Err(cause) => Err(Error::new(ErrorKind::Content, OPERATION).cause(cause)),
             };
             attempts.forget(began.elapsed());
@@ -83,7 +90,11 @@ impl Upload {
                 this = otherwise;
                 continue;
             }
-            let Some(wait) = attempts.wait_after(&error, this.call.repeat) else {
+            let wait = match self.reopens_after(&error) {
+                true => attempts.next_wait(&error),
+                false => attempts.wait_after(&error, this.call.repeat),
+            };
+            let Some(wait) = wait else {
                 return Err(attempts.give_up(error));
             };
             debug!(operation = OPERATION, ?wait, %error, "trying again");
@@ -91,25 +102,34 @@ impl Upload {
         }
     }
 
-    pub(super) async fn attempt(&self, token: &AccessToken, content: Content) -> Result<RecordId> {
+    /// Whether the content failed in a way that another one would not. Salesforce has nothing.
+    fn reopens_after(&self, error: &Error) -> bool {
+        let cause = std::error::Error::source(error);
+        let reopens = self.reopen_if.as_ref().zip(cause);
+        error.kind() == ErrorKind::Content && reopens.is_some_and(|(ask, cause)| ask(cause))
+    }
+
+    pub(super) async fn attempt(
+        &self,
+        token: &AccessToken,
+        slot: Option<Slot>,
+        content: Content,
+    ) -> Result<RecordId> {
         #[derive(Deserialize)]
         struct Saved {
             id: RecordId,
         }
         let sender = &self.transport.sender;
-        let slot = sender.admit(OPERATION, self.transport.priority).await?;
         let exchanged = self.exchange(token, content).await;
-        let reply = sender.governed(exchanged).await.map_err(|error| {
+        let reply = sender.governed(exchanged, slot).await.map_err(|error| {
             if !refuses_keys(&error) {
-                return error;
+                return self.key_may_be_spent(error);
             }
             sender.no_idempotency.store(true, Ordering::Relaxed);
             error.detail("this org has no idempotent uploads: use another strategy")
         })?;
         if self.call.repeat == Repeat::Safe {
             let answer: Value = reply.json().await?;
-            // What may be asked next has a turn of its own.
-            drop(slot);
             return idempotent::version_in(&self.transport, &answer).await;
         }
         let saved: Saved = reply.json().await?;
@@ -154,6 +174,15 @@ impl Upload {
                 error.incomplete()
             }
         })
+    }
+
+    /// Salesforce does not say whether it keeps a refusal under a key.
+    fn key_may_be_spent(&self, error: Error) -> Error {
+        let is_final = !error.is_retryable() && error.kind() != ErrorKind::Auth;
+        if self.call.repeat == Repeat::Safe && is_final && error.status().is_some() {
+            return error.detail("the key may be spent: let the next try have attempt(1) of it");
+        }
+        error
     }
 
     /// Lets the next call have another token where this one is over, and tells where another goes

@@ -9,12 +9,21 @@ use crate::{
     transport::Reply,
 };
 
-/// A version's bytes on their way. From [`Files::download`](super::Files::download). It stands on
-/// its own, so it can be handed to another task.
+/// Bytes on their way. From [`Files::download`](super::Files::download),
+/// [`SObjects::blob`](crate::SObjects::blob) or [`RawRequest::stream`](crate::RawRequest::stream).
+/// It stands on its own, so it can be handed to another task.
 #[must_use]
 pub struct Download {
-    reply: Option<Reply>,
+    state: State,
+    operation: &'static str,
     size: Option<u64>,
+    received: u64,
+}
+
+enum State {
+    Open(Box<Reply>),
+    Whole,
+    Failed(Error),
 }
 
 impl fmt::Debug for Download {
@@ -26,10 +35,12 @@ impl fmt::Debug for Download {
 }
 
 impl Download {
-    pub(super) fn new(reply: Reply) -> Self {
+    pub(crate) fn new(operation: &'static str, reply: Reply) -> Self {
         Self {
             size: reply.content_length(),
-            reply: Some(reply),
+            state: State::Open(Box::new(reply)),
+            operation,
+            received: 0,
         }
     }
 
@@ -38,16 +49,32 @@ impl Download {
         self.size
     }
 
-    /// The next bytes, `None` after the last ones. After an error nothing more comes.
+    /// The next bytes, `None` only after the last ones. After an error the same error comes. It may
+    /// be given up and called again, as by a timeout: nothing is lost.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        let Some(mut reply) = self.reply.take() else {
-            return Ok(None);
+        let reply = match &mut self.state {
+            State::Open(reply) => reply,
+            State::Whole => return Ok(None),
+            State::Failed(error) => return Err(error.again()),
         };
-        let chunk = reply.chunk().await?;
-        if chunk.is_some() {
-            self.reply = Some(reply);
+        let chunk = match reply.chunk().await {
+            Ok(Some(chunk)) => {
+                self.received += chunk.len() as u64;
+                Ok(Some(chunk))
+            }
+            Ok(None) if self.size.is_some_and(|size| size != self.received) => {
+                Err(Error::new(ErrorKind::Transport, self.operation)
+                    .sent()
+                    .detail("fewer or more bytes came than were announced"))
+            }
+            end => end,
+        };
+        match &chunk {
+            Ok(Some(_)) => {}
+            Ok(None) => self.state = State::Whole,
+            Err(error) => self.state = State::Failed(error.again()),
         }
-        Ok(chunk)
+        chunk
     }
 
     /// The rest as a stream.
@@ -62,7 +89,7 @@ impl Download {
         let mut all = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {
             if all.len() + chunk.len() > limit {
-                return Err(Error::new(ErrorKind::TooLarge, super::DOWNLOAD));
+                return Err(Error::new(ErrorKind::TooLarge, self.operation));
             }
             all.extend_from_slice(&chunk);
         }

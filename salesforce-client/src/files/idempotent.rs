@@ -16,7 +16,8 @@ use crate::{
 ///
 /// Make it of what the upload is about, so that a program that has forgotten everything asks with
 /// the same key again; or make one at random and keep it before the first attempt. After an upload
-/// that was refused and whose cause was mended, use another: an error may have been kept as well.
+/// that was refused and whose cause was mended, use another, as [`attempt`](Self::attempt) gives it: an
+/// error may have been kept as well.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct IdempotencyKey([u8; 16]);
 
@@ -49,6 +50,23 @@ impl IdempotencyKey {
                 .cause(cause)
         })?;
         Ok(Self::marked(bytes))
+    }
+
+    /// Another key for another try of the same upload, after one that was refused and whose cause
+    /// was mended: the same number always gives the same key. 0 gives this key itself.
+    ///
+    /// ```
+    /// # use salesforce_client::IdempotencyKey;
+    /// let key = IdempotencyKey::of(&["box file version 123"]);
+    /// assert_eq!(key.attempt(0), key);
+    /// assert_ne!(key.attempt(1), key.attempt(2));
+    /// ```
+    #[must_use]
+    pub fn attempt(self, number: u32) -> Self {
+        match number {
+            0 => self,
+            _ => Self::of(&[&self.to_string(), &number.to_string()]),
+        }
     }
 
     /// In the form of a UUID of version 4, which Salesforce asks for.

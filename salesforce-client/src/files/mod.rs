@@ -146,7 +146,8 @@ impl<'a> Files<'a> {
             "VersionData",
         ];
         let call = self.transport.call(DOWNLOAD, Method::GET, &segments);
-        self.transport.send(&call).await.map(Download::new)
+        let reply = self.transport.send(&call.uncompressed()).await?;
+        Ok(Download::new(DOWNLOAD, reply))
     }
 
     /// Deletes a file with all its versions and links.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tracing::Instrument;
 
 use super::{
-    attempt::Upload,
+    attempt::{ReopenIf, Upload},
     encoding::Encoding,
     idempotent::{self, IdempotencyKey},
 };
@@ -73,12 +73,13 @@ pub struct UploadRequest {
     fields: Record,
     strategy: Strategy,
     base64_up_to: u64,
+    reopen_if: Option<ReopenIf>,
 }
 
 impl fmt::Debug for UploadRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UploadRequest")
-            .field("fields", &self.fields)
+            .field("fields", &self.fields.keys().collect::<Vec<_>>())
             .field("strategy", &self.strategy)
             .finish_non_exhaustive()
     }
@@ -98,6 +99,7 @@ impl UploadRequest {
             fields,
             strategy: Strategy::Auto,
             base64_up_to: BASE64_UP_TO,
+            reopen_if: None,
         }
     }
 
@@ -145,6 +147,17 @@ impl UploadRequest {
         self
     }
 
+    /// Which failures of a content of [`send_with`](Self::send_with) are worth opening it again, as
+    /// when the connection broke that it comes from: none unless set. It is asked about the
+    /// content's own error, once the content was opened or was to be.
+    pub fn reopen_if(
+        mut self,
+        is_worth_it: impl Fn(&(dyn std::error::Error + 'static)) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.reopen_if = Some(Arc::new(is_worth_it));
+        self
+    }
+
     /// Sends `content`, which has exactly `size` bytes, and gives the version's id. Nothing is
     /// held in memory but the piece on its way.
     ///
@@ -161,9 +174,10 @@ impl UploadRequest {
     {
         let upload = self.prepare(size)?;
         // The token comes first: without one the content stays untouched.
-        let token = upload.transport.tokens.token().await?;
+        let patience = upload.transport.sender.retry.deadline;
+        let (token, slot) = upload.transport.ready(OPERATION, patience).await?;
         let seen = Seen::begin(&upload.call);
-        let sent = upload.attempt(&token, super::body::content(content));
+        let sent = upload.attempt(&token, slot, super::body::content(content));
         let sent = sent.instrument(seen.span.clone()).await;
         let sent = sent.map_err(|error| upload.worth_again(&token, error).after(1, false));
         seen.end(sent.as_ref().map(|_| CREATED), 1);
@@ -172,7 +186,8 @@ impl UploadRequest {
 
     /// As [`send`](Self::send), with a content that can be had again: `open` is called for each
     /// attempt. A new attempt is made where the one before certainly had no effect: the session
-    /// had ended, the connection broke before the body was whole, the record was locked.
+    /// had ended, the connection broke before the body was whole, the record was locked, or the
+    /// content failed as [`reopen_if`](Self::reopen_if) says.
     pub async fn send_with<O, F, S, E>(self, open: O, size: u64) -> Result<RecordId>
     where
         O: Fn() -> F + Send,
@@ -224,6 +239,7 @@ impl UploadRequest {
             encoding: Arc::new(encoding),
             size,
             otherwise: None,
+            reopen_if: self.reopen_if.clone(),
         })
     }
 
@@ -253,6 +269,7 @@ impl UploadRequest {
             encoding: Arc::new(encoding),
             size,
             otherwise: None,
+            reopen_if: self.reopen_if.clone(),
         })
     }
 

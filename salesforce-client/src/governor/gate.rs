@@ -1,5 +1,5 @@
 use std::{
-    collections::VecDeque,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,37 +16,54 @@ pub(super) struct Gate(Arc<Mutex<State>>);
 struct State {
     places: usize,
     free: usize,
-    interactive: VecDeque<oneshot::Sender<Place>>,
-    backfill: VecDeque<oneshot::Sender<Place>>,
+    /// Who comes next gets the next number.
+    tickets: u64,
+    interactive: Queue,
+    backfill: Queue,
 }
+
+/// Those who wait, by the order in which they came. Who goes away leaves nothing here.
+type Queue = BTreeMap<u64, oneshot::Sender<Place>>;
 
 /// A place among those that run. Dropped, it is the next one's.
 #[derive(Debug)]
 pub(super) struct Place(Option<Gate>);
+
+/// One who waits, until he has a place or goes away.
+struct Waiting<'a> {
+    gate: &'a Gate,
+    priority: Priority,
+    ticket: u64,
+}
 
 impl Gate {
     pub(super) fn new(places: usize) -> Self {
         Self(Arc::new(Mutex::new(State {
             places,
             free: places,
-            interactive: VecDeque::new(),
-            backfill: VecDeque::new(),
+            tickets: 0,
+            interactive: Queue::new(),
+            backfill: Queue::new(),
         })))
     }
 
     pub(super) async fn enter(&self, priority: Priority) -> Place {
-        let turn = {
+        let (call, turn) = oneshot::channel();
+        let ticket = {
             let mut state = self.state();
             if state.free > 0 {
                 state.free -= 1;
                 return Place(Some(self.clone()));
             }
-            let (call, turn) = oneshot::channel();
-            match priority {
-                Priority::Interactive => state.interactive.push_back(call),
-                Priority::Backfill => state.backfill.push_back(call),
-            }
-            turn
+            state.tickets += 1;
+            let ticket = state.tickets;
+            state.queue(priority).insert(ticket, call);
+            ticket
+        };
+        let _waiting = Waiting {
+            gate: self,
+            priority,
+            ticket,
         };
         // The gate outlives all who wait at it, so the other end never goes first.
         turn.await.unwrap_or(Place(None))
@@ -55,13 +72,27 @@ impl Gate {
     /// How many run, and how many wait.
     pub(super) fn counts(&self) -> (usize, usize) {
         let state = self.state();
-        let waiting = state.interactive.iter().chain(&state.backfill);
-        let waiting = waiting.filter(|call| !call.is_closed()).count();
+        let waiting = state.interactive.len() + state.backfill.len();
         (state.places - state.free, waiting)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn queue(&mut self, priority: Priority) -> &mut Queue {
+        match priority {
+            Priority::Interactive => &mut self.interactive,
+            Priority::Backfill => &mut self.backfill,
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.gate.state().queue(self.priority).remove(&self.ticket);
     }
 }
 
@@ -72,8 +103,8 @@ impl Drop for Place {
         };
         let mut state = gate.state();
         loop {
-            let next = state.interactive.pop_front();
-            let Some(next) = next.or_else(|| state.backfill.pop_front()) else {
+            let next = state.interactive.pop_first();
+            let Some((_, next)) = next.or_else(|| state.backfill.pop_first()) else {
                 state.free += 1;
                 return;
             };
@@ -136,6 +167,7 @@ mod tests {
             assert!(wait.now_or_never().is_none());
         }
         drop(gone);
+        assert_eq!(gate.counts(), (1, 2));
         drop(running);
         // Called, but gone before it has heard of it.
         drop(called);

@@ -23,7 +23,7 @@ pub use self::quota::{Quota, QuotaShare, QuotaShareError};
 use self::{
     gate::{Gate, Place},
     probe::{Probe, Probes},
-    quota::{Terms, Verdict},
+    quota::{LONGEST_TRY, Terms, Verdict},
 };
 use crate::{
     ApiUsage,
@@ -99,11 +99,13 @@ pub struct GovernorState {
     pub refused_until: Option<Timestamp>,
 }
 
-/// A call's place among those that run. Dropped, it is the next one's.
+/// A call's place among those that run, until its answer begins: who reads a body, or does not,
+/// keeps nobody waiting. Dropped, it is the next one's.
 #[derive(Debug)]
 pub(crate) struct Slot {
+    governor: Governor,
     _place: Place,
-    _probe: Option<Probe>,
+    probe: Option<Probe>,
 }
 
 /// A governor that is being set up.
@@ -134,8 +136,8 @@ impl Default for GovernorBuilder {
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long others wait for a call that tries: one that uploads a file may take far longer.
-const LONGEST_TRY: Duration = Duration::from_secs(30);
+/// How long a call waits for the other processes' word, which need not be exact.
+const SHARE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl GovernorBuilder {
     /// Which part of the org's calls of 24 hours is left to others: 0.05 unless set.
@@ -219,8 +221,22 @@ impl Governor {
         self.0.probes.told();
     }
 
-    /// Waits for the call's turn.
-    pub(crate) async fn admit(&self, operation: &'static str, priority: Priority) -> Result<Slot> {
+    /// Waits for the call's turn, for `patience` at most.
+    pub(crate) async fn admit(
+        &self,
+        operation: &'static str,
+        priority: Priority,
+        patience: Duration,
+    ) -> Result<Slot> {
+        timeout(patience, self.turn(operation, priority))
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Timeout, operation)
+                    .detail("not sent: so many calls ran that its turn did not come in time"))
+            })
+    }
+
+    async fn turn(&self, operation: &'static str, priority: Priority) -> Result<Slot> {
         self.sync().await;
         loop {
             // Asked for before anything is looked at, so that no end of a try goes unheard.
@@ -255,32 +271,15 @@ impl Governor {
         self.check(operation, priority, 1, |quota, terms, now| {
             let verdict = quota.admit(terms, now);
             // As long as the quota is locked: whoever is refused because of it sees it.
-            probe = (verdict == Verdict::Try).then(|| self.0.probes.begin());
+            probe = (verdict == Verdict::Try).then(|| self.0.probes.begin(now));
             verdict
         })?;
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         Ok(Slot {
+            governor: self.clone(),
             _place: place,
-            _probe: probe,
+            probe,
         })
-    }
-
-    /// What became of a call that was let through, as far as it concerns others. Gives back how
-    /// long they are refused now.
-    pub(crate) async fn judge(&self, outcome: std::result::Result<(), &Error>) -> Option<Duration> {
-        let kind = outcome.err().map(Error::kind);
-        match kind {
-            Some(ErrorKind::DailyLimit) => {
-                let pause = self.0.settings.pause;
-                self.quota().close(Timestamp::now(), pause);
-                self.publish().await;
-                return Some(pause);
-            }
-            Some(ErrorKind::ConcurrentLimit) => self.slow().more(),
-            None => self.slow().in_a_row = 0,
-            Some(_) => {}
-        }
-        None
     }
 
     /// `own` of the places that are taken are the caller's.
@@ -327,7 +326,8 @@ impl Governor {
             return;
         }
         *synced = Some(Instant::now());
-        match share.load().await {
+        let theirs = timeout(SHARE_PATIENCE, share.load()).await;
+        match theirs.unwrap_or_else(|late| Err(late.into())) {
             Ok(theirs) => {
                 let is_newer = {
                     let (now, pause) = (Timestamp::now(), self.0.settings.pause);
@@ -350,7 +350,8 @@ impl Governor {
             return;
         };
         let quota = self.quota().clone();
-        if let Err(cause) = share.publish(&quota).await {
+        let told = timeout(SHARE_PATIENCE, share.publish(&quota)).await;
+        if let Err(cause) = told.unwrap_or_else(|late| Err(late.into())) {
             warn!(%cause, "other processes could not be told of the quota");
         }
     }
@@ -361,6 +362,44 @@ impl Governor {
 
     fn slow(&self) -> MutexGuard<'_, Slow> {
         self.0.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// What became of the call, as far as it concerns others. Gives back how long they are refused
+    /// now.
+    pub(crate) async fn judge(
+        mut self,
+        outcome: std::result::Result<(), &Error>,
+    ) -> Option<Duration> {
+        let governor = self.governor.clone();
+        match outcome.err().map(Error::kind) {
+            Some(ErrorKind::DailyLimit) => {
+                let pause = governor.0.settings.pause;
+                governor.quota().close(Timestamp::now(), pause);
+                drop(self);
+                governor.publish().await;
+                return Some(pause);
+            }
+            Some(ErrorKind::ConcurrentLimit) => governor.slow().more(),
+            Some(_) => {}
+            None => {
+                governor.slow().in_a_row = 0;
+                if let Some(probe) = self.probe.take() {
+                    governor.quota().succeeded(probe.began, Timestamp::now());
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Slot {
+    /// A try that was not answered, or was given up, proves nothing.
+    fn drop(&mut self) {
+        if let Some(probe) = &self.probe {
+            self.governor.quota().untried(probe.began);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 /// The calls that try whether there are calls again.
@@ -8,12 +9,18 @@ pub(super) struct Probes(Arc<Mutex<Option<watch::Sender<()>>>>);
 
 /// A call that tries. Its end is heard by all who wait for it, also where it is dropped.
 #[derive(Debug)]
-pub(super) struct Probe(Arc<Mutex<Option<watch::Sender<()>>>>);
+pub(super) struct Probe {
+    ended: Arc<Mutex<Option<watch::Sender<()>>>>,
+    pub(super) began: Timestamp,
+}
 
 impl Probes {
-    pub(super) fn begin(&self) -> Probe {
+    pub(super) fn begin(&self, began: Timestamp) -> Probe {
         *lock(&self.0) = Some(watch::Sender::new(()));
-        Probe(Arc::clone(&self.0))
+        Probe {
+            ended: Arc::clone(&self.0),
+            began,
+        }
     }
 
     /// The end of the try that is under way, if one is.
@@ -33,7 +40,7 @@ impl Probes {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        *lock(&self.0) = None;
+        *lock(&self.ended) = None;
     }
 }
 

@@ -34,6 +34,9 @@ pub trait QuotaShare: Debug + Send + Sync + 'static {
 /// The cause that a [`QuotaShare`] gives for its failure.
 pub type QuotaShareError = Box<dyn std::error::Error + Send + Sync>;
 
+/// How long others wait for a call that tries: one that uploads a file may take far longer.
+pub(super) const LONGEST_TRY: Duration = Duration::from_secs(30);
+
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
     Go,
@@ -94,8 +97,30 @@ impl Quota {
         }
     }
 
+    /// A call that was let through to see how things stand, at `tried`, has succeeded. Its answer
+    /// is the proof that there are calls, also where it does not tell how many.
+    pub(super) fn succeeded(&mut self, tried: Timestamp, now: Timestamp) {
+        if self.told_at.is_some_and(|told| told >= tried) {
+            return;
+        }
+        self.closed_until = None;
+        match self.usage {
+            Some(usage) if usage.left() == 0 => self.usage = None,
+            // Others are left their part as before: nothing says that there is more.
+            _ => self.told_at = Some(now),
+        }
+    }
+
+    /// A call that was let through to see how things stand came to nothing: the next one may go.
+    pub(super) fn untried(&mut self, tried: Timestamp) {
+        if self.tried_at == Some(tried) {
+            self.tried_at = None;
+        }
+    }
+
     /// Whether a call may go that leaves others their part of the calls. When the time is over,
-    /// one call goes to see how things stand, and the others wait for what it brings.
+    /// one call goes to see how things stand, and the others wait for what it brings. When it
+    /// brings nothing, be it in another process, the next one goes after [`LONGEST_TRY`].
     pub(super) fn admit(&mut self, terms: Terms, now: Timestamp) -> Verdict {
         let verdict = self.would_admit(terms, now);
         if verdict == Verdict::Try {
@@ -112,7 +137,7 @@ impl Quota {
             None if self.has_left(terms) => return Verdict::Go,
             None => after(self.told_at.unwrap_or(now), pause),
         };
-        let tried = self.tried_at.map(|at| after(at, pause));
+        let tried = self.tried_at.map(|at| after(at, pause.min(LONGEST_TRY)));
         let opens = tried.map_or(opens, |next| opens.max(next));
         if opens <= now {
             return Verdict::Try;
@@ -214,7 +239,7 @@ mod tests {
         assert_eq!(quota.admit(terms(0.05), at(900)), Verdict::Try);
         assert_eq!(
             quota.admit(terms(0.05), at(901)),
-            Verdict::Wait(PAUSE - Duration::from_secs(1))
+            Verdict::Wait(LONGEST_TRY - Duration::from_secs(1))
         );
         quota.tell(usage(10), 0, at(902));
         assert_eq!(quota.admit(terms(0.05), at(902)), Verdict::Go);
@@ -259,9 +284,43 @@ mod tests {
         quota.close(at(0), PAUSE);
         assert_eq!(quota.admit(terms(0.0), at(0)), Verdict::Wait(PAUSE));
         assert_eq!(quota.admit(terms(0.0), at(900)), Verdict::Try);
-        assert_eq!(quota.admit(terms(0.0), at(900)), Verdict::Wait(PAUSE));
+        assert_eq!(quota.admit(terms(0.0), at(900)), Verdict::Wait(LONGEST_TRY));
         quota.tell(usage(99), 0, at(901));
         assert_eq!(quota.admit(terms(0.0), at(901)), Verdict::Go);
+    }
+
+    #[test]
+    fn a_try_that_comes_to_nothing_is_followed_by_the_next_in_every_process() {
+        let mut quota = Quota::default();
+        quota.close(at(0), PAUSE);
+        assert_eq!(quota.admit(terms(0.0), at(900)), Verdict::Try);
+        let mut other = quota.clone();
+        quota.untried(at(900));
+        assert_eq!(quota.admit(terms(0.0), at(901)), Verdict::Try);
+        assert_ne!(other.admit(terms(0.0), at(901)), Verdict::Try);
+        assert_eq!(other.admit(terms(0.0), at(930)), Verdict::Try);
+    }
+
+    #[test]
+    fn a_try_whose_answer_tells_no_numbers_opens_the_way_and_leaves_the_reserve() {
+        let mut closed = Quota::default();
+        closed.tell(usage(100), 0, at(0));
+        closed.close(at(0), PAUSE);
+        assert_eq!(closed.admit(terms(0.05), at(900)), Verdict::Try);
+        closed.succeeded(at(900), at(901));
+        assert_eq!(closed.admit(terms(0.05), at(901)), Verdict::Go);
+        let mut reserved = Quota::default();
+        reserved.tell(usage(99), 0, at(0));
+        assert_eq!(reserved.admit(terms(0.05), at(900)), Verdict::Try);
+        reserved.succeeded(at(900), at(901));
+        assert_eq!(reserved.admit(terms(0.05), at(901)), Verdict::Wait(PAUSE));
+        // One that tells that nothing is left does not open.
+        let mut told = Quota::default();
+        told.close(at(0), PAUSE);
+        assert_eq!(told.admit(terms(0.0), at(900)), Verdict::Try);
+        told.tell(usage(100), 0, at(901));
+        told.succeeded(at(900), at(901));
+        assert_ne!(told.admit(terms(0.0), at(901)), Verdict::Go);
     }
 
     #[test]

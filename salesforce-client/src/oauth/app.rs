@@ -107,7 +107,7 @@ impl OAuthApp {
         let call = self.call("revoke", &[("token", token.expose_secret())]);
         // A lost answer is asked for again: a token that may live on is the worse.
         let call = call.repeatable();
-        match self.sender.send(&call, None).await {
+        match self.sender.whole(&call, None, ANSWER_LIMIT).await {
             Ok(_) => Ok(true),
             Err(error) => {
                 let code = error.api().and_then(|api| api.code());
@@ -126,14 +126,13 @@ impl OAuthApp {
         form: &[(&str, &str)],
     ) -> Result<T> {
         let call = self.call(endpoint, form).repeatable();
-        let mut reply = self
+        let reply = self
             .sender
-            .send(&call, None)
+            .whole(&call, None, ANSWER_LIMIT)
             .await
             .map_err(Error::without_texts)?;
-        let body = reply.bytes(ANSWER_LIMIT).await?;
         // The cause would quote the body.
-        serde_json::from_slice(&body).map_err(|_| {
+        serde_json::from_slice(&reply.body).map_err(|_| {
             Error::new(ErrorKind::Decode, endpoint).detail("the answer cannot be read")
         })
     }

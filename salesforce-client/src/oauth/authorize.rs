@@ -2,6 +2,7 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use url::{Url, form_urlencoded};
 
@@ -94,13 +95,21 @@ impl Authorize {
 }
 
 /// A login that waits for the person to come back. It belongs to one browser: keep it where that
-/// browser's session is kept.
+/// browser's session is kept, as [`to_secret`](Self::to_secret) gives it.
 #[derive(Clone)]
 pub struct PendingLogin {
     url: Url,
     redirect_uri: String,
     state: SecretString,
     verifier: SecretString,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Kept {
+    url: String,
+    redirect_uri: String,
+    state: String,
+    verifier: String,
 }
 
 impl fmt::Debug for PendingLogin {
@@ -171,6 +180,47 @@ impl PendingLogin {
         let code = code.filter(|code| !code.is_empty());
         code.map(|code| AuthorizationCode(code.into()))
             .ok_or(LoginError::NoCode)
+    }
+
+    /// The login as one text, to be kept with the browser's session by whatever process the browser
+    /// comes back to. Whoever has it and the code has the grant: it belongs neither into a log nor
+    /// into a cookie that is not encrypted.
+    pub fn to_secret(&self) -> SecretString {
+        let kept = Kept {
+            url: self.url.as_str().to_owned(),
+            redirect_uri: self.redirect_uri.clone(),
+            state: self.state.expose_secret().to_owned(),
+            verifier: self.verifier.expose_secret().to_owned(),
+        };
+        // Texts under names are always JSON.
+        serde_json::to_string(&kept).unwrap_or_default().into()
+    }
+
+    /// The login that [`to_secret`](Self::to_secret) gave.
+    ///
+    /// ```
+    /// # use salesforce_client::{OAuthApp, PendingLogin};
+    /// # fn main() -> salesforce_client::Result<()> {
+    /// # let app = OAuthApp::builder("key").build()?;
+    /// let login = app.authorize("https://app.example/callback").begin()?;
+    /// let kept = login.to_secret();
+    /// // … the browser comes back, perhaps to another process …
+    /// let login = PendingLogin::from_secret(&kept)?;
+    /// # let _ = login;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_secret(kept: &SecretString) -> Result<Self> {
+        // The cause would quote the text.
+        let none =
+            || Error::new(ErrorKind::Config, "authorize").detail("this is no login that was kept");
+        let kept: Kept = serde_json::from_str(kept.expose_secret()).map_err(|_| none())?;
+        Ok(Self {
+            url: Url::parse(&kept.url).map_err(|_| none())?,
+            redirect_uri: kept.redirect_uri,
+            state: kept.state.into(),
+            verifier: kept.verifier.into(),
+        })
     }
 
     /// Where the browser comes back to.

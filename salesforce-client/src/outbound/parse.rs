@@ -1,7 +1,7 @@
 use quick_xml::{
     NsReader,
     events::{BytesStart, Event},
-    name::ResolveResult,
+    name::{NamespaceResolver, ResolveResult},
 };
 use secrecy::SecretString;
 
@@ -10,6 +10,7 @@ use crate::RecordId;
 
 const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 const OUTBOUND: &str = "http://soap.sforce.com/2005/09/outbound";
+const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 /// Compound fields such as addresses are the deepest there is.
 const DEEPEST: usize = 12;
 const NOTIFICATIONS: usize = 100;
@@ -36,7 +37,8 @@ pub(super) fn parse(body: &[u8]) -> Result<OutboundMessage> {
                 if open.len() >= DEEPEST {
                     return Err(OutboundError::Hostile);
                 }
-                let element = Element::read(&namespace, &start)?;
+                let space = Space::of(&namespace)?;
+                let element = Element::read(space, &start, reader.resolver())?;
                 parts.begins(&open, &element)?;
                 open.push(element);
             }
@@ -106,14 +108,19 @@ struct Element {
     text: String,
 }
 
-impl Element {
-    fn read(namespace: &ResolveResult<'_>, start: &BytesStart<'_>) -> Result<Self> {
-        let space = match namespace {
-            ResolveResult::Bound(space) if space.0 == SOAP => Space::Soap,
-            ResolveResult::Bound(space) if space.0 == OUTBOUND => Space::Outbound,
+impl Space {
+    fn of(namespace: &ResolveResult<'_>) -> Result<Self> {
+        Ok(match namespace {
+            ResolveResult::Bound(space) if space.0 == SOAP => Self::Soap,
+            ResolveResult::Bound(space) if space.0 == OUTBOUND => Self::Outbound,
             ResolveResult::Unknown(_) => return Err(OutboundError::Malformed),
-            _ => Space::Other,
-        };
+            _ => Self::Other,
+        })
+    }
+}
+
+impl Element {
+    fn read(space: Space, start: &BytesStart<'_>, resolver: &NamespaceResolver) -> Result<Self> {
         let mut element = Self {
             space,
             name: start.local_name().into_inner().to_owned(),
@@ -124,7 +131,12 @@ impl Element {
         for attribute in start.attributes() {
             let attribute = attribute.map_err(|_| OutboundError::Malformed)?;
             let value = &*attribute.value;
-            match attribute.key.local_name().into_inner() {
+            // Another namespace's `type` or `nil` is another thing.
+            let name = resolver.resolve_attribute(attribute.key);
+            if !matches!(name.0, ResolveResult::Bound(space) if space.0 == XSI) {
+                continue;
+            }
+            match name.1.into_inner() {
                 "type" => {
                     let name = value.rsplit_once(':').map_or(value, |(_, name)| name);
                     element.kind = Some(name.to_owned());
@@ -319,6 +331,14 @@ mod tests {
     const NIL: &str = r#"<SessionId xsi:nil="true"/>"#;
     const FIELDS: &str = "<sf:Id>006xx000001a2bcAAA</sf:Id><sf:Name>A &amp; B &#228;</sf:Name>\
         <sf:NextStep xsi:nil=\"true\"/><sf:Note><![CDATA[<b>]]></sf:Note>";
+
+    #[test]
+    fn nothing_of_another_namespace_empties_a_field() {
+        let fields = r#"<sf:Note xmlns:x="urn:other" x:nil="true" nil="true">kept</sf:Note>"#;
+        let sent = notification("04lxx0000000001AAA", fields);
+        let message = read(&message(NIL, &sent)).unwrap();
+        assert_eq!(message.notifications[0].field("Note"), Some("kept"));
+    }
 
     #[test]
     fn all_notifications_of_a_message_are_read() {

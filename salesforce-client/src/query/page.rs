@@ -7,6 +7,7 @@ use serde::{
     de::{self, IgnoredAny, MapAccess, Visitor},
 };
 use tokio::task::JoinHandle;
+use tracing::debug;
 
 use super::{
     OPERATION,
@@ -128,7 +129,25 @@ impl Drop for Coming {
 }
 
 pub(super) async fn fetch(transport: &Transport, call: &Call) -> Result<QueryPage> {
-    let mut body = transport.send(call).await?.bytes(PAGE_LIMIT).await?;
+    let mut failed = 0;
+    loop {
+        match fetch_once(transport, call).await {
+            // The failure of a query inside another call, which itself went well.
+            Err(error) if error.is_retryable() && error.attempts() == 0 => {
+                failed += 1;
+                let Some(wait) = transport.sender.retry.wait_after_failure(failed) else {
+                    return Err(error.after(failed, false));
+                };
+                debug!(operation = OPERATION, ?wait, %error, "trying again");
+                tokio::time::sleep(wait).await;
+            }
+            page => return page,
+        }
+    }
+}
+
+async fn fetch_once(transport: &Transport, call: &Call) -> Result<QueryPage> {
+    let mut body = transport.whole(call, PAGE_LIMIT).await?.body;
     if call.method == Method::POST {
         // The query went inside another call, and its page came back inside the answer.
         let inner = SubAnswer::of(OPERATION, &body)?.body.get().as_bytes();

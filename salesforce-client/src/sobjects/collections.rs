@@ -1,15 +1,19 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use futures_core::Stream;
 use futures_util::{StreamExt, stream};
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tracing::debug;
 
 use super::{SObjects, check_name};
 use crate::{
     RecordId,
-    api_error::ApiErrors,
+    api_error::{ApiError, ApiErrors, ErrorCode},
     call::{Call, Repeat},
     classify::kind_of,
     error::{Error, ErrorKind, Result},
@@ -43,7 +47,9 @@ pub struct Saved {
 /// Many records to write, 200 to a call. From [`SObjects::create_all`] and its siblings.
 ///
 /// A call is made only when its results are asked for, and the inputs are drawn only for it. A
-/// call that fails fails its own records and no others; who goes on reading goes on sending.
+/// call that fails fails its own records and no others; who goes on reading goes on sending, but
+/// for a failure that every other call would share, such as a grant that is dead: after it nothing
+/// more is sent. Records that were locked are sent again by themselves, as the policy says.
 ///
 /// Vendor: REST API Developer Guide, "sObject Collections".
 #[must_use = "nothing is sent before send() or stream()"]
@@ -162,11 +168,27 @@ impl<'a, T> SObjects<'a, T> {
                 .query("fields", fields.as_str()))
         };
         let transport = Arc::clone(self.transport);
+        let hopeless = Arc::new(OnceLock::new());
         chunks(ids.into_iter(), move |chunk: Vec<RecordId>| {
             let (transport, call) = (Arc::clone(&transport), call(&chunk));
+            let hopeless = Arc::clone(&hopeless);
             async move {
-                let found = async { transport.json::<Vec<Option<T>>>(&call?).await }.await;
-                matched(OPERATION, chunk, found, Ok)
+                let found = async {
+                    unless_hopeless(&hopeless)?;
+                    let found: Vec<Option<T>> = transport.json(&call?).await?;
+                    match found.len() == chunk.len() {
+                        true => Ok(found),
+                        false => Err(unmatched(OPERATION)),
+                    }
+                };
+                let outcomes = match found.await {
+                    Ok(found) => found.into_iter().map(Ok).collect(),
+                    Err(error) => {
+                        note_hopeless(&hopeless, &error);
+                        chunk.iter().map(|_| Err(error.again())).collect()
+                    }
+                };
+                rows(chunk, outcomes)
             }
         })
     }
@@ -229,27 +251,134 @@ impl<I: Iterator> Collection<I> {
             all_or_none,
             repeatable,
         } = self;
-        let shape = Arc::new(shape);
+        let many = Arc::new(Many {
+            transport,
+            shape,
+            all_or_none,
+            repeatable,
+            hopeless: OnceLock::new(),
+        });
         chunks(inputs, move |chunk: Vec<I::Item>| {
-            let transport = Arc::clone(&transport);
-            let shape = Arc::clone(&shape);
+            let many = Arc::clone(&many);
             async move {
-                let operation = shape.as_ref().as_ref().map_or("sobjects", |s| s.operation);
-                let sent = async {
-                    let shape = shape.as_ref().as_ref().map_err(Error::again)?;
-                    let values = chunk.iter().map(|input| write(shape, input));
-                    let values = values.collect::<Result<Vec<_>>>()?;
-                    let mut call = shape.call(&transport, values, all_or_none)?;
-                    call.repeat = match repeatable {
-                        true => Repeat::Safe,
-                        false => Repeat::Unsafe,
-                    };
-                    transport.json::<Vec<Answer>>(&call).await
+                let outcomes = match &many.shape {
+                    Ok(shape) => {
+                        let written = chunk.iter().map(|input| write(shape, input));
+                        many.outcomes(shape, written.collect()).await
+                    }
+                    Err(error) => chunk.iter().map(|_| Err(error.again())).collect(),
                 };
-                let sent = sent.await;
-                matched(operation, chunk, sent, |answer| answer.read(operation))
+                rows(chunk, outcomes)
             }
         })
+    }
+}
+
+/// What the calls of a collection share while they are made.
+struct Many {
+    transport: Arc<Transport>,
+    shape: Result<Shape>,
+    all_or_none: bool,
+    repeatable: bool,
+    /// Why no further call has a chance.
+    hopeless: OnceLock<Error>,
+}
+
+impl Many {
+    /// Sends one call's worth of records, and those again whose rows were locked: they were not
+    /// written. Who asked for all or none has none of them written then.
+    async fn outcomes(&self, shape: &Shape, written: Vec<Result<Value>>) -> Vec<Result<Saved>> {
+        if self.all_or_none && written.iter().any(Result::is_err) {
+            let outcomes = written.into_iter();
+            return outcomes
+                .map(|value| value.and_then(|_| Err(shape.rolled_back())))
+                .collect();
+        }
+        let mut outcomes = Vec::with_capacity(written.len());
+        let mut open = Vec::with_capacity(written.len());
+        for (place, value) in written.into_iter().enumerate() {
+            // What cannot be written keeps nothing else from being sent.
+            outcomes.push(value.map(|value| open.push((place, value))).err());
+        }
+        let mut outcomes: Vec<_> = outcomes.into_iter().map(|error| error.map(Err)).collect();
+        let mut failed = 0;
+        while !open.is_empty() {
+            match self.answers(shape, &open).await {
+                Ok(answers) => {
+                    for ((place, _), answer) in open.iter().zip(answers) {
+                        outcomes[*place] = Some(answer.read(shape.operation));
+                    }
+                }
+                Err(error) => {
+                    for (place, _) in &open {
+                        outcomes[*place] = Some(Err(error.again()));
+                    }
+                    break;
+                }
+            }
+            let is_locked = |place: usize| match &outcomes[place] {
+                Some(Err(error)) => error.kind() == ErrorKind::RowLocked,
+                _ => false,
+            };
+            if !open.iter().any(|(place, _)| is_locked(*place)) {
+                break;
+            }
+            failed += 1;
+            let policy = &self.transport.sender.retry;
+            let Some(wait) = policy.wait_after_failure(failed) else {
+                break;
+            };
+            if !self.all_or_none {
+                open.retain(|(place, _)| is_locked(*place));
+            }
+            let (operation, rows) = (shape.operation, open.len());
+            debug!(
+                operation,
+                rows,
+                ?wait,
+                "rows were locked: trying them again"
+            );
+            tokio::time::sleep(wait).await;
+        }
+        let answered = outcomes.into_iter();
+        answered
+            .map(|outcome| outcome.unwrap_or_else(|| Err(unmatched(shape.operation))))
+            .collect()
+    }
+
+    async fn answers(&self, shape: &Shape, open: &[(usize, Value)]) -> Result<Vec<Answer>> {
+        unless_hopeless(&self.hopeless)?;
+        let values: Vec<&Value> = open.iter().map(|(_, value)| value).collect();
+        let mut call = shape.call(&self.transport, &values, self.all_or_none)?;
+        call.repeat = match self.repeatable {
+            true => Repeat::Safe,
+            false => Repeat::Unsafe,
+        };
+        let answers: Result<Vec<Answer>> = self.transport.json(&call).await;
+        let answers = answers.inspect_err(|error| note_hopeless(&self.hopeless, error))?;
+        if answers.len() == open.len() {
+            return Ok(answers);
+        }
+        Err(unmatched(shape.operation))
+    }
+}
+
+/// After a failure that every other call would share, nothing more is sent.
+fn unless_hopeless(hopeless: &OnceLock<Error>) -> Result<()> {
+    match hopeless.get() {
+        Some(error) => Err(error.again().incomplete().unsent()),
+        None => Ok(()),
+    }
+}
+
+fn note_hopeless(hopeless: &OnceLock<Error>, error: &Error) {
+    let concerns_all = matches!(
+        error.kind(),
+        ErrorKind::Auth | ErrorKind::Config | ErrorKind::DailyLimit
+    );
+    if concerns_all && !error.is_retryable() {
+        // Who was first is right as well.
+        let _ = hopeless.set(error.again());
     }
 }
 
@@ -272,7 +401,20 @@ impl Shape {
         Ok(Value::Object(fields))
     }
 
-    fn call(&self, transport: &Transport, values: Vec<Value>, all_or_none: bool) -> Result<Call> {
+    /// As Salesforce says it of a record that only follows another one.
+    fn rolled_back(&self) -> Error {
+        let code = ErrorCode::ALL_OR_NONE_OPERATION_ROLLED_BACK;
+        let error = ApiError::new(code.as_str(), "", Vec::new());
+        Error::new(ErrorKind::Invalid, self.operation).of_row(error.into())
+    }
+
+    fn call(&self, transport: &Transport, values: &[&Value], all_or_none: bool) -> Result<Call> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'a> {
+            all_or_none: bool,
+            records: &'a [&'a Value],
+        }
         let segments = ["composite", "sobjects"];
         let keyed: [&str; 4];
         let segments: &[&str] = match &self.field {
@@ -284,12 +426,15 @@ impl Shape {
         };
         let call = transport.call(self.operation, self.method.clone(), segments);
         if self.method == Method::DELETE {
-            let ids = joined(values.iter().filter_map(Value::as_str));
+            let ids = joined(values.iter().filter_map(|value| value.as_str()));
             return Ok(call
                 .query("ids", ids)
                 .query("allOrNone", all_or_none.to_string()));
         }
-        call.json(&json!({ "allOrNone": all_or_none, "records": values }))
+        call.json(&Body {
+            all_or_none,
+            records: values,
+        })
     }
 }
 
@@ -319,27 +464,15 @@ impl Answer {
     }
 }
 
-/// Gives each input its answer. Salesforce answers in the order of the inputs; an answer of
-/// another length cannot be matched, and to guess would give records others' ids.
-fn matched<I, A, S>(
-    operation: &'static str,
-    inputs: Vec<I>,
-    answers: Result<Vec<A>>,
-    read: impl Fn(A) -> Result<S>,
-) -> Vec<Row<I, S>> {
-    let count = inputs.len();
-    let answers = answers.and_then(|answers| {
-        if answers.len() == count {
-            return Ok(answers);
-        }
-        Err(Error::new(ErrorKind::Decode, operation)
-            .sent()
-            .detail("there are not as many results as records"))
-    });
-    let outcomes: Vec<Result<S>> = match answers {
-        Ok(answers) => answers.into_iter().map(read).collect(),
-        Err(error) => (0..count).map(|_| Err(error.again())).collect(),
-    };
+/// Salesforce answers in the order of the inputs; an answer of another length cannot be matched, and
+/// to guess would give records others' ids.
+fn unmatched(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Decode, operation)
+        .sent()
+        .detail("there are not as many results as records")
+}
+
+fn rows<I, S>(inputs: Vec<I>, outcomes: Vec<Result<S>>) -> Vec<Row<I, S>> {
     let rows = inputs.into_iter().zip(outcomes);
     rows.map(|(input, outcome)| Row { input, outcome })
         .collect()

@@ -3,14 +3,14 @@ use std::{fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use http::{Method, StatusCode, header::IF_MODIFIED_SINCE};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{SObjects, http_date};
 use crate::{
     RecordId,
     call::Call,
     error::{Error, ErrorKind, Result},
-    transport::Transport,
+    transport::{JSON_LIMIT, Transport},
 };
 
 /// Describes an object. From [`SObjects::describe`]; it can be awaited as it is.
@@ -42,20 +42,26 @@ impl<'a, T> SObjects<'a, T> {
 impl<'a> Describe<'a> {
     /// Sends it.
     pub async fn send(self) -> Result<ObjectDescribe> {
-        let reply = self.transport.send(&self.call?).await?;
-        reply.json().await
+        self.transport.json(&self.call?).await
     }
 
     /// Sends it; `None` when nothing was changed after this time, in whole seconds.
     pub async fn if_modified_since(self, at: Timestamp) -> Result<Option<ObjectDescribe>> {
-        let call = self.call?;
-        let call = call.text_header(IF_MODIFIED_SINCE, http_date(at))?;
-        let reply = self.transport.send(&call).await?;
-        if reply.status() == StatusCode::NOT_MODIFIED {
-            return Ok(None);
-        }
-        reply.json().await.map(Some)
+        if_modified_since(self.transport, self.call?, at).await
     }
+}
+
+pub(crate) async fn if_modified_since<T: DeserializeOwned>(
+    transport: &Transport,
+    call: Call,
+    at: Timestamp,
+) -> Result<Option<T>> {
+    let call = call.text_header(IF_MODIFIED_SINCE, http_date(at))?;
+    let reply = transport.whole(&call, JSON_LIMIT).await?;
+    if reply.status == StatusCode::NOT_MODIFIED {
+        return Ok(None);
+    }
+    reply.json().map(Some)
 }
 
 impl<'a> IntoFuture for Describe<'a> {

@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::{check_name, http_date};
-use crate::{call::Call, error::Result, transport::Transport};
+use crate::{
+    call::Call,
+    error::Result,
+    transport::{JSON_LIMIT, Transport},
+};
 
 /// Reads a record. From [`SObjects::get`](super::SObjects::get); it can be awaited as it is.
 #[must_use = "nothing is sent before send() or .await"]
@@ -85,10 +89,10 @@ pub struct GetIfModified<'a, T>(GetRecord<'a, T>);
 impl<T: DeserializeOwned> GetIfModified<'_, T> {
     /// Sends it; `None` when the record was not changed.
     pub async fn send(self) -> Result<Option<T>> {
-        let reply = self.0.transport.send(&self.0.call?).await?;
-        if reply.status() == StatusCode::NOT_MODIFIED {
+        let reply = self.0.transport.whole(&self.0.call?, JSON_LIMIT).await?;
+        if reply.status == StatusCode::NOT_MODIFIED {
             return Ok(None);
         }
-        reply.json().await.map(Some)
+        reply.json().map(Some)
     }
 }

@@ -13,6 +13,7 @@ use http::Method;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::describe::if_modified_since;
 pub use self::{
     changes::{ChangeCursor, ChangePage, Changes, DeletedRecord, DeletedRecords, UpdatedRecords},
     collections::{Collection, Row, Saved},
@@ -25,7 +26,7 @@ pub use self::{
     write::{Update, Upsert, Upserted},
 };
 use crate::{
-    RecordId,
+    Download, RecordId,
     call::Call,
     error::{Error, ErrorKind, Result},
     transport::Transport,
@@ -131,23 +132,46 @@ impl<'a, T> SObjects<'a, T> {
         value: &str,
         fields: &(impl Serialize + ?Sized),
     ) -> Upsert<'a> {
-        const OPERATION: &str = "sobjects.upsert";
-        // A path segment of dots only climbs, however it is encoded.
-        let call = if matches!(value, "" | "." | "..") {
-            Err(Error::new(ErrorKind::Invalid, OPERATION)
-                .detail("the external id's value cannot stand in a path"))
-        } else {
-            check_name(OPERATION, field)
-                .and_then(|()| self.call(OPERATION, Method::PATCH, &[field, value]))
-                .and_then(|call| call.json(fields))
-        };
+        let call = self
+            .keyed("sobjects.upsert", Method::PATCH, field, value)
+            .and_then(|call| call.json(fields));
         Upsert::new(self.transport, call)
     }
 
     /// Deletes a record. When the answer of a first try was lost, a second one that finds nothing
     /// to delete is a success.
     pub async fn delete(&self, id: &RecordId) -> Result<()> {
-        let call = self.call("sobjects.delete", Method::DELETE, &[id.as_str()])?;
+        self.send_delete(self.call("sobjects.delete", Method::DELETE, &[id.as_str()])?)
+            .await
+    }
+
+    /// Reads the record whose external id `field` has this value. Several matches are a
+    /// [`Duplicate`](ErrorKind::Duplicate).
+    pub fn get_by(&self, field: &str, value: &str) -> GetRecord<'a, T> {
+        let call = self.keyed("sobjects.get_by", Method::GET, field, value);
+        GetRecord::new(self.transport, call)
+    }
+
+    /// Deletes the record whose external id `field` has this value, as [`delete`](Self::delete)
+    /// does.
+    pub async fn delete_by(&self, field: &str, value: &str) -> Result<()> {
+        self.send_delete(self.keyed("sobjects.delete_by", Method::DELETE, field, value)?)
+            .await
+    }
+
+    /// The bytes in a field of a record as they come, such as `Body` of an `Attachment` or
+    /// `LogFile` of an `EventLogFile`.
+    ///
+    /// Vendor: REST API Developer Guide, "sObject Blob Get".
+    pub async fn blob(&self, id: &RecordId, field: &str) -> Result<Download> {
+        const OPERATION: &str = "sobjects.blob";
+        check_name(OPERATION, field)?;
+        let call = self.call(OPERATION, Method::GET, &[id.as_str(), field])?;
+        let reply = self.transport.send(&call.uncompressed()).await?;
+        Ok(Download::new(OPERATION, reply))
+    }
+
+    async fn send_delete(&self, call: Call) -> Result<()> {
         match self.transport.empty(&call).await {
             Err(error)
                 if error.is_doubtful()
@@ -167,6 +191,22 @@ impl<'a, T> SObjects<'a, T> {
         check_name(operation, self.name)?;
         let segments = ["composite", "tree", self.name];
         Ok(self.transport.call(operation, method, &segments))
+    }
+
+    fn keyed(
+        &self,
+        operation: &'static str,
+        method: Method,
+        field: &str,
+        value: &str,
+    ) -> Result<Call> {
+        // A path segment of dots only climbs, however it is encoded.
+        if matches!(value, "" | "." | "..") {
+            return Err(Error::new(ErrorKind::Invalid, operation)
+                .detail("the external id's value cannot stand in a path"));
+        }
+        check_name(operation, field)?;
+        self.call(operation, method, &[field, value])
     }
 
     fn call(&self, operation: &'static str, method: Method, rest: &[&str]) -> Result<Call> {

@@ -8,7 +8,7 @@ use crate::{
     Query, RecordId,
     call::Call,
     error::{ErrorKind, Result},
-    transport::Transport,
+    transport::{JSON_LIMIT, Transport},
 };
 
 /// What stands behind a relationship of a record. From [`SObjects::related`].
@@ -68,9 +68,9 @@ impl<C: DeserializeOwned> Related<'_, C> {
     /// The parent. `None` when there is none, from which Salesforce does not tell a record that
     /// does not exist.
     pub async fn one(self) -> Result<Option<C>> {
-        match self.transport.send(&self.call?).await {
-            Ok(reply) if reply.status() == StatusCode::NO_CONTENT => Ok(None),
-            Ok(reply) => reply.json().await.map(Some),
+        match self.transport.whole(&self.call?, JSON_LIMIT).await {
+            Ok(reply) if reply.status == StatusCode::NO_CONTENT => Ok(None),
+            Ok(reply) => reply.json().map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

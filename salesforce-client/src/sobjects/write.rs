@@ -1,11 +1,19 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use http::{StatusCode, header::IF_UNMODIFIED_SINCE};
+use http::{
+    StatusCode,
+    header::{IF_MATCH, IF_UNMODIFIED_SINCE},
+};
 use jiff::Timestamp;
 
 use super::{SavedReply, http_date};
-use crate::{RecordId, call::Call, error::Result, transport::Transport};
+use crate::{
+    RecordId,
+    call::Call,
+    error::Result,
+    transport::{JSON_LIMIT, Transport},
+};
 
 /// Sets fields of a record. From [`SObjects::update`](super::SObjects::update); it can be awaited
 /// as it is.
@@ -32,6 +40,15 @@ impl<'a> Update<'a> {
         self.call = self
             .call
             .and_then(|call| call.text_header(IF_UNMODIFIED_SINCE, http_date(at)));
+        self
+    }
+
+    /// Only if the record is as an earlier answer's `ETag` has it;
+    /// [`Conflict`](crate::ErrorKind::Conflict) otherwise. Accounts only.
+    pub fn if_match(mut self, etag: &str) -> Self {
+        self.call = self
+            .call
+            .and_then(|call| call.text_header(IF_MATCH, etag.to_owned()));
         self
     }
 
@@ -104,15 +121,15 @@ impl<'a> Upsert<'a> {
 
     /// Sends it.
     pub async fn send(self) -> Result<Upserted> {
-        let reply = self.transport.send(&self.call?).await?;
-        let status = reply.status();
+        let reply = self.transport.whole(&self.call?, JSON_LIMIT).await?;
+        let status = reply.status;
         if status == StatusCode::NO_CONTENT {
             return Ok(Upserted {
                 id: None,
                 created: false,
             });
         }
-        let saved: SavedReply = reply.json().await?;
+        let saved: SavedReply = reply.json()?;
         Ok(Upserted {
             id: Some(saved.id),
             created: saved.created || status == StatusCode::CREATED,

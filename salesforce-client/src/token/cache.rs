@@ -5,7 +5,8 @@ use std::{
 
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
-    time::Instant,
+    task::JoinHandle,
+    time::{Instant, timeout},
 };
 use tracing::warn;
 
@@ -22,6 +23,10 @@ const EARLY: Duration = Duration::from_secs(60);
 /// After a failed early renewal the old token goes on serving for a while without another try, so
 /// that an outage of the token endpoint costs one call in this time and not every call.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
+
+/// How long a call waits for the next token where it has one that may be over: an old token that
+/// lives is better than none, and one that is dead costs a call.
+const LATE: Duration = Duration::from_secs(5);
 
 /// One token for all clones of a client. One fetch serves all who wait, whether it succeeds or
 /// fails; while it is an early one, nobody waits. It runs in a task of its own, so a caller that
@@ -48,6 +53,15 @@ struct Held {
     renew_at: Option<Instant>,
 }
 
+/// How a token stands in its life.
+enum Age {
+    Fresh,
+    /// It serves while the next one comes.
+    Early,
+    /// It may be over.
+    Late,
+}
+
 #[derive(Default)]
 struct Fetches {
     /// Why the last one failed, if it did.
@@ -66,32 +80,61 @@ impl TokenCache {
 
     pub(crate) async fn token(&self) -> Result<AccessToken> {
         let (held, fetches) = self.look();
-        let fetching = Arc::clone(&self.fetching);
-        let fetching = match held {
-            Some(held) if held.is_fresh() => return Ok(held.token),
-            // The old token is good while somebody else fetches the next one.
-            Some(held) => match fetching.try_lock_owned() {
-                Ok(fetching) => fetching,
-                Err(_) => return Ok(held.token),
-            },
-            None => fetching.lock_owned().await,
+        let Some(held) = held else {
+            return self.next(fetches).await;
         };
+        match held.age() {
+            Age::Fresh => {}
+            Age::Early => self.renew_aside(),
+            Age::Late => match timeout(LATE, self.next(fetches)).await {
+                Ok(next) => return next,
+                Err(_) => self.put_off(&held.token),
+            },
+        }
+        Ok(held.token)
+    }
+
+    /// The token of the fetch that is under way, or of another one.
+    async fn next(&self, fetches: u64) -> Result<AccessToken> {
+        let fetching = Arc::clone(&self.fetching).lock_owned().await;
         // What happened while this caller waited is this caller's answer too.
         let (held, now) = self.look();
         match (held, &fetching.failure) {
-            (Some(held), _) if held.is_fresh() => return Ok(held.token),
+            (Some(held), _) if matches!(held.age(), Age::Fresh) => return Ok(held.token),
             (None, Some(failure)) if now != fetches => return Err(failure.again()),
             _ => {}
         }
-        let fetch = fetch(
+        let fetched = self.fetch(fetching).await;
+        fetched
+            .unwrap_or_else(|died| Err(Error::no_token_now(died).detail("the token source died")))
+    }
+
+    /// Nobody waits for a token that comes early.
+    fn renew_aside(&self) {
+        let Ok(fetching) = Arc::clone(&self.fetching).try_lock_owned() else {
+            return;
+        };
+        let is_renewed = |held: Held| matches!(held.age(), Age::Fresh);
+        if !self.look().0.is_some_and(is_renewed) {
+            drop(self.fetch(fetching));
+        }
+    }
+
+    fn fetch(&self, fetching: OwnedMutexGuard<Fetches>) -> JoinHandle<Result<AccessToken>> {
+        tokio::spawn(fetch(
             Arc::clone(&self.source),
             Arc::clone(&self.sender),
             Arc::clone(&self.slot),
             fetching,
-        );
-        tokio::spawn(fetch)
-            .await
-            .unwrap_or_else(|died| Err(Error::no_token(died).detail("the token source died")))
+        ))
+    }
+
+    /// The next token does not come: this one serves on, so that not every call waits for it.
+    fn put_off(&self, token: &AccessToken) {
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = slot.held.as_mut().filter(|held| held.token.is(token)) {
+            held.renew_at = Some(Instant::now() + PAUSE_AFTER_FAILURE);
+        }
     }
 
     /// Takes a token out of use, unless another has taken its place already.
@@ -114,8 +157,13 @@ impl TokenCache {
 }
 
 impl Held {
-    fn is_fresh(&self) -> bool {
-        self.renew_at.is_none_or(|at| Instant::now() < at)
+    fn age(&self) -> Age {
+        let now = Instant::now();
+        match self.renew_at {
+            Some(at) if now >= at + EARLY => Age::Late,
+            Some(at) if now >= at => Age::Early,
+            _ => Age::Fresh,
+        }
     }
 }
 

@@ -4,12 +4,13 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{AccessToken, TokenEndpoint, TokenSource, TokenStoreError};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// Gives the tokens of another identity provider that [`TokenExchange`] trades in.
 #[async_trait]
 pub trait SubjectTokens: Debug + Send + Sync + 'static {
-    /// A token that lives.
+    /// A token that lives. A failure is taken for one that passes, as when the provider does not
+    /// answer; where only a person can mend it, give [`Error::no_token`].
     async fn subject_token(&self) -> Result<SecretString, TokenStoreError>;
 }
 
@@ -68,6 +69,13 @@ impl TokenExchange {
     }
 }
 
+fn no_subject(cause: TokenStoreError) -> Error {
+    match cause.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(cause) => Error::no_token_now(cause),
+    }
+}
+
 #[async_trait]
 impl TokenSource for TokenExchange {
     async fn fetch(
@@ -75,11 +83,7 @@ impl TokenSource for TokenExchange {
         endpoint: &TokenEndpoint<'_>,
         _: Option<&AccessToken>,
     ) -> Result<AccessToken> {
-        let subject = self
-            .subjects
-            .subject_token()
-            .await
-            .map_err(|cause| Error::new(ErrorKind::Auth, "token").cause(cause))?;
+        let subject = self.subjects.subject_token().await.map_err(no_subject)?;
         let mut form = vec![
             (
                 "grant_type",

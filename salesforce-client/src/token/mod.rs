@@ -8,12 +8,17 @@ mod jwt;
 mod refresh;
 mod store;
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tokio::time::Instant;
 use url::Url;
 
 pub(crate) use self::cache::TokenCache;
@@ -26,6 +31,7 @@ pub use self::{
     store::{Grant, Lease, MemoryTokenStore, Stored, Swap, TokenStore, TokenStoreError},
 };
 use crate::{
+    api_error::{ApiErrors, ErrorCode},
     call::{Call, Target},
     error::{Error, ErrorKind, Result},
     oauth::endpoint_url,
@@ -174,15 +180,23 @@ impl TokenEndpoint<'_> {
     /// Posts a form to `/services/oauth2/token`. What goes wrong is told by Salesforce's code and
     /// by words of this crate: the endpoint's own texts have carried parts of tokens.
     ///
-    /// A lost answer is asked for again: when the first request was served and refresh tokens
-    /// rotate, the next one is lost whether it is asked for again or not.
+    /// A lost answer is asked for again; what works only once goes by
+    /// [`post_once`](Self::post_once). After a refusal that only a person can mend nothing is sent
+    /// for ten seconds, and the refusal comes back: Salesforce counts logins that fail.
     pub async fn post(&self, form: &[(&str, &str)]) -> Result<TokenReply> {
-        self.sent(self.call(form).repeatable()).await
+        if let Some(refusal) = self.sender.refusal.get() {
+            return Err(refusal);
+        }
+        let reply = self.sent(self.call(form).repeatable()).await;
+        self.sender.refusal.set(reply.as_ref().err());
+        reply
     }
 
-    /// As [`post`](Self::post), but a lost answer is not asked for again.
-    pub(crate) async fn post_once(&self, form: &[(&str, &str)]) -> Result<TokenReply> {
-        self.sent(self.call(form)).await
+    /// As [`post`](Self::post), for what is spent by it, such as a refresh token where they rotate.
+    /// A lost answer is not asked for again, as the second use of a spent token can end the whole
+    /// grant; so it is waited for as long as Salesforce works on a call at most.
+    pub async fn post_once(&self, form: &[(&str, &str)]) -> Result<TokenReply> {
+        self.sent(self.call(form).single_use()).await
     }
 
     fn call(&self, form: &[(&str, &str)]) -> Call {
@@ -191,11 +205,8 @@ impl TokenEndpoint<'_> {
     }
 
     async fn sent(&self, call: Call) -> Result<TokenReply> {
-        let mut reply = match self.sender.send(&call, None).await {
-            Ok(reply) => reply,
-            Err(error) => return Err(told(error)),
-        };
-        let body = reply.bytes(REPLY_LIMIT).await?;
+        let sent = self.sender.whole(&call, None, REPLY_LIMIT).await;
+        let body = sent.map_err(told)?.body;
         // The cause would quote the body.
         let mut reply: TokenReply = serde_json::from_slice(&body).map_err(|_| {
             Error::new(ErrorKind::Decode, "token")
@@ -219,10 +230,69 @@ fn told(error: Error) -> Error {
     if !matches!(error.status(), Some(400 | 401 | 403)) {
         return error.without_texts();
     }
-    let advice = error
-        .api()
-        .and_then(|api| advice(api.code()?.as_str(), api.message().unwrap_or_default()));
-    error.refused_grant(advice).without_texts()
+    let api = error.api();
+    let code = api.and_then(ApiErrors::code).map(ErrorCode::as_str);
+    let message = api.and_then(ApiErrors::message).unwrap_or_default();
+    match code {
+        Some(code) if is_final(code, message) => {
+            let advice = advice(code, message);
+            error.refused_grant(advice).without_texts()
+        }
+        _ => error
+            .of_server()
+            .detail("the login host gave no reason that would be final")
+            .without_texts(),
+    }
+}
+
+/// Whether a person has to mend something. A proxy's page has no code at all, and Salesforce has
+/// some that pass.
+fn is_final(code: &str, description: &str) -> bool {
+    const PASSES: [&str; 3] = ["rate exceeded", "retry your request", "try again"];
+    const FINAL: [&str; 20] = [
+        "access_denied",
+        "app_not_found",
+        "inactive_org",
+        "inactive_user",
+        "invalid_app_access",
+        "invalid_assertion",
+        "invalid_client",
+        "invalid_client_credentials",
+        "invalid_client_id",
+        "invalid_code",
+        "invalid_grant",
+        "invalid_grant_type",
+        "invalid_request",
+        "invalid_scope",
+        "invalid_token",
+        "redirect_uri_mismatch",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "unsupported_response_type",
+        "unsupported_token_type",
+    ];
+    let description = description.to_ascii_lowercase();
+    FINAL.contains(&code) && !PASSES.iter().any(|text| description.contains(text))
+}
+
+/// The last refusal of the token endpoint that only a person can mend.
+#[derive(Default)]
+pub(crate) struct Refusal(Mutex<Option<(Instant, Error)>>);
+
+impl Refusal {
+    const REMEMBERED: Duration = Duration::from_secs(10);
+
+    fn get(&self) -> Option<Error> {
+        let refusal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, error) = refusal.as_ref()?;
+        (at.elapsed() < Self::REMEMBERED).then(|| error.again())
+    }
+
+    fn set(&self, error: Option<&Error>) {
+        let refused = error.filter(|error| error.kind() == ErrorKind::Auth);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            refused.map(|error| (Instant::now(), error.again()));
+    }
 }
 
 fn advice(code: &str, description: &str) -> Option<&'static str> {

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -22,6 +22,11 @@ const WORTH_ADOPTING: Duration = Duration::from_secs(90);
 /// How long one holder of the grant keeps the others from refreshing: so long do they wait when it
 /// dies meanwhile.
 const HOLD: Duration = Duration::from_secs(60);
+const SHORTEST_HOLD: Duration = Duration::from_secs(1);
+/// How long the store may take to renew a lease while an answer is waited for.
+const RENEWING: Duration = Duration::from_secs(1);
+/// For how long a refusal holds, where nobody stores another grant.
+const REMEMBERED: Duration = Duration::from_secs(60);
 /// How often the others look whether it has come to an end.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -32,10 +37,19 @@ pub struct RefreshToken {
     client_id: String,
     client_secret: Option<SecretString>,
     store: Arc<dyn TokenStore>,
+    known: Mutex<Known>,
+    hold: Duration,
+}
+
+/// What this holder of the grant knows besides the store.
+#[derive(Debug, Default)]
+struct Known {
     /// A grant that Salesforce gave and the store would not take. It is stored before anything
     /// else happens: it is the only copy.
-    unsaved: Mutex<Option<Unsaved>>,
-    hold: Duration,
+    unsaved: Option<Unsaved>,
+    /// A refusal that only a person can mend, and what was stored then. It is not asked for again
+    /// at every call: the use of a spent token is a reason to end what lives of the grant.
+    refused: Option<(u64, Instant, Error)>,
 }
 
 /// Whose turn it is.
@@ -62,17 +76,19 @@ impl RefreshToken {
             client_id: client_id.into(),
             client_secret,
             store: Arc::new(store),
-            unsaved: Mutex::new(None),
+            known: Mutex::default(),
             hold: HOLD,
         }
     }
 
     /// How long this holder of the grant may keep the others from refreshing, if the store knows
-    /// [leases](TokenStore::lease): a minute unless set. A refresh that takes longer is given up,
-    /// and when this process dies meanwhile the others wait for so long.
+    /// [leases](TokenStore::lease): a minute unless set, a second at least. A refresh that takes
+    /// longer is not given up, as its answer is the only copy of the next refresh token: its lease
+    /// is [renewed](TokenStore::renew) meanwhile. When this process dies the others wait for so
+    /// long.
     #[must_use]
     pub fn hold(mut self, hold: Duration) -> Self {
-        self.hold = hold;
+        self.hold = hold.max(SHORTEST_HOLD);
         self
     }
 
@@ -108,18 +124,33 @@ impl TokenSource for RefreshToken {
         endpoint: &TokenEndpoint<'_>,
         refused: Option<&AccessToken>,
     ) -> Result<AccessToken> {
-        let mut unsaved = self.unsaved.lock().await;
-        self.save(&mut unsaved).await?;
+        let mut known = self.known.lock().await;
+        self.save(&mut known.unsaved).await?;
         let stored = self.load().await?;
         if let Some(token) = living(&stored.grant, refused, endpoint.lifetime()) {
             return Ok(token);
+        }
+        if let Some((version, at, error)) = &known.refused
+            && *version == stored.version
+            && at.elapsed() < REMEMBERED
+        {
+            return Err(error.again());
         }
         let (lease, stored) = match self.turn(endpoint, refused).await? {
             Turn::Ours(lease, stored) => (lease, stored),
             Turn::Theirs(token) => return Ok(token),
         };
-        let fetched = self.refresh(endpoint, refused, stored, &mut unsaved).await;
+        let version = stored.version;
+        let fetched = self
+            .refresh(endpoint, refused, stored, &lease, &mut known.unsaved)
+            .await;
         self.give_back(lease).await;
+        known.refused = match &fetched {
+            Err(error) if error.kind() == ErrorKind::Auth => {
+                Some((version, Instant::now(), error.again()))
+            }
+            _ => None,
+        };
         fetched
     }
 }
@@ -173,6 +204,7 @@ impl RefreshToken {
         endpoint: &TokenEndpoint<'_>,
         refused: Option<&AccessToken>,
         mut stored: Stored,
+        lease: &Lease,
         unsaved: &mut Option<Unsaved>,
     ) -> Result<AccessToken> {
         let dead = "the refresh token is dead: log in again";
@@ -182,7 +214,7 @@ impl RefreshToken {
             if let Some(token) = living(&stored.grant, refused, endpoint.lifetime()) {
                 return Ok(token);
             }
-            match self.ask(endpoint, &stored.grant).await {
+            match self.ask(endpoint, &stored.grant, lease).await {
                 Ok(reply) => {
                     // Stored before anything else is looked at: nothing may lose it.
                     let grant = Grant {
@@ -214,7 +246,12 @@ impl RefreshToken {
         Err(Error::new(ErrorKind::Auth, "token").detail(dead))
     }
 
-    async fn ask(&self, endpoint: &TokenEndpoint<'_>, grant: &Grant) -> Result<TokenReply> {
+    async fn ask(
+        &self,
+        endpoint: &TokenEndpoint<'_>,
+        grant: &Grant,
+        lease: &Lease,
+    ) -> Result<TokenReply> {
         let mut form = vec![
             ("grant_type", "refresh_token"),
             ("refresh_token", grant.refresh_token.expose_secret()),
@@ -223,12 +260,16 @@ impl RefreshToken {
         if let Some(secret) = &self.client_secret {
             form.push(("client_secret", secret.expose_secret()));
         }
-        // Given up while there is still time to store what came: after that it is another
-        // holder's turn.
-        let patience = self.hold.mul_f64(0.75);
-        timeout(patience, endpoint.post(&form))
-            .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "token").sent()))
+        let mut answer = pin!(endpoint.post_once(&form));
+        loop {
+            if let Ok(answer) = timeout(self.hold / 3, &mut answer).await {
+                return answer;
+            }
+            let renewed = timeout(RENEWING, self.store.renew(lease, self.hold)).await;
+            if let Err(cause) = renewed.unwrap_or_else(|late| Err(late.into())) {
+                warn!(%cause, "the right to refresh could not be kept longer");
+            }
+        }
     }
 }
 

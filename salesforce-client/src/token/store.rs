@@ -33,6 +33,14 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
         Ok(Some(Lease::new("")))
     }
 
+    /// Keeps the right for another `hold` from now: a refresh takes long, and one that is given up
+    /// can lose the grant. One that somebody else has by now stays his. Unless overridden, nothing
+    /// happens.
+    async fn renew(&self, lease: &Lease, hold: Duration) -> Result<(), TokenStoreError> {
+        let _ = (lease, hold);
+        Ok(())
+    }
+
     /// Gives the right back. One whose time was over, or that somebody else has by now, is none:
     /// nothing happens then.
     async fn release(&self, lease: Lease) -> Result<(), TokenStoreError> {
@@ -62,6 +70,7 @@ pub type TokenStoreError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A grant: what a refresh gave.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Grant {
     /// The refresh token to use next.
     pub refresh_token: SecretString,
@@ -116,6 +125,15 @@ struct Memory {
 }
 
 impl MemoryTokenStore {
+    /// A store without a grant: nobody has logged in yet.
+    pub fn empty() -> Self {
+        Self(Mutex::new(Memory {
+            stored: None,
+            leased: None,
+            leases: 0,
+        }))
+    }
+
     /// A store that holds this grant.
     pub fn new(grant: Grant) -> Self {
         Self(Mutex::new(Memory {
@@ -160,6 +178,16 @@ impl TokenStore for MemoryTokenStore {
         Ok(Some(Lease::new(memory.leases.to_string())))
     }
 
+    async fn renew(&self, lease: &Lease, hold: Duration) -> Result<(), TokenStoreError> {
+        let mut memory = self.memory();
+        if let Some((number, until)) = &mut memory.leased
+            && number.to_string() == lease.as_str()
+        {
+            *until = Instant::now() + hold;
+        }
+        Ok(())
+    }
+
     async fn release(&self, lease: Lease) -> Result<(), TokenStoreError> {
         let mut memory = self.memory();
         let is_it = |(number, _): &(u64, Instant)| number.to_string() == lease.as_str();
@@ -180,6 +208,10 @@ impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
 
     async fn lease(&self, hold: Duration) -> Result<Option<Lease>, TokenStoreError> {
         (**self).lease(hold).await
+    }
+
+    async fn renew(&self, lease: &Lease, hold: Duration) -> Result<(), TokenStoreError> {
+        (**self).renew(lease, hold).await
     }
 
     async fn release(&self, lease: Lease) -> Result<(), TokenStoreError> {

@@ -142,7 +142,9 @@ async fn a_short_retry_after_is_waited_out() {
 async fn reads_are_repeated_after_a_server_error_and_writes_are_not() {
     for (verb, sent) in [
         (Method::GET, 3),
-        (Method::DELETE, 3),
+        // Of a call of the user's own nobody knows what a second one does.
+        (Method::PUT, 1),
+        (Method::DELETE, 1),
         (Method::POST, 1),
         (Method::PATCH, 1),
     ] {

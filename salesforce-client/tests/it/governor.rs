@@ -163,13 +163,87 @@ async fn a_caller_that_goes_away_takes_no_place_along() {
         .unwrap();
     let content = salesforce_client::RecordId::new(&content).unwrap();
     let download = client.files().download(&content).await.unwrap();
-    assert_eq!(
-        governor.state().running,
-        1,
-        "a download runs until it is read"
-    );
-    drop(download);
+    // Who reads, or does not, keeps nobody waiting.
+    assert_eq!(governor.state().running, 0);
     client.limits().await.unwrap();
+    assert_eq!(download.bytes(10).await.unwrap(), "abc");
+}
+
+#[tokio::test]
+async fn copies_inside_the_org_do_not_wait_for_each_other_for_ever() {
+    let (org, client, _) = governed(Governor::builder().max_concurrent(1), 1000).await;
+    let record = account(&org, "Acme");
+    let version = org.add_file_as_other_user(record.as_str(), "a.txt", b"abc");
+    let version = salesforce_client::RecordId::new(&version.unwrap()).unwrap();
+    let copies = (0..5).map(|number| {
+        let (client, version) = (client.clone(), version.clone());
+        async move {
+            let download = client.files().download(&version).await?;
+            let name = format!("copy {number}.txt");
+            let upload = client.files().upload(name);
+            upload.send(download.into_stream(), 3).await
+        }
+    });
+    let copies = tokio::time::timeout(Duration::from_secs(60), join_all(copies));
+    for copy in copies.await.unwrap() {
+        copy.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_its_turn_beyond_its_deadline_was_not_sent() {
+    let org = FakeSalesforce::start().await.unwrap();
+    let governor = Governor::builder().max_concurrent(1).build();
+    let patient = builder_of(&org).governor(&governor).build().unwrap();
+    let hasty = builder_of(&org).governor(&governor);
+    let retry = salesforce_client::RetryPolicy::none().deadline(Duration::from_millis(200));
+    let hasty = hasty.retry(retry).build().unwrap();
+    hasty.limits().await.unwrap();
+    let delay = FaultEffect::DelayBefore { millis: 2_000 };
+    org.inject(Fault::on("*/limits", delay));
+    let long = tokio::spawn(async move { patient.limits().await });
+    while governor.state().running == 0 {
+        tokio::task::yield_now().await;
+    }
+    let asked = org.calls();
+    let account = serde_json::json!({ "Name": "Acme" });
+    let error = hasty.sobject("Account").create(&account).await;
+    let error = error.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Timeout, 0));
+    assert!(!error.may_have_happened(), "{error}");
+    assert!(error.to_string().contains("not sent"), "{error}");
+    long.await.unwrap().unwrap();
+    assert_eq!(org.calls() - asked, 1);
+    assert_eq!(governor.state().waiting, 0);
+}
+
+#[tokio::test]
+async fn a_try_that_dies_is_followed_by_the_next_call() {
+    let builder = Governor::builder().pause(Duration::from_millis(300));
+    let (org, client, governor) = governed(builder, 1000).await;
+    org.inject(Fault::on("*/limits", FaultEffect::DailyLimit));
+    client.limits().await.unwrap_err();
+    while governor.state().refused_until.is_some() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // One is dropped, one breaks.
+    let began = std::time::Instant::now();
+    let mut dropped = Box::pin(client.limits());
+    while governor.state().running == 0 {
+        assert!((&mut dropped).now_or_never().is_none());
+    }
+    drop(dropped);
+    let gateway = FaultEffect::Status {
+        status: 502,
+        headers: Default::default(),
+        body: String::new(),
+    };
+    org.inject(Fault::on("*/limits", gateway));
+    client.limits().await.unwrap();
+    assert!(
+        began.elapsed() < Duration::from_millis(290),
+        "it was refused meanwhile"
+    );
 }
 
 #[tokio::test]
@@ -230,6 +304,44 @@ async fn what_one_process_learns_the_others_heed() {
         ErrorKind::DailyLimit
     );
     assert_eq!(org.requests().len(), asked);
+}
+
+/// A database that stands still.
+#[derive(Debug)]
+struct Still;
+
+#[async_trait]
+impl QuotaShare for Still {
+    async fn load(&self) -> Result<Quota, QuotaShareError> {
+        std::future::pending().await
+    }
+
+    async fn publish(&self, _: &Quota) -> Result<(), QuotaShareError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn calls_go_on_when_the_other_processes_do_not_answer() {
+    let (org, client, _) = governed(Governor::builder().share(Still), 1000).await;
+    client.limits().await.unwrap();
+    org.inject(Fault::on("*/limits", FaultEffect::DailyLimit));
+    let refused = tokio::time::timeout(Duration::from_secs(20), client.limits());
+    let refused = refused.await.unwrap().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::DailyLimit);
+}
+
+#[tokio::test]
+async fn a_429_closes_nothing_and_is_waited_out() {
+    let (org, client, governor) = governed(Governor::builder().pause(LONG), 1000).await;
+    let effect = FaultEffect::RateLimit {
+        retry_after: Some("1".to_owned()),
+    };
+    org.inject(Fault::on("*/limits", effect));
+    let began = std::time::Instant::now();
+    client.limits().await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!(governor.state().quota.closed_until, None);
 }
 
 /// A database that is away.

@@ -1,12 +1,15 @@
 //! The client against a server that tells what it was sent.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod broken_bodies;
 mod bulk;
+mod bulk_resume;
 mod calls;
 mod changes;
 mod composite;
 mod governor;
 mod governor_processes;
+mod locks;
 mod many;
 mod memory;
 mod numbers;
@@ -15,6 +18,7 @@ mod org;
 mod processes;
 #[cfg(feature = "pubsub")]
 mod pubsub;
+mod reach;
 mod reading;
 mod recordings;
 mod secrets;

@@ -62,6 +62,8 @@ pub(crate) enum Act {
     Answer(u16, String),
     /// Reads the request, waits, and answers.
     AnswerLate(Duration, u16, String),
+    /// Reads the request and breaks off in the answer, after so many bytes of its body.
+    Torn(usize, String),
     /// Reads the request and closes without an answer.
     LoseAnswer,
     /// Reads the head and so many bytes, and closes.
@@ -101,6 +103,11 @@ impl BrokenServer {
 
     pub(crate) async fn arrived(&mut self) -> Arrived {
         self.arrived.recv().await.unwrap()
+    }
+
+    /// How many requests have come that nobody has looked at.
+    pub(crate) fn waiting(&self) -> usize {
+        self.arrived.len()
     }
 
     /// Whether what the next connection brought was a whole request.
@@ -153,6 +160,15 @@ async fn serve(
         Act::Close(_) | Act::LoseAnswer => return None,
         Act::Stall(_) => std::future::pending().await,
         Act::Answer(status, answer) => (status, answer),
+        Act::Torn(bytes, answer) => {
+            let head = format!(
+                "HTTP/1.1 200 X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                answer.len()
+            );
+            stream.write_all(head.as_bytes()).await.ok()?;
+            stream.write_all(&answer.as_bytes()[..bytes]).await.ok()?;
+            return stream.shutdown().await.ok();
+        }
         Act::AnswerLate(wait, status, answer) => {
             tokio::time::sleep(wait).await;
             (status, answer)

@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use salesforce_client::{
     AccessToken, ClientCredentials, Error, ErrorKind, Grant, MemoryTokenStore, RefreshToken,
-    RetryPolicy, SalesforceClient, Stored, Swap, TokenEndpoint, TokenSource, TokenStore,
-    TokenStoreError,
+    RetryPolicy, SalesforceClient, Stored, SubjectTokens, Swap, TokenEndpoint, TokenExchange,
+    TokenSource, TokenStore, TokenStoreError,
 };
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use wiremock::{
@@ -20,7 +21,7 @@ use wiremock::{
     matchers::{header, method, path},
 };
 
-use crate::support::{DATA, errors, fixture, quick};
+use crate::support::{Act, BrokenServer, DATA, errors, fixture, quick};
 
 const TOKEN: &str = "/services/oauth2/token";
 
@@ -209,6 +210,131 @@ async fn fifty_callers_wait_for_one_fetch_whether_it_succeeds_or_fails() {
 }
 
 #[tokio::test]
+async fn a_refresh_that_takes_longer_than_its_lease_is_not_given_up() {
+    let server = MockServer::start().await;
+    rotating(&server, Duration::from_millis(1_700)).await;
+    limits(&server, "a1", 200).await;
+    let store = Arc::new(MemoryTokenStore::new(Grant::new("r1")));
+    let holder = || {
+        let tokens = RefreshToken::new("app", None, Arc::clone(&store));
+        client(&server, tokens.hold(Duration::ZERO))
+    };
+    let (one, other) = (holder(), holder());
+    let (one, other) = tokio::join!(ask(&one), ask(&other));
+    one.unwrap();
+    other.unwrap();
+    assert_eq!(posts(&server).await, 1, "a refresh token was spent twice");
+    let kept = store.load().await.unwrap().unwrap();
+    assert_eq!(kept.grant.refresh_token.expose_secret(), "r2");
+}
+
+#[tokio::test]
+async fn a_refresh_whose_answer_is_lost_is_not_sent_again_by_itself() {
+    let mut server = BrokenServer::start(vec![Act::LoseAnswer, Act::LoseAnswer]).await;
+    let store = MemoryTokenStore::new(Grant::new("r1"));
+    let tokens = RefreshToken::new("app", None, store);
+    let client = SalesforceClient::builder(tokens)
+        .login_url(&server.url)
+        .retry(quick())
+        .build()
+        .unwrap();
+    let error = ask(&client).await.unwrap_err();
+    assert!(
+        error.is_retryable() && !error.may_have_happened(),
+        "{error:?}"
+    );
+    assert!(server.got_whole().await);
+    assert_eq!(server.waiting(), 0);
+}
+
+#[tokio::test]
+async fn a_refusal_that_only_a_person_mends_is_not_asked_for_at_every_call() {
+    let server = MockServer::start().await;
+    rotating(&server, Duration::ZERO).await;
+    limits(&server, "a1", 200).await;
+    let store = Arc::new(MemoryTokenStore::new(Grant::new("r0")));
+    let tokens = RefreshToken::new("app", None, Arc::clone(&store));
+    let refreshing = client(&server, tokens);
+    for _ in 0..5 {
+        let error = ask(&refreshing).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Auth);
+    }
+    assert_eq!(posts(&server).await, 1);
+    // Somebody has logged in anew.
+    let stored = store.load().await.unwrap().unwrap();
+    let swapped = store.compare_and_swap(stored.version, Grant::new("r1"));
+    assert_eq!(swapped.await.unwrap(), Swap::Stored);
+    ask(&refreshing).await.unwrap();
+
+    let server = MockServer::start().await;
+    rotating(&server, Duration::ZERO).await;
+    let other = client(&server, ClientCredentials::new("app", "secret"));
+    for _ in 0..5 {
+        ask(&other).await.unwrap_err();
+    }
+    assert_eq!(posts(&server).await, 1);
+}
+
+#[tokio::test]
+async fn only_what_the_login_host_says_for_good_is_for_good() {
+    for (status, body, is_final) in [
+        (403, "<html>blocked</html>".to_owned(), false),
+        (
+            400,
+            json!({ "error": "unknown_error", "error_description": "retry your request" })
+                .to_string(),
+            false,
+        ),
+        (
+            400,
+            json!({ "error": "invalid_grant", "error_description": "login rate exceeded" })
+                .to_string(),
+            false,
+        ),
+        (
+            400,
+            json!({ "error": "invalid_client_id" }).to_string(),
+            true,
+        ),
+    ] {
+        let server = MockServer::start().await;
+        Mock::given(path(TOKEN))
+            .respond_with(ResponseTemplate::new(status).set_body_string(&body))
+            .mount(&server)
+            .await;
+        let client = client(&server, ClientCredentials::new("app", "secret"));
+        let error = ask(&client).await.unwrap_err();
+        assert_eq!(error.is_retryable(), !is_final, "{body}: {error:?}");
+        assert_eq!(error.kind() == ErrorKind::Auth, is_final, "{body}");
+        assert!(!error.may_have_happened(), "{body}");
+    }
+}
+
+/// A provider of other tokens, and what it says.
+#[derive(Debug)]
+struct Provider(fn() -> TokenStoreError);
+
+#[async_trait]
+impl SubjectTokens for Provider {
+    async fn subject_token(&self) -> Result<SecretString, TokenStoreError> {
+        Err(self.0())
+    }
+}
+
+#[tokio::test]
+async fn an_outage_of_the_other_provider_passes_and_a_refusal_does_not() {
+    let outage: fn() -> TokenStoreError = || "the vault restarts".into();
+    let refusal: fn() -> TokenStoreError = || Error::no_token("the role was taken away").into();
+    for (says, passes) in [(outage, true), (refusal, false)] {
+        let server = MockServer::start().await;
+        let tokens = TokenExchange::new("app", None, Provider(says));
+        let error = ask(&client(&server, tokens)).await.unwrap_err();
+        assert_eq!(error.is_retryable(), passes, "{error:?}");
+        assert!(!error.may_have_happened());
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_away_takes_no_grant_with_it() {
     let server = MockServer::start().await;
     rotating(&server, Duration::from_millis(100)).await;
@@ -262,28 +388,28 @@ fn gated(server: &MockServer) -> (SalesforceClient, Arc<Semaphore>, Arc<AtomicBo
 }
 
 #[tokio::test]
-async fn nobody_waits_for_an_early_renewal_but_the_one_who_makes_it() {
+async fn nobody_waits_for_an_early_renewal() {
     let server = MockServer::start().await;
     limits(&server, "t1", 200).await;
     limits(&server, "t2", 200).await;
     let (client, gate, _) = gated(&server);
     ask(&client).await.unwrap();
 
-    let renewing = tokio::spawn({
-        let client = client.clone();
-        async move { ask(&client).await }
-    });
-    tokio::task::yield_now().await;
-    ask(&client).await.unwrap();
-    assert!(!renewing.is_finished());
+    // The login host does not answer: not even who has it asked waits.
+    for _ in 0..2 {
+        ask(&client).await.unwrap();
+    }
     gate.add_permits(1);
-    renewing.await.unwrap().unwrap();
+    for _ in 0..200 {
+        ask(&client).await.unwrap();
+    }
     let sent = server.received_requests().await.unwrap();
     let tokens: Vec<_> = sent
         .iter()
         .map(|it| it.headers["authorization"].to_str().unwrap())
         .collect();
-    assert_eq!(tokens, ["Bearer t1", "Bearer t1", "Bearer t2"]);
+    assert_eq!(tokens[..3], ["Bearer t1"; 3]);
+    assert_eq!(tokens.last(), Some(&"Bearer t2"));
 }
 
 #[tokio::test]
