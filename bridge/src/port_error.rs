@@ -14,6 +14,7 @@ pub struct PortError {
     side: Option<Side>,
     retry_after: Option<Duration>,
     detail: Option<String>,
+    fields: Vec<String>,
     cause: Option<Cause>,
 }
 
@@ -66,6 +67,7 @@ impl PortError {
             side: None,
             retry_after: None,
             detail: None,
+            fields: Vec::new(),
             cause: None,
         }
     }
@@ -104,6 +106,13 @@ impl PortError {
         self
     }
 
+    /// Adds the fields that the far side does not like the values of.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Vec<String>) -> Self {
+        self.fields = fields;
+        self
+    }
+
     /// What was being done.
     pub fn doing(&self) -> &'static str {
         self.doing
@@ -122,6 +131,16 @@ impl PortError {
     /// How long the far side asked to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// What the far side says about it, for people.
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    /// The fields that the far side does not like the values of, where it names them.
+    pub fn fields(&self) -> &[String] {
+        &self.fields
     }
 
     /// Whether the write certainly had no effect.

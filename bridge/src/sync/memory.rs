@@ -21,8 +21,11 @@ const MOST_PENDING: usize = 16;
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(super) struct Memory {
-    /// Where the values were found last.
+    /// Where the values were found last. What was agreed on was agreed on with this instance of
+    /// the template on this folder, and with no other.
     pub(super) folder: Option<String>,
+    #[serde(default)]
+    pub(super) instance: Option<String>,
     /// By the pair's name.
     pub(super) pairs: BTreeMap<String, Known>,
 }
@@ -37,6 +40,13 @@ pub(super) struct Known {
     pub(super) conflict: Option<Conflict>,
     /// Counts agreements.
     pub(super) turn: u64,
+    /// The template's field that was agreed on.
+    #[serde(default)]
+    pub(super) field: Option<String>,
+    /// What the record shows although the folder shows something else, and when it was last changed
+    /// when that was seen first: it has not been changed to this since.
+    #[serde(default)]
+    pub(super) shows: Option<(Shown, Timestamp)>,
 }
 
 /// A write that was about to be sent and that nobody has seen arrive.
@@ -50,6 +60,52 @@ pub(super) struct Pending {
 impl Known {
     pub(super) fn agreed(&self) -> Option<&Shown> {
         self.has_agreed.then_some(&self.agreed)
+    }
+
+    /// As far as it is about this field of the template: one made anew has no values, and nobody
+    /// has taken them away.
+    pub(super) fn of_field(self, id: Option<&str>) -> Self {
+        let Some(id) = id else {
+            return self;
+        };
+        match &self.field {
+            Some(field) if field != id => Self {
+                field: Some(id.to_owned()),
+                ..self.met_anew()
+            },
+            Some(_) => self,
+            None => Self {
+                field: Some(id.to_owned()),
+                ..self
+            },
+        }
+    }
+
+    /// As if nothing had been agreed on yet.
+    fn met_anew(&self) -> Self {
+        Self {
+            turn: self.turn + 1,
+            ..Self::default()
+        }
+    }
+
+    /// The record shows this value, and was changed last at this time.
+    pub(super) fn saw(&mut self, crm: &Shown, changed_at: Option<Timestamp>) {
+        self.shows = self
+            .shows_since(crm, changed_at)
+            .map(|at| (crm.clone(), at));
+    }
+
+    /// When the record was changed to this value at the latest.
+    pub(super) fn shows_since(
+        &self,
+        crm: &Shown,
+        changed_at: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        match &self.shows {
+            Some((shown, at)) if shown == crm => Some(changed_at.map_or(*at, |it| it.min(*at))),
+            _ => changed_at,
+        }
     }
 
     /// A value goes to this side, which shows another one now.
@@ -89,6 +145,7 @@ impl Known {
         self.agreed = value;
         self.pending = None;
         self.conflict = None;
+        self.shows = None;
     }
 }
 
@@ -97,12 +154,18 @@ impl Memory {
         self.pairs.values().filter_map(|it| it.conflict.as_ref())
     }
 
-    /// This memory once what was sent for these pairs has arrived.
-    pub(super) fn arrived(&self, pairs: &[String]) -> Self {
+    /// As far as it is about this instance on this folder; with another one, nothing was agreed on
+    /// yet.
+    pub(super) fn of(&self, folder: &str, instance: Option<&str>) -> Self {
+        let is_other = |one: Option<&str>, other| one.is_some_and(|one| Some(one) != other);
+        let is_met_anew = is_other(self.folder.as_deref(), Some(folder))
+            || (instance.is_some() && is_other(self.instance.as_deref(), instance));
         let mut memory = self.clone();
-        for pair in pairs {
-            if let Some(known) = memory.pairs.get_mut(pair) {
-                known.agree(known.agreed.clone());
+        memory.folder = Some(folder.to_owned());
+        memory.instance = instance.map(str::to_owned).or(memory.instance);
+        if is_met_anew {
+            for known in memory.pairs.values_mut() {
+                *known = known.met_anew();
             }
         }
         memory

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use box_client::BoxClient;
 use bridge::{
     Action, AdvanceStage, Attach, Backoff, BoxContent, Layout, LayoutError, LogTask, MappingKeys,
-    Pipeline, PipelineOptions, Provision, Rule, SalesforceCrm, SyncMetadata, WorkerOptions,
+    MappingTemplate, Pipeline, PipelineOptions, Provision, Rule, SalesforceCrm, SyncMetadata,
+    WorkerOptions,
     action::Collaborate,
     secrets::SecretStore,
     webhook::{SignatureKeys, Trigger, Verifier},
@@ -52,10 +53,15 @@ pub(crate) fn parts(
         .and_then(|client| problems.take("salesforce.events", Sources::new(config, client)));
     let crm = client.map(|client| crm(config, client));
     let sides = content.as_ref().zip(crm.as_ref());
+    // One for all: what no template can have is found here.
+    let template = Arc::new(MappingTemplate::new());
     let syncs: Vec<_> = config
         .rules
         .iter()
-        .map(|it| sync::action(it, sides, mapping_keys(config)))
+        .map(|it| {
+            let action = sync::action(it, sides, mapping_keys(config), &template);
+            problems.take(&format!("rule `{}`", it.name), action)?
+        })
         .collect();
     let rules: Vec<_> = config
         .rules
@@ -64,7 +70,7 @@ pub(crate) fn parts(
         .filter_map(|(it, sync)| {
             problems.take(
                 &format!("rule `{}`", it.name),
-                rule(it, &config.content, sides, sync.as_ref()),
+                rule(it, &config.content, sides, sync.as_ref(), &template),
             )
         })
         .flatten()
@@ -309,6 +315,7 @@ fn rule(
     side: &BoxSide,
     sides: Option<(&BoxContent, &SalesforceCrm)>,
     sync: Option<&Arc<SyncMetadata>>,
+    template: &Arc<MappingTemplate>,
 ) -> Result<Option<Rule>, String> {
     for trigger in rule.triggers.iter().filter(|it| !is_of_records(it)) {
         Trigger::for_registration(trigger).map_err(|error| error.to_string())?;
@@ -338,7 +345,9 @@ fn rule(
         let Some((content, crm)) = sides else {
             return Ok(None);
         };
-        actions.push(Arc::new(provision(wanted, side, content, crm)?));
+        let provision = provision(wanted, side, content, crm)?.template(template.clone());
+        let provision = provision.map_err(|error| format!("provision.fields: {error}"))?;
+        actions.push(Arc::new(provision));
     }
     if let Some(sync) = sync {
         actions.push(sync.clone());

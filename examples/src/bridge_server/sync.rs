@@ -10,9 +10,12 @@ use std::{
 };
 
 use bridge::{
-    BoxContent, Crm, MappingKeys, SalesforceCrm, StepError, SyncMetadata, SystemClock,
+    BoxContent, Crm, MappingKeys, MappingTemplate, SalesforceCrm, StepError, SyncMetadata,
+    SystemClock,
     crm::Record,
-    sync::{Conflict, Datum, FieldOutcome, FieldReport, Side, SyncReport, conflicts},
+    sync::{
+        Conflict, Datum, FieldOutcome, FieldReport, Side, SyncReport, conflicts, current_conflicts,
+    },
 };
 use clap::{Args, Subcommand};
 use comfy_table::Table;
@@ -112,21 +115,16 @@ pub(crate) async fn run(config: &Path, arguments: Arguments) -> Result<(), Failu
                 record.object.as_deref().unwrap_or("of an unknown kind")
             )));
         };
+        let (crm, ledger) = (&*ground.crm, &*ground.store.ledger);
         let report = match arguments.dry_run {
-            true => {
-                sync.preview(&record, &*ground.store.ledger, &SystemClock)
-                    .await
-            }
-            false => {
-                patiently(async || {
-                    sync.sync(&record, &*ground.store.ledger, &SystemClock)
-                        .await
-                })
-                .await
-            }
+            true => sync.preview(&record, crm, ledger, &SystemClock).await,
+            false => patiently(async || sync.sync(&record, crm, ledger, &SystemClock).await).await,
         };
         match report {
-            Ok(report) => show(&report, arguments.dry_run, arguments.json)?,
+            Ok(report) => {
+                show(&report, arguments.dry_run, arguments.json)?;
+                failed += usize::from(report.needs_a_person());
+            }
             Err(error) if arguments.all => {
                 failed += 1;
                 say(format_args!("{id}: {}", in_one_line(&error)))?;
@@ -146,8 +144,11 @@ pub(crate) async fn run_conflicts(
 ) -> Result<(), Failure> {
     let Some(Resolve::Resolve { id, keep_box, .. }) = arguments.command else {
         let store = Store::open(&Config::read(config)?).await?;
-        let mut all = conflicts(&*store.ledger).await.map_err(Failure::run)?;
-        all.retain(|it| arguments.all || !it.is_over);
+        let all = match arguments.all {
+            true => conflicts(&*store.ledger).await,
+            false => current_conflicts(&*store.ledger).await,
+        };
+        let all = all.map_err(Failure::run)?;
         return list(&all, arguments.json);
     };
     let ground = Ground::open(config).await?;
@@ -169,8 +170,12 @@ pub(crate) async fn run_conflicts(
     } else {
         Side::Salesforce
     };
-    let ledger = &*ground.store.ledger;
-    let report = patiently(async || sync.resolve(conflict, keep, ledger, &SystemClock).await).await;
+    let (crm, ledger) = (&*ground.crm, &*ground.store.ledger);
+    let report = patiently(async || {
+        sync.resolve(conflict, keep, crm, ledger, &SystemClock)
+            .await
+    })
+    .await;
     let report = report.map_err(Failure::run)?;
     let mut fields = report.fields.iter();
     let Some(field) = fields.find(|it| it.conflict.as_ref() == Some(&id)) else {
@@ -209,10 +214,16 @@ pub(crate) fn action(
     rule: &Rule,
     sides: Option<(&BoxContent, &SalesforceCrm)>,
     keys: MappingKeys,
-) -> Option<Arc<SyncMetadata>> {
-    let ((content, crm), map) = sides.zip(rule.sync_metadata.as_ref()?.map().ok())?;
+    template: &Arc<MappingTemplate>,
+) -> Result<Option<Arc<SyncMetadata>>, String> {
+    let map = rule.sync_metadata.as_ref().and_then(|it| it.map().ok());
+    let Some(((content, crm), map)) = sides.zip(map) else {
+        return Ok(None);
+    };
     let sync = SyncMetadata::new(Arc::new(content.clone()), Arc::new(crm.clone()), map);
-    Some(Arc::new(sync.mapping_keys(keys)))
+    let sync = sync.mapping_keys(keys).template(template.clone());
+    let sync = sync.map_err(|error| format!("sync_metadata.fields: {error}"))?;
+    Ok(Some(Arc::new(sync)))
 }
 
 /// A record that was changed a moment ago is waited for.
@@ -299,7 +310,10 @@ fn list(all: &[Conflict], json: bool) -> Result<(), Failure> {
             (Some(side), true) => side.to_string(),
             (Some(side), false) => format!("{side}, being written"),
             (None, true) => "over".to_owned(),
-            (None, false) => "open".to_owned(),
+            (None, false) => match &it.refused {
+                Some(reason) => format!("open: {reason}"),
+                None => "open".to_owned(),
+            },
         };
         table.add_row([
             it.id.clone(),
