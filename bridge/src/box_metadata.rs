@@ -224,7 +224,7 @@ fn may_be_made<'f>(
         None => Ok(()),
         Some(field) => {
             let cause = format!(
-                "the template has no field {}, and nobody tells the options of such a {}: make it \
+                "the template has no field {}, and nobody tells the options of such an {}: make it \
                  by hand",
                 field.key, field.kind
             );

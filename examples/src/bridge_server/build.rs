@@ -60,7 +60,7 @@ pub(crate) fn parts(
         .iter()
         .map(|it| {
             let action = sync::action(it, sides, mapping_keys(config), &template);
-            problems.take(&format!("rule `{}`", it.name), action)?
+            problems.take(&format!("rule `{}`", it.name), action)
         })
         .collect();
     let rules: Vec<_> = config
@@ -68,9 +68,10 @@ pub(crate) fn parts(
         .iter()
         .zip(&syncs)
         .filter_map(|(it, sync)| {
+            let sync = sync.as_ref()?.as_ref();
             problems.take(
                 &format!("rule `{}`", it.name),
-                rule(it, &config.content, sides, sync.as_ref(), &template),
+                rule(it, &config.content, sides, sync, &template),
             )
         })
         .flatten()
@@ -83,7 +84,7 @@ pub(crate) fn parts(
             budget,
             sources,
             rules,
-            syncs: syncs.into_iter().flatten().collect(),
+            syncs: syncs.into_iter().flatten().flatten().collect(),
         }),
         _ => Err(Failure::Setup(problems.0)),
     }
