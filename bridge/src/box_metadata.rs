@@ -80,7 +80,7 @@ impl Metadata for BoxContent {
                 patch = patch.test(key, seen.clone());
             }
         }
-        for ValueChange { key, seen, to } in changes {
+        for ValueChange { key, seen, to } in changes.iter().filter(|it| it.seen != it.to) {
             patch = match (seen, to) {
                 (_, Some(to)) => patch.add(key, to.clone()),
                 (Some(_), None) => patch.remove(key),

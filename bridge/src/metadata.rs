@@ -23,8 +23,8 @@ pub trait Metadata: Debug + Send + Sync + 'static {
     /// time, all get what the first has written. Safe to repeat.
     async fn claim(&self, folder: &str, values: &Map<String, Value>) -> Result<Claimed, PortError>;
 
-    /// Changes values that are still as they were seen, all of them or none; `null` takes a value
-    /// away. Tells whether they were still so.
+    /// Changes values that are still as they were seen, all of them or none; `None` takes a value
+    /// away, and one that is to be what it was is only looked at. Tells whether they were still so.
     async fn change(&self, folder: &str, changes: &[ValueChange]) -> Result<bool, PortError>;
 
     /// Makes sure that the template exists and has these fields; what it lacks is added, and

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metadata::ValueKind;
+use crate::{metadata::ValueKind, resolve::MappingKeys};
 
 pub(super) const OPPORTUNITY: &str = "Opportunity";
 pub(super) const ACCOUNT: &str = "Account";
@@ -153,6 +153,14 @@ impl FieldMap {
     /// The kind of record.
     pub fn object(&self) -> &str {
         &self.object
+    }
+
+    /// The metadata key that says which record of this kind a folder belongs to.
+    pub(super) fn mapping_key<'k>(&self, keys: &'k MappingKeys) -> &'k str {
+        match self.object == ACCOUNT {
+            true => &keys.account,
+            false => &keys.opportunity,
+        }
     }
 
     /// The pairs.

@@ -32,7 +32,7 @@ impl SyncMetadata {
                 return Ok(Some((folder, instance)));
             }
         }
-        let key = self.key();
+        let key = self.map().mapping_key(&self.keys);
         let mut ids = self.metadata.find(ROOT, key, &record.id).await?;
         if ids.is_empty()
             && let Some(short) = record.id.get(..SHORT_ID).filter(|it| *it != record.id)
@@ -71,19 +71,12 @@ impl SyncMetadata {
             (!text.is_empty()).then(|| text.to_owned())
         };
         Ok(instance.filter(|instance| {
-            let names = text(instance, self.key());
+            let names = text(instance, self.map().mapping_key(&self.keys));
             // A deal's folder names the account too.
             let is_a_deals =
                 self.is_of_accounts() && text(instance, &self.keys.opportunity).is_some();
             names.is_some_and(|id| is_same(&id, &record.id)) && !is_a_deals
         }))
-    }
-
-    fn key(&self) -> &str {
-        match self.is_of_accounts() {
-            true => &self.keys.account,
-            false => &self.keys.opportunity,
-        }
     }
 }
 

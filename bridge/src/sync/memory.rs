@@ -228,3 +228,38 @@ fn corrupt(cause: &serde_json::Error) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, "remember what was agreed on")
         .with_cause(cause.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::datum::Datum;
+
+    fn at(second: i64) -> Option<Timestamp> {
+        Timestamp::from_second(second).ok()
+    }
+
+    #[test]
+    fn a_later_change_of_another_field_makes_a_value_no_newer() {
+        let shows = |text: &str| Some(Datum::Text(text.into()));
+        let mut known = Known::default();
+        known.saw(&shows("a"), at(10));
+        known.saw(&shows("a"), at(30));
+        assert_eq!(known.shows_since(&shows("a"), at(40)), at(10));
+        // Another value is as new as the record.
+        assert_eq!(known.shows_since(&shows("b"), at(40)), at(40));
+        known.agree(shows("a"));
+        assert_eq!(known.shows_since(&shows("a"), at(40)), at(40));
+    }
+
+    #[test]
+    fn another_folder_or_instance_was_never_agreed_with() {
+        let mut memory = Memory::default().of("f1", Some("i1"));
+        memory.pairs.entry("p".into()).or_default().agree(None);
+        let has_agreed = |memory: Memory| memory.pairs["p"].has_agreed;
+        assert!(has_agreed(memory.of("f1", Some("i1"))));
+        assert!(has_agreed(memory.of("f1", None)), "nobody tells");
+        assert!(!has_agreed(memory.of("f1", Some("i2"))));
+        assert!(!has_agreed(memory.of("f2", Some("i1"))));
+        assert!(!has_agreed(memory.of("f2", None)));
+    }
+}

@@ -108,6 +108,9 @@ impl Round {
                 round.memory.pairs.insert(pair.name(), known);
             }
         }
+        if !round.to_box.is_empty() {
+            round.to_box.extend(seen.still_maps());
+        }
         round
     }
 
@@ -302,6 +305,17 @@ impl Round {
 }
 
 impl Seen<'_> {
+    /// What stays as it is, and has to be so still: a folder may be mapped to another record by now.
+    fn still_maps(&self) -> Option<ValueChange> {
+        let key = self.map.mapping_key(self.keys);
+        let seen = self.instance.values.get(key).cloned();
+        seen.is_some().then(|| ValueChange {
+            key: key.to_owned(),
+            to: seen.clone(),
+            seen,
+        })
+    }
+
     /// `changed_at` is since when the record is known to show its value.
     fn winner(&self, changed_at: Option<Timestamp>) -> Option<Side> {
         match self.map.policy() {

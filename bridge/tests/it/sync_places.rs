@@ -227,7 +227,7 @@ impl Metadata for Sides {
             return Err(PortError::new(PortErrorKind::Gone, "change"));
         };
         for change in changes {
-            if !takes.contains(&change.key) {
+            if change.seen != change.to && !takes.contains(&change.key) {
                 return Err(PortError::new(PortErrorKind::Refused, "change"));
             }
             if instance.values.get(&change.key) != change.seen.as_ref() {

@@ -414,4 +414,10 @@ async fn a_pair_that_cannot_work_is_a_dead_letter_and_the_others_work() {
         .await;
     let note = dead[0]["note"].as_str().unwrap();
     assert!(note.contains("Amuont__c"), "{note}");
+    let folder = folder_of_deal(&setting).await;
+    let shown = values(&setting, &folder).await;
+    assert_eq!(
+        (&shown["stage"], &shown["client"]),
+        (&json!("Prospecting"), &json!("Acme"))
+    );
 }
