@@ -491,6 +491,14 @@ async fn a_folder_without_a_value_unticks_no_checkbox_at_first() {
         assert_eq!(sides.field("IsPrivate"), true);
         assert_eq!(sides.key("private"), Some("true".into()));
         assert_eq!(conflicts(&store).await.unwrap(), []);
+        // An unticked one and none are the same.
+        let (sides, store) = (Sides::new(), MemoryStore::new());
+        sides.make();
+        let report = sides.sync(&sides.keeper(policy), &store).await.unwrap();
+        assert!(
+            report.fields.iter().all(|it| it.key != "private"),
+            "{report}"
+        );
     }
 }
 
@@ -587,6 +595,21 @@ async fn a_pair_that_cannot_be_kept_the_same_is_told_and_the_rest_goes_on() {
     }
     assert_eq!(sides.key("opportunity_id"), Some(DEAL.into()));
     assert_eq!(sides.key("step"), Some("call".into()));
+}
+
+#[tokio::test]
+async fn a_preview_thinks_of_the_template_as_it_would_be_and_makes_nothing() {
+    let (sides, store) = (Sides::new(), MemoryStore::new());
+    let keeper = sides.keeper(ConflictPolicy::Ask);
+    sides.make();
+    sides.in_salesforce("NextStep", "call".into());
+    let report = keeper.preview(&record(), &sides, &store, &sides).await;
+    let report = report.unwrap();
+    assert_eq!(outcome(&report, "step"), &FieldOutcome::Written(Side::Box));
+    assert_eq!(sides.world().template, []);
+    assert_eq!(sides.world().writes, 0);
+    let done = sides.sync(&keeper, &store).await.unwrap();
+    assert_eq!(done.to_string(), report.to_string());
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -297,14 +297,22 @@ async fn the_shipped_rules_make_their_template_and_keep_a_deal_and_its_folder_th
     let options: Vec<_> = options.map(|it| it["key"].as_str().unwrap()).collect();
     assert!(options.contains(&"Closed Won"), "{options:?}");
 
-    // Where the folder is known, nobody asks all of Box for it.
+    // Where a record was given its folder, nobody asks all of Box for it.
+    let other = json!({
+        "Name": "Other", "AccountId": setting.account, "StageName": "Prospecting",
+        "CloseDate": "2030-06-30",
+    });
+    let other = setting.crm.create("Opportunity", other).unwrap();
+    let provisioned = setting.program().args(["provision", &other]).output();
+    assert!(provisioned.await.unwrap().status.success());
     let queries = || {
         let asked = setting.content.requests();
         let is_query = |path: &str| path.contains("metadata_queries");
         asked.iter().filter(|it| is_query(&it.path)).count()
     };
     let before = queries();
-    run(&setting, &["sync", deal, "--json"]).await;
+    let synced = run(&setting, &["sync", &other, "--json"]).await;
+    assert_ne!(synced[0]["folder"], Value::Null);
     assert_eq!(queries(), before);
 
     let edit = |values: Value| {
