@@ -8,6 +8,7 @@ use salesforce_client::{Error, ErrorKind, Record, SalesforceClient, soql};
 
 use super::{
     failure::{port_error, port_error_of_many},
+    task_key::task_key,
     tasks::{mark, subject, text},
     together::Carrier,
 };
@@ -71,11 +72,11 @@ impl Looks {
             Some(field) => soql(format!(
                 "SELECT Id, Description, {field} FROM Task WHERE {field} IN :keys"
             ))
-            .bind("keys", texts(|it| it.key.clone())),
+            .bind("keys", texts(|it| task_key(it).into_owned())),
             // A description cannot be filtered by, so it is read and searched here.
             None => soql(
                 "SELECT Id, Description FROM Task \
-                 WHERE WhatId IN :records AND Subject IN :subjects AND ActivityDate IN :dates",
+                 WHERE (WhatId IN :records OR WhoId IN :records) AND Subject IN :subjects AND ActivityDate IN :dates",
             )
             .bind("records", texts(|it| it.record.id.clone()))
             .bind("subjects", texts(|it| subject(it).into_owned()))
@@ -105,7 +106,7 @@ impl Looks {
             }
         }
         let of = |activity: &Activity| match &self.key {
-            Some(_) => found.get(&activity.key.to_lowercase()).cloned(),
+            Some(_) => found.get(&task_key(activity).to_lowercase()).cloned(),
             None => found.get(&mark(activity)).cloned(),
         };
         Ok(activities.iter().map(of).collect())

@@ -172,6 +172,11 @@ impl SyncMetadata {
         Ok(all)
     }
 
+    /// The metadata key that says which record a folder belongs to.
+    pub(super) fn key(&self) -> &str {
+        self.map.mapping_key(&self.keys)
+    }
+
     pub(super) fn is_of_accounts(&self) -> bool {
         self.map.object() == ACCOUNT
     }

@@ -32,7 +32,7 @@ impl SyncMetadata {
                 return Ok(Some((folder, instance)));
             }
         }
-        let key = self.map().mapping_key(&self.keys);
+        let key = self.key();
         let mut ids = self.metadata.find(ROOT, key, &record.id).await?;
         if ids.is_empty()
             && let Some(short) = record.id.get(..SHORT_ID).filter(|it| *it != record.id)
@@ -71,7 +71,7 @@ impl SyncMetadata {
             (!text.is_empty()).then(|| text.to_owned())
         };
         Ok(instance.filter(|instance| {
-            let names = text(instance, self.map().mapping_key(&self.keys));
+            let names = text(instance, self.key());
             // A deal's folder names the account too.
             let is_a_deals =
                 self.is_of_accounts() && text(instance, &self.keys.opportunity).is_some();

@@ -44,6 +44,7 @@
 //! stays until its beginning changes, and is then kept as a conflict.
 
 mod action;
+mod all;
 mod conflict;
 mod datum;
 mod field_map;
@@ -59,6 +60,7 @@ mod write;
 pub(crate) use self::conflict::KEY as CONFLICT;
 pub use self::{
     action::SyncMetadata,
+    all::{SyncAll, SyncTold, SyncedAll},
     conflict::{Conflict, Decider, conflicts, current_conflicts},
     datum::Datum,
     field_map::{ConflictPolicy, Direction, FieldMap, FieldPair, MapError, Side},

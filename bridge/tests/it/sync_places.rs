@@ -12,7 +12,7 @@ use bridge::{
     content::Content,
     crm::{Activity, Crm, Deal, NewFile, Origin, Record, Stage, StoredVersion},
     metadata::{Claimed, Instance, TemplateField, ValueChange, ValueKind},
-    records::{Changed, Contact, FieldShape, RecordState},
+    records::{Changed, Contact, FieldShape, RecordState, RecordTimes},
     store::memory::MemoryStore,
     sync::{
         Conflict, ConflictPolicy, Direction, FieldMap, FieldOutcome, FieldPair, Side, SyncReport,
@@ -338,6 +338,10 @@ impl Records for Sides {
             deleted: Vec::new(),
             covered_until: since,
         })
+    }
+
+    async fn times(&self, _: &Record) -> Result<Option<RecordTimes>, PortError> {
+        Ok(None)
     }
 }
 

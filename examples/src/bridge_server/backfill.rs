@@ -13,7 +13,9 @@ use bridge::{
 use clap::Args;
 use serde_json::json;
 
-use crate::{Failure, build, config::Config, say, secrets, serve::told_to_stop, store::Store};
+use crate::{
+    Failure, build, config::Config, in_one_line, say, secrets, serve::told_to_stop, store::Store,
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -33,13 +35,22 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(path: &Path, arguments: Arguments) -> Result<(), Failure> {
     let config = Config::read(path)?;
+    let folder = &arguments.folder;
+    if folder.is_empty() || !folder.chars().all(|digit| digit.is_ascii_digit()) {
+        let problem = "--folder: it is no folder's id, which has digits only";
+        return Err(Failure::Setup(vec![problem.to_owned()]));
+    }
     let secrets = secrets::open(&config).await?;
     let parts = build::parts(&config, secrets.as_ref())?;
-    let store = Store::open(&config).await?;
-    let tree = Arc::new(parts.content.clone());
+    let store = match arguments.dry_run {
+        true => Store::open_if_there(&config).await?,
+        false => Store::open_unpaused(&config).await?,
+    };
+    let tree = parts.circuits.tree(Arc::new(parts.content.clone()));
     let pipeline: Pipeline = build::pipeline(&config, parts, &store);
     let (queue, ledger) = (Arc::clone(&store.queue), Arc::clone(&store.ledger));
     let backfill = Backfill::new(tree, pipeline, queue, ledger).most_ahead(arguments.ahead);
+    let backfill = backfill.clock(Arc::clone(&store.clock));
     let Arguments {
         folder,
         dry_run,
@@ -61,7 +72,7 @@ pub(crate) async fn run(path: &Path, arguments: Arguments) -> Result<(), Failure
         true => Failure::run(error),
         false => Failure::Run(format!(
             "{}; the next run goes on where this one ended",
-            crate::in_one_line(&error)
+            in_one_line(&error)
         )),
     })?;
     summary(&done, dry_run, json)

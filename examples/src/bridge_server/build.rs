@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use box_client::BoxClient;
 use bridge::{
-    Action, AdvanceStage, Attach, Backoff, BoxContent, Layout, LayoutError, LogTask, MappingKeys,
-    MappingTemplate, Pipeline, PipelineOptions, Provision, Rule, SalesforceCrm, SyncMetadata,
-    WorkerOptions,
+    Action, AdvanceStage, Attach, Backoff, BoxContent, Circuits, Folders, Layout, LayoutError,
+    LogTask, MappingKeys, MappingTemplate, Metadata, PackageLinks, Pipeline, PipelineOptions,
+    Provision, Records, Rule, SalesforceCrm, SyncMetadata, WorkerOptions,
     action::Collaborate,
     secrets::SecretStore,
     webhook::{SignatureKeys, Trigger, Verifier},
@@ -32,11 +32,34 @@ pub(crate) struct Parts {
     pub(crate) verifier: Verifier,
     pub(crate) content: BoxContent,
     pub(crate) crm: SalesforceCrm,
+    /// The way to both, shared by all that goes there.
+    pub(crate) circuits: Circuits,
     pub(crate) budget: Budget,
     pub(crate) sources: Sources,
     pub(crate) rules: Vec<Rule>,
     /// Those of the rules, for whoever does it by hand.
     pub(crate) syncs: Vec<Arc<SyncMetadata>>,
+}
+
+/// What actions ask of both sides, behind the circuits.
+#[derive(Clone)]
+pub(crate) struct Ports {
+    folders: Arc<dyn Folders>,
+    pub(crate) metadata: Arc<dyn Metadata>,
+    pub(crate) records: Arc<dyn Records>,
+    package_links: Arc<dyn PackageLinks>,
+}
+
+impl Ports {
+    pub(crate) fn new(content: &BoxContent, crm: &SalesforceCrm, circuits: &Circuits) -> Self {
+        let (content, crm) = (Arc::new(content.clone()), Arc::new(crm.clone()));
+        Self {
+            folders: circuits.folders(content.clone()),
+            metadata: circuits.metadata(content),
+            records: circuits.records(crm.clone()),
+            package_links: circuits.package_links(crm),
+        }
+    }
 }
 
 pub(crate) fn parts(
@@ -45,21 +68,23 @@ pub(crate) fn parts(
 ) -> Result<Parts, Failure> {
     let mut problems = Problems(Vec::new());
     let budget = Budget::new(&config.salesforce.budget);
+    let circuits = Circuits::default();
     let verifier = problems.take("webhook", verifier(config));
     let content = problems.take("box", content(config, secrets));
     let client = problems.take("salesforce", crm_client(config, secrets, &budget));
-    let sources = client
-        .as_ref()
-        .and_then(|client| problems.take("salesforce.events", Sources::new(config, client)));
+    let sources = client.as_ref().and_then(|client| {
+        problems.take("salesforce.events", Sources::new(config, client, &circuits))
+    });
     let crm = client.map(|client| crm(config, client));
-    let sides = content.as_ref().zip(crm.as_ref());
+    let ports = content.as_ref().zip(crm.as_ref());
+    let ports = ports.map(|(content, crm)| Ports::new(content, crm, &circuits));
     // One for all: what no template can have is found here.
     let template = Arc::new(MappingTemplate::new());
     let syncs: Vec<_> = config
         .rules
         .iter()
         .map(|it| {
-            let action = sync::action(it, sides, mapping_keys(config), &template);
+            let action = sync::action(it, ports.as_ref(), mapping_keys(config), &template);
             problems.take(&format!("rule `{}`", it.name), action)
         })
         .collect();
@@ -71,7 +96,7 @@ pub(crate) fn parts(
             let sync = sync.as_ref()?.as_ref();
             problems.take(
                 &format!("rule `{}`", it.name),
-                rule(it, &config.content, sides, sync, &template),
+                rule(it, &config.content, ports.as_ref(), sync, &template),
             )
         })
         .flatten()
@@ -81,6 +106,7 @@ pub(crate) fn parts(
             verifier,
             content,
             crm,
+            circuits,
             budget,
             sources,
             rules,
@@ -102,6 +128,7 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
     let Parts {
         content,
         crm,
+        circuits,
         rules,
         ..
     } = parts;
@@ -112,6 +139,8 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
         Arc::clone(&store.ledger),
         rules,
     )
+    .behind(&circuits)
+    .clock(Arc::clone(&store.clock))
     .inbox(store.queue.clone())
     .records(records)
     .mapping_keys(mapping_keys(config))
@@ -153,7 +182,7 @@ impl Problems {
     }
 }
 
-fn verifier(config: &Config) -> Result<Verifier, String> {
+pub(crate) fn verifier(config: &Config) -> Result<Verifier, String> {
     let read = |key: &Option<Secret>| key.as_ref().map(Secret::read).transpose();
     let keys = SignatureKeys::new(
         read(&config.webhook.primary_key)?,
@@ -165,7 +194,10 @@ fn verifier(config: &Config) -> Result<Verifier, String> {
         .max_ahead(config.webhook.max_ahead.0))
 }
 
-fn content(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<BoxContent, String> {
+pub(crate) fn content(
+    config: &Config,
+    secrets: Option<&Arc<dyn SecretStore>>,
+) -> Result<BoxContent, String> {
     let side = &config.content;
     let calls = &side.calls;
     let builder = match &side.auth {
@@ -198,20 +230,9 @@ fn content(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<Bo
             BoxClient::builder(box_client::DeveloperToken::new(token.read()?))
         }
     };
-    let Calls {
-        max_attempts,
-        first_delay,
-        max_delay,
-        deadline,
-        ..
-    } = calls;
-    let retry = box_client::RetryPolicy::default()
-        .max_attempts(*max_attempts)
-        .delays(first_delay.0, max_delay.0)
-        .deadline(deadline.0);
     let client = builder
         .base_url(&side.base_url)
-        .retry(retry)
+        .retry(box_retry(calls))
         .connect_timeout(calls.connect_timeout.0)
         .idle_timeout(calls.idle_timeout.0)
         .build()
@@ -223,7 +244,7 @@ fn content(config: &Config, secrets: Option<&Arc<dyn SecretStore>>) -> Result<Bo
     ))
 }
 
-fn crm_client(
+pub(crate) fn crm_client(
     config: &Config,
     secrets: Option<&Arc<dyn SecretStore>>,
     budget: &Budget,
@@ -270,22 +291,11 @@ fn crm_client(
             salesforce_client::StaticToken::new(token.read()?, instance_url).map_err(said)?,
         ),
     };
-    let Calls {
-        max_attempts,
-        first_delay,
-        max_delay,
-        deadline,
-        ..
-    } = calls;
-    let retry = salesforce_client::RetryPolicy::default()
-        .max_attempts(*max_attempts)
-        .delays(first_delay.0, max_delay.0)
-        .deadline(deadline.0);
     builder
         .login_url(&side.login_url)
         .api_version(&side.api_version)
         .client_name(CLIENT_NAME)
-        .retry(retry)
+        .retry(salesforce_retry(calls))
         .connect_timeout(calls.connect_timeout.0)
         .idle_timeout(calls.idle_timeout.0)
         .token_lifetime(side.session_lifetime.0)
@@ -293,6 +303,20 @@ fn crm_client(
         .governor(&budget.governor)
         .build()
         .map_err(said)
+}
+
+pub(crate) fn box_retry(calls: &Calls) -> box_client::RetryPolicy {
+    box_client::RetryPolicy::default()
+        .max_attempts(calls.max_attempts)
+        .delays(calls.first_delay.0, calls.max_delay.0)
+        .deadline(calls.deadline.0)
+}
+
+pub(crate) fn salesforce_retry(calls: &Calls) -> salesforce_client::RetryPolicy {
+    salesforce_client::RetryPolicy::default()
+        .max_attempts(calls.max_attempts)
+        .delays(calls.first_delay.0, calls.max_delay.0)
+        .deadline(calls.deadline.0)
 }
 
 fn crm(config: &Config, client: SalesforceClient) -> SalesforceCrm {
@@ -314,7 +338,7 @@ fn crm(config: &Config, client: SalesforceClient) -> SalesforceCrm {
 fn rule(
     rule: &crate::config::Rule,
     side: &BoxSide,
-    sides: Option<(&BoxContent, &SalesforceCrm)>,
+    ports: Option<&Ports>,
     sync: Option<&Arc<SyncMetadata>>,
     template: &Arc<MappingTemplate>,
 ) -> Result<Option<Rule>, String> {
@@ -334,8 +358,8 @@ fn rule(
                 .map_err(|error| format!("log_task: {}", in_one_line(&error)))
         };
         let mut log = LogTask::new(template(&task.subject)?, template(&task.description)?);
-        if let (Some(whom), Some((_, crm))) = (task.contact, sides) {
-            log = log.contact(whom, task.several_contacts, Arc::new(crm.clone()));
+        if let (Some(whom), Some(ports)) = (task.contact, ports) {
+            log = log.contact(whom, task.several_contacts, Arc::clone(&ports.records));
         }
         if let Some(every) = &task.digest {
             log = log.digest(every.0);
@@ -343,10 +367,10 @@ fn rule(
         actions.push(Arc::new(log));
     }
     if let Some(wanted) = &rule.provision {
-        let Some((content, crm)) = sides else {
+        let Some(ports) = ports else {
             return Ok(None);
         };
-        let provision = provision(wanted, side, content, crm)?.template(template.clone());
+        let provision = provision(wanted, side, ports)?.template(template.clone());
         let provision = provision.map_err(|error| format!("provision.fields: {error}"))?;
         actions.push(Arc::new(provision));
     }
@@ -361,19 +385,26 @@ fn rule(
     if let Some(file) = &rule.file {
         built = built.for_files(file).map_err(said)?;
     }
+    if let Some(versions) = rule.versions {
+        built = built.for_versions(versions);
+    }
     Ok(Some(built))
 }
 
 pub(crate) fn provision(
     wanted: &crate::config::Provision,
     side: &BoxSide,
-    content: &BoxContent,
-    crm: &SalesforceCrm,
+    ports: &Ports,
 ) -> Result<Provision, String> {
     let said = |error: LayoutError| format!("provision.layout: {error}");
     let layout = Layout::new(&wanted.layout).map_err(said)?;
-    let (content, crm) = (Arc::new(content.clone()), Arc::new(crm.clone()));
-    let mut provision = Provision::new(content.clone(), content, crm.clone(), layout)
+    let Ports {
+        folders,
+        metadata,
+        records,
+        package_links,
+    } = ports.clone();
+    let mut provision = Provision::new(folders, metadata, records, layout)
         .root(&wanted.root)
         .key("Opportunity", &side.opportunity_key)
         .key("Account", &side.account_key)
@@ -404,7 +435,7 @@ pub(crate) fn provision(
     }
     Ok(match wanted.package {
         Package::Ignore => provision,
-        Package::Adopt => provision.package(crm, false),
-        Package::Share => provision.package(crm, true),
+        Package::Adopt => provision.package(package_links, false),
+        Package::Share => provision.package(package_links, true),
     })
 }

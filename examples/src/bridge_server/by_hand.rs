@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use bridge::{
-    Command, CommandState, Commands, JobId, JobState, Prepared, Received, Worker,
+    Command, CommandError, CommandState, Commands, JobId, JobState, Prepared, Received, Worker,
     store::memory::MemoryStore,
 };
 use clap::Args;
@@ -19,7 +19,7 @@ use crate::{
     Failure,
     build::{self, Parts},
     config::Config,
-    say, secrets,
+    in_one_line, say, secrets,
     serve::told_to_stop,
     store::Store,
 };
@@ -34,6 +34,9 @@ pub(crate) struct How {
     /// JSON, for scripts.
     #[arg(long)]
     json: bool,
+    /// A name of yours for this command: given again with it, it is done once.
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// Waits for the end so many seconds. What is in the inbox by then stays there.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     wait: u32,
@@ -48,10 +51,13 @@ pub(crate) async fn run(config: &Path, command: &Command, how: &How) -> Result<(
     }
     let (store, at_work) = Store::open_alone(&config).await?;
     let state = match at_work {
-        Some(_at_work) => at_once(&config, parts, &store, command, how).await,
+        Some(_at_work) => {
+            store.unless_paused().await?;
+            at_once(&config, parts, &store, command, how).await
+        }
         None => {
             let commands = Commands::new(store.queue.clone(), Arc::new(parts.crm));
-            let job = submit(&commands, command).await?;
+            let job = submit(&commands, command, how, store.clock.now()).await?;
             let ended = ended(&commands, job, how).await?;
             ended.ok_or_else(|| {
                 Failure::Run(format!(
@@ -69,8 +75,13 @@ async fn dry_run(
     command: &Command,
     how: &How,
 ) -> Result<(), Failure> {
-    let pipeline = build::pipeline(config, parts, &Store::in_memory());
-    let prepared = pipeline.prepare_command(command, Timestamp::now()).await;
+    let nowhere = Store::in_memory();
+    let now = nowhere.clock.now();
+    // It is refused for what it would be refused for.
+    let commands = Commands::new(nowhere.queue.clone(), Arc::new(parts.crm.clone()));
+    submit(&commands, command, how, now).await?;
+    let pipeline = build::pipeline(config, parts, &nowhere);
+    let prepared = pipeline.prepare_command(command, now).await;
     match prepared.map_err(Failure::run)? {
         Prepared::Nothing(why) => Err(Failure::Run(why)),
         Prepared::Steps(_, plan) if how.json => {
@@ -90,9 +101,10 @@ async fn at_once(
 ) -> Result<CommandState, Failure> {
     let queue = Arc::new(MemoryStore::new());
     let commands = Commands::new(queue.clone(), Arc::new(parts.crm.clone()));
-    let job = submit(&commands, command).await?;
+    let job = submit(&commands, command, how, store.clock.now()).await?;
     let worker = Worker::new(queue, build::pipeline(config, parts, store), "by hand")
-        .options(build::worker_options(config));
+        .options(build::worker_options(config))
+        .clock(Arc::clone(&store.clock));
     let (stop, mut stopped) = watch::channel(false);
     let until = async move {
         // An error means that the sender is gone, which is a reason to stop too.
@@ -118,12 +130,22 @@ async fn at_once(
     }
 }
 
-async fn submit(commands: &Commands, command: &Command) -> Result<JobId, Failure> {
-    let now = Timestamp::now();
-    let key = format!("by hand {} {}", std::process::id(), now.as_nanosecond());
-    let key = key.parse().map_err(Failure::run)?;
+async fn submit(
+    commands: &Commands,
+    command: &Command,
+    how: &How,
+    now: Timestamp,
+) -> Result<JobId, Failure> {
+    let key = match &how.key {
+        Some(key) => key.clone(),
+        None => format!("by hand {} {}", std::process::id(), now.as_nanosecond()),
+    };
+    let key = key
+        .parse()
+        .map_err(|error| Failure::Setup(vec![format!("--key: {}", in_one_line(&error))]))?;
     match commands.submit(&key, command, now).await {
         Ok(Received::Accepted(job) | Received::Duplicate(job)) => Ok(job),
+        Err(error @ CommandError::Invalid { .. }) => Err(Failure::Setup(vec![in_one_line(&error)])),
         Err(error) => Err(Failure::run(error)),
     }
 }

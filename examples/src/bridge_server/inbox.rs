@@ -6,8 +6,9 @@ use bridge::{Job, JobFilter, JobId, JobState, QueueAdmin, Side, StoreError};
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
-use crate::{Failure, budget, config::Config, say, store::Store};
+use crate::{Failure, budget, config::Config, plan, say, store::Store};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -30,6 +31,9 @@ pub(crate) enum Command {
     Show {
         /// Its id.
         id: i64,
+        /// JSON; the body is in it as JSON, or as text where it is none.
+        #[arg(long)]
+        json: bool,
     },
     /// Lists the dead letters: events that need a person.
     Dead {
@@ -41,7 +45,11 @@ pub(crate) enum Command {
         json: bool,
     },
     /// How many events there are in each state, and what is paused.
-    Status,
+    Status {
+        /// JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Makes waiting events due now. Their attempts stay counted.
     Retry {
         /// Their ids.
@@ -66,6 +74,17 @@ pub(crate) enum Command {
         #[arg(default_value = "all")]
         what: Stopped,
     },
+    /// Prints what events lead to by the rules as they are now, whatever became of them.
+    ///
+    /// As a dry run: both sides are read, and nothing is written.
+    Plan {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<i64>,
+        /// JSON, one event a line.
+        #[arg(long)]
+        json: bool,
+    },
     /// Makes dead letters due again, with their attempts back at zero.
     Replay {
         /// Their ids.
@@ -74,6 +93,12 @@ pub(crate) enum Command {
         /// All of them.
         #[arg(long)]
         all: bool,
+        /// Prints what they would lead to, and replays nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// JSON, one event a line, of a dry run.
+        #[arg(long, requires = "dry_run")]
+        json: bool,
     },
 }
 
@@ -123,6 +148,7 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
     }
     let opened = Store::open(&config).await?;
     let store = Arc::clone(&opened.queue);
+    let now = opened.clock.now();
     match command {
         Command::List {
             state,
@@ -150,11 +176,11 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
             };
             print(&store.jobs(&filter).await.map_err(Failure::run)?, json)
         }
-        Command::Show { id } => show(&*store, JobId(id)).await,
-        Command::Status => status(&*store).await,
+        Command::Show { id, json } => show(&*store, JobId(id), json).await,
+        Command::Status { json } => status(&*store, json).await,
         Command::Retry { ids } => {
             let ids: Vec<_> = ids.into_iter().map(JobId).collect();
-            let retried = store.retry(&ids, Timestamp::now()).await;
+            let retried = store.retry(&ids, now).await;
             told(
                 &ids,
                 retried,
@@ -164,7 +190,7 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
         }
         Command::Discard { ids } => {
             let ids: Vec<_> = ids.into_iter().map(JobId).collect();
-            let discarded = store.discard(&ids, Timestamp::now()).await;
+            let discarded = store.discard(&ids, now).await;
             told(
                 &ids,
                 discarded,
@@ -174,7 +200,7 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
         }
         Command::Pause { what } => {
             store.pause(what.side()).await.map_err(Failure::run)?;
-            status(&*store).await
+            status(&*store, false).await
         }
         Command::Resume { what } => {
             let lifted = match what.side() {
@@ -184,18 +210,27 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
             for side in lifted {
                 store.resume(side).await.map_err(Failure::run)?;
             }
-            status(&*store).await
+            status(&*store, false).await
         }
-        Command::Replay { ids, all } => {
+        Command::Plan { ids, json } => {
+            let ids: Vec<_> = ids.into_iter().map(JobId).collect();
+            plan::run(&config, &opened, &ids, false, json).await
+        }
+        Command::Replay {
+            ids,
+            all,
+            dry_run,
+            json,
+        } => {
             let ids = if all {
                 dead(&*store).await.map_err(Failure::run)?
             } else {
                 ids.into_iter().map(JobId).collect()
             };
-            let replayed = store
-                .replay(&ids, Timestamp::now())
-                .await
-                .map_err(Failure::run)?;
+            if dry_run {
+                return plan::run(&config, &opened, &ids, true, json).await;
+            }
+            let replayed = store.replay(&ids, now).await.map_err(Failure::run)?;
             say(format_args!("{replayed} of {} due again", ids.len()))?;
             if !all && replayed < ids.len() as u64 {
                 return Err(Failure::Run("only dead letters can be replayed".to_owned()));
@@ -220,7 +255,7 @@ fn told(
     }
 }
 
-async fn status(store: &dyn QueueAdmin) -> Result<(), Failure> {
+async fn status(store: &dyn QueueAdmin, json: bool) -> Result<(), Failure> {
     let counts = store.counts().await.map_err(Failure::run)?;
     let pauses = store.pauses().await.map_err(Failure::run)?;
     let paused: Vec<_> = [
@@ -231,6 +266,12 @@ async fn status(store: &dyn QueueAdmin) -> Result<(), Failure> {
     .into_iter()
     .filter_map(|(is_paused, name)| is_paused.then_some(name))
     .collect();
+    if json {
+        return say(json!({
+            "ready": counts.ready, "leased": counts.leased, "done": counts.done,
+            "dead": counts.dead, "oldest": counts.oldest, "paused": paused,
+        }));
+    }
     let paused = match paused.is_empty() {
         true => "nothing".to_owned(),
         false => paused.join(", "),
@@ -265,10 +306,17 @@ async fn dead(store: &dyn QueueAdmin) -> Result<Vec<JobId>, StoreError> {
     }
 }
 
-async fn show(store: &dyn QueueAdmin, id: JobId) -> Result<(), Failure> {
+async fn show(store: &dyn QueueAdmin, id: JobId, json: bool) -> Result<(), Failure> {
     let Some(job) = store.job(id).await.map_err(Failure::run)? else {
         return Err(Failure::Run(format!("there is no event {id}")));
     };
+    let body: Option<Value> = serde_json::from_slice(&job.body).ok();
+    if json {
+        let mut shown = serde_json::to_value(&job).map_err(Failure::run)?;
+        let text = || Value::from(String::from_utf8_lossy(&job.body));
+        shown["body"] = body.unwrap_or_else(text);
+        return say(shown);
+    }
     let (state, pushed, at) = (word(job.state), seconds(job.pushed_at), seconds(job.at));
     let is_when = match job.state {
         JobState::Ready => "next try",
@@ -287,7 +335,6 @@ async fn show(store: &dyn QueueAdmin, id: JobId) -> Result<(), Failure> {
     ] {
         say(format_args!("{name:<9} {value}"))?;
     }
-    let body: Option<serde_json::Value> = serde_json::from_slice(&job.body).ok();
     match body.and_then(|body| serde_json::to_string_pretty(&body).ok()) {
         Some(pretty) => say(pretty),
         None => say(String::from_utf8_lossy(&job.body)),

@@ -6,17 +6,21 @@ mod backfill;
 mod budget;
 mod build;
 mod by_hand;
+mod check;
 mod config;
 mod demo;
 mod events;
 mod inbox;
+mod login;
 mod numbers;
+mod plan;
 mod provision;
 mod ready;
 mod secrets;
 mod serve;
 mod store;
 mod sync;
+mod task;
 mod watch;
 
 use std::{
@@ -28,7 +32,14 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-/// Box webhooks become Salesforce files, links, tasks and stages, each exactly once.
+/// Joins Box and Salesforce: files, Tasks and stages for what happens in Box, folders for records, and
+/// fields and metadata that stay the same; each effect exactly once.
+///
+/// `demo` shows all of it without credentials. Then copy bridge.example.toml to bridge.toml, fill in the
+/// credentials, see what `check` says, and `serve`.
+///
+/// Status 0 is success, 1 something that went wrong, 2 a configuration or arguments that cannot work:
+/// then nothing was started. BRIDGE_LOG=info logs to standard error.
 #[derive(Parser)]
 #[command(name = "bridge-server", version)]
 struct Arguments {
@@ -38,7 +49,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Tells the whole story on fakes of both vendors: no credentials, no network, half a minute.
+    /// Tells the whole story on fakes of both vendors, without credentials or network.
+    ///
+    /// All four jobs and the watch, each under what can go wrong, in half a minute. It ends with 1 where
+    /// what both sides hold at the end is not as promised.
     Demo {
         /// Leaves everything running at the end, until Ctrl-C.
         #[arg(long)]
@@ -53,13 +67,33 @@ enum Command {
         #[arg(long, hide = true)]
         stop_with_stdin: bool,
     },
-    /// Brings a Box file to its Salesforce records, whatever the rules say: through the inbox of the
-    /// service, or at once where none runs.
+    /// Looks whether all is there that the service needs, and says what to do about it.
+    ///
+    /// Credentials, rights, the metadata template, fields, stages, webhooks, clocks and the store: a line
+    /// each. Changes nothing; ends with 1 where something is a problem.
+    Check {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        arguments: check::Arguments,
+    },
+    /// Brings a Box file to its Salesforce records, whatever the rules say.
+    ///
+    /// Through the inbox of the service, or at once where none runs.
     Attach {
         #[command(flatten)]
         of: Of,
         #[command(flatten)]
         attach: attach::Options,
+    },
+    /// Logs a completed Task on a record, whatever the rules say.
+    ///
+    /// Through the inbox of the service, or at once where none runs.
+    Task {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        task: task::Options,
     },
     /// Keeps records and their folders' metadata the same now, as the rules say.
     Sync {
@@ -75,6 +109,16 @@ enum Command {
         #[command(flatten)]
         arguments: sync::ConflictArguments,
     },
+    /// Lets a person log in to Box or Salesforce, and stores the grant.
+    ///
+    /// In a browser of this machine, which comes back to login.port. The grant goes into [secrets], in
+    /// place of the one that is there, and is never shown.
+    Login {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        arguments: login::Arguments,
+    },
     /// Puts grants into the secret store, and changes its key.
     Secrets {
         #[command(flatten)]
@@ -82,7 +126,7 @@ enum Command {
         #[command(subcommand)]
         command: secrets::Command,
     },
-    /// Looks at the webhooks of the watched folders, and puts them right.
+    /// Lists webhooks, looks at those of the watched folders, and puts them right.
     Webhooks {
         #[command(flatten)]
         of: Of,
@@ -135,6 +179,15 @@ impl Failure {
     fn run(error: impl std::error::Error) -> Self {
         Self::Run(in_one_line(&error))
     }
+
+    /// It as a part of something else that is said.
+    fn line(self) -> String {
+        match self {
+            Self::Setup(lines) => lines.join("; "),
+            Self::Run(line) => line,
+            Self::Unheard => String::new(),
+        }
+    }
 }
 
 /// Says a line. Unlike `println!` it does not panic when the reader has gone.
@@ -181,11 +234,14 @@ fn main() -> ExitCode {
                     config,
                     stop_with_stdin,
                 } => serve::run(&config, stop_with_stdin).await,
+                Command::Check { of, arguments } => check::run(&of.config, arguments).await,
                 Command::Attach { of, attach } => attach::run(&of.config, attach).await,
+                Command::Task { of, task } => task::run(&of.config, task).await,
                 Command::Sync { of, arguments } => sync::run(&of.config, arguments).await,
                 Command::Conflicts { of, arguments } => {
                     sync::run_conflicts(&of.config, arguments).await
                 }
+                Command::Login { of, arguments } => login::run(&of.config, arguments).await,
                 Command::Secrets { of, command } => secrets::run(&of.config, command).await,
                 Command::Webhooks { of, command } => watch::run(&of.config, command).await,
                 Command::Provision(arguments) => provision::run(arguments).await,

@@ -116,14 +116,17 @@ async fn import(config: &Config, side: Side) -> Result<(), Failure> {
             let stored = box_client::Grant::new(token).store_in(&store).await;
             stored.map_err(Failure::run)?;
         }
-        Side::Salesforce => salesforce_grant(&store, token).await?,
+        Side::Salesforce => {
+            store_salesforce(&store, salesforce_client::Grant::new(token)).await?;
+        }
     }
     say(format!("stored as `{name}`"))
 }
 
-async fn salesforce_grant(
+/// In place of the one that is there.
+pub(crate) async fn store_salesforce(
     store: &dyn salesforce_client::TokenStore,
-    token: SecretString,
+    grant: salesforce_client::Grant,
 ) -> Result<(), Failure> {
     let failed = |error: salesforce_client::TokenStoreError| Failure::Run(in_one_line(&*error));
     for _ in 0..ROUNDS {
@@ -132,8 +135,7 @@ async fn salesforce_grant(
             .await
             .map_err(failed)?
             .map_or(0, |it| it.version);
-        let grant = salesforce_client::Grant::new(token.clone());
-        let swap = store.compare_and_swap(expected, grant).await;
+        let swap = store.compare_and_swap(expected, grant.clone()).await;
         if swap.map_err(failed)? == salesforce_client::Swap::Stored {
             return Ok(());
         }
@@ -155,7 +157,7 @@ fn from_stdin() -> Result<SecretString, Failure> {
     Ok(SecretString::from(token))
 }
 
-enum Opened {
+pub(crate) enum Opened {
     File(FileSecrets),
     Postgres(PostgresSecrets),
     Vault(VaultSecrets),
@@ -163,7 +165,7 @@ enum Opened {
 }
 
 impl Opened {
-    async fn of(config: &Config) -> Result<Self, Failure> {
+    pub(crate) async fn of(config: &Config) -> Result<Self, Failure> {
         let setup = |problem: String| Failure::Setup(vec![format!("secrets: {problem}")]);
         let Some(secrets) = &config.secrets else {
             return Err(setup(
@@ -188,7 +190,7 @@ impl Opened {
         })
     }
 
-    fn shared(self) -> Arc<dyn SecretStore> {
+    pub(crate) fn shared(self) -> Arc<dyn SecretStore> {
         match self {
             Self::File(store) => Arc::new(store),
             Self::Postgres(store) => Arc::new(store),

@@ -72,6 +72,6 @@ async fn what_cannot_be_attached_ends_with_the_reason() {
     }
     let file = upload(&setting, "contract.pdf", "%PDF-1.7");
     let (code, said) = attach(&setting, &[&file, "--to", "nothing"]).await;
-    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("to: it is no record's id"), "{said}");
 }

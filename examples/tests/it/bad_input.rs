@@ -136,3 +136,61 @@ async fn a_body_that_never_comes_is_not_waited_for_without_end() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_id_ends_each_command_with_2_and_makes_nothing() {
+    let sync = |it: String| {
+        it + "[[rules]]\nname = \"fields\"\ntriggers = [\"METADATA_INSTANCE.UPDATED\"]\n\
+              sync_metadata = { fields = [{ field = \"NextStep\", key = \"next_step\" }] }\n"
+    };
+    let setting = Setting::with(sync, true).await;
+    let deal = setting.opportunity.clone();
+    for arguments in [
+        &["attach", "not/an/id"][..],
+        &["attach", "7", "--to", "garbage"],
+        &["task", "garbage", "--subject", "x"],
+        &["provision", "garbage"],
+        &["sync", "garbage", "--dry-run"],
+        &["backfill", "--folder", "x"],
+        &["login", "box"],
+        &["login", "elsewhere"],
+        &["queue", "list", "--state", "asleep"],
+        &["queue", "plan"],
+        &["queue", "replay", "1", "--json"],
+        &["conflicts", "resolve", "1"],
+        &["task", &deal],
+    ] {
+        let output = setting.program().args(arguments).output().await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(!said.trim().is_empty() && output.stdout.is_empty());
+    }
+    let wrote = setting.crm.requests().into_iter();
+    let wrote = wrote.filter(|it| it.method != "GET" && !it.path.ends_with("/token"));
+    assert_eq!(wrote.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_only_looks_makes_no_store_for_others_to_stumble_over() {
+    let sync = |it: String| {
+        it + "[[rules]]\nname = \"fields\"\ntriggers = [\"METADATA_INSTANCE.UPDATED\"]\n\
+              sync_metadata = { fields = [{ field = \"NextStep\", key = \"account_id\" }] }\n"
+    };
+    let setting = Setting::with(sync, true).await;
+    let (deal, folder) = (setting.opportunity.clone(), setting.folder.clone());
+    for arguments in [
+        &["sync", &deal, "--dry-run"][..],
+        &["sync", "--all", "--dry-run"],
+        &["backfill", "--folder", &folder, "--dry-run"],
+        &["conflicts"],
+        &["webhooks", "list"],
+        &["check"],
+        &["task", &deal, "--subject", "x", "--dry-run"],
+    ] {
+        let output = setting.program().args(arguments).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        let store = setting.home.path().join("bridge.db");
+        assert!(!store.exists(), "{arguments:?} made a store");
+    }
+}

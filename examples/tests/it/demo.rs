@@ -11,12 +11,26 @@ async fn the_demo_tells_its_story_and_ends_well() {
     let said = String::from_utf8(output.stdout).unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{log}");
+    let chapters = said.lines().filter(|line| {
+        let number = line.trim_start().split("  ").next().unwrap_or_default();
+        !line.starts_with("   ") && number.parse::<u8>().is_ok()
+    });
+    assert_eq!(chapters.count(), 14, "{said}");
     for line in [
-        "401: the delivery is not verified",
+        "/Clients/Acme/Acme Platform/Contracts and …/Proposals are there, once",
+        "the forged one: 401, the delivery is not verified",
         "it is version 2 of the same Salesforce file",
+        "looks before it repeats, and finds it: one file",
         "kill -9",
         "Negotiation/Review",
-        "Every version once, every link once, a Task for each event.",
+        "one Task, on the Opportunity and on Contact",
+        "10 previews, told in ",
+        "in Salesforce, told twice: the folder follows",
+        "in Box: the record follows",
+        "Box has \"Countersign\", Salesforce \"Ask the lawyers\"",
+        "25 contracts are uploaded, and of ",
+        "the webhook is made anew",
+        "All four jobs, and what keeps them true: everything is there, and nothing twice.",
     ] {
         assert!(said.contains(line), "{line} is missing in\n{said}");
     }

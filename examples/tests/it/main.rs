@@ -8,6 +8,7 @@ mod backfill;
 mod backlog;
 mod bad_input;
 mod calls;
+mod check;
 #[cfg(unix)]
 #[path = "../../../bridge/tests/it/cluster.rs"]
 mod cluster;
@@ -18,11 +19,14 @@ mod events;
 #[cfg(unix)]
 mod exactly_once;
 mod faults;
+#[cfg(unix)]
+mod four_jobs;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod kill;
 mod lambda;
 mod load;
+mod login;
 #[cfg(target_os = "linux")]
 mod memory;
 #[path = "../../../bridge/tests/it/secrets/moto.rs"]
@@ -30,10 +34,16 @@ mod moto;
 mod operator;
 #[cfg(unix)]
 mod provisioning;
+#[cfg(unix)]
+mod record_folders;
 mod sdks;
 mod secrets;
 mod setting;
 mod storm;
 mod sync;
+mod task;
+#[cfg(unix)]
+mod trouble;
 mod watch;
 mod way;
+mod whole_example;

@@ -118,3 +118,124 @@ async fn what_follows_a_dead_letter_waits_until_it_is_discarded_where_that_is_wa
     assert!(done && said.contains("1 of 1 discarded"), "{said}");
     setting.wait_done(2).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_event_leads_to_is_shown_whatever_became_of_it() {
+    let setting = Setting::up().await;
+    let server = setting.serve_until_ready().await;
+    let upload = setting.upload("contract.pdf", "%PDF-1.7").await;
+    setting.wait_done(1).await;
+    setting.content.lock(&upload.file_id).unwrap();
+    setting.wait_done(2).await;
+    let refused = Fault::on(
+        "*/sobjects/ContentVersion",
+        FaultEffect::Status {
+            status: 400,
+            headers: Default::default(),
+            body:
+                r#"[{"message":"No.","errorCode":"FIELD_CUSTOM_VALIDATION_EXCEPTION","fields":[]}]"#
+                    .to_owned(),
+        },
+    );
+    setting.crm.inject(refused.method("POST"));
+    setting.upload("other.pdf", "%PDF-1.7").await;
+    let dead = ["dead", "--json"];
+    setting
+        .until("a dead letter", async || {
+            setting.queue(&dead).await.len() == 1
+        })
+        .await;
+    drop(server);
+
+    let all = setting.queue(&["list", "--json"]).await;
+    let ids: Vec<_> = all.iter().map(|job| job["id"].to_string()).collect();
+    let writes = || {
+        let requests = setting.crm.requests().into_iter();
+        requests
+            .filter(|it| it.method != "GET" && !it.path.ends_with("/token"))
+            .count()
+    };
+    let before = (writes(), all.clone());
+    let status = &setting.queue(&["status", "--json"]).await[0];
+    assert_eq!((&status["done"], &status["dead"]), (&2.into(), &1.into()));
+    let shown = &setting.queue(&["show", &ids[0], "--json"]).await[0];
+    assert_eq!(shown["body"]["trigger"], "FILE.UPLOADED");
+    let (done, said) = told(&setting, &["plan", &ids[0]]).await;
+    assert!(done && said.starts_with("1. "), "{said}");
+    for action in ["attach", "advance_stage", "log_task"] {
+        assert!(
+            said.contains(&format!("(rule contracts, {action})")),
+            "{said}"
+        );
+    }
+    let (done, said) = told(&setting, &["plan", &ids[1]]).await;
+    assert!(
+        done && said == "nothing to do: no rule for FILE.LOCKED\n",
+        "{said}"
+    );
+    let plans = setting.queue(&["plan", &ids[0], &ids[1], "--json"]).await;
+    assert_eq!(plans[0]["steps"].as_array().unwrap().len(), 3);
+    assert_eq!(plans[1]["note"], "no rule for FILE.LOCKED");
+
+    let (done, said) = told(&setting, &["replay", "--all", "--dry-run"]).await;
+    assert!(done && said.contains("other.pdf"), "{said}");
+    let (done, said) = told(&setting, &["replay", &ids[0], "--dry-run"]).await;
+    assert!(!done && said.contains("only dead letters"), "{said}");
+    let (done, said) = told(&setting, &["plan", "404"]).await;
+    assert!(!done && said.contains("there is no such event"), "{said}");
+    let after = (writes(), setting.queue(&["list", "--json"]).await);
+    assert_eq!(after, before, "something was done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_by_hand_stops_where_somebody_has_paused_it() {
+    let rules = |it: String| {
+        it + "[[rules]]\nname = \"folders\"\ntriggers = [\"Opportunity.*\"]\n\
+              provision = { layout = [\"/Clients/{Opportunity.Name}\"] }\n\
+              [[rules]]\nname = \"fields\"\ntriggers = [\"METADATA_INSTANCE.UPDATED\"]\n\
+              sync_metadata = { fields = [{ field = \"NextStep\", key = \"account_id\" }] }\n"
+    };
+    let setting = Setting::with(rules, true).await;
+    let (deal, folder) = (setting.opportunity.clone(), setting.folder.clone());
+    let file = setting.content.upload(&folder, "contract.pdf", "%PDF-1.7");
+    let file = file.unwrap().file_id;
+    // The first command makes the store.
+    let first = setting
+        .program()
+        .args(["task", &deal, "--subject", "x"])
+        .output();
+    assert!(first.await.unwrap().status.success());
+    let (done, said) = told(&setting, &["pause", "salesforce"]).await;
+    assert!(done, "{said}");
+    // Deliveries go on, to nobody.
+    let held = || {
+        let mut state = setting.content.state();
+        state["events"] = serde_json::Value::Null;
+        (state, setting.crm.records("Task").len())
+    };
+    let before = held();
+    for arguments in [
+        &["attach", &file][..],
+        &["task", &deal, "--subject", "y"],
+        &["provision", &deal],
+        &["sync", &deal],
+        &["sync", "--all"],
+        &["backfill", "--folder", &folder],
+    ] {
+        let output = setting.program().args(arguments).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("paused salesforce"), "{arguments:?}: {said}");
+    }
+    assert_eq!(held(), before);
+    assert!(setting.crm.files().is_empty());
+    let (_, said) = told(&setting, &["resume"]).await;
+    assert!(said.contains("paused    nothing"), "{said}");
+    let again = setting
+        .program()
+        .args(["attach", &file])
+        .output()
+        .await
+        .unwrap();
+    assert!(again.status.success());
+}

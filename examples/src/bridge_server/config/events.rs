@@ -156,6 +156,14 @@ impl Events {
                 pubsub.topics.iter().all(names_record),
                 "salesforce.events.pubsub.topics: a platform event needs a record_field",
             );
+            let names_objects = |topic: &Topic| {
+                let told = matches!(topic, Topic::Told(told) if !told.objects.is_empty());
+                told || !(topic.name().starts_with("/data/") && topic.name().ends_with("__chn"))
+            };
+            unless(
+                pubsub.topics.iter().all(names_objects),
+                "salesforce.events.pubsub.topics: a channel, /data/…__chn, needs the objects that it tells of",
+            );
             let objects_are_names = |topic: &Topic| match topic {
                 Topic::Name(_) => true,
                 Topic::Told(told) => told.objects.iter().all(is_name),
@@ -185,39 +193,14 @@ fn pubsub_endpoint() -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
-    use super::{super::Config, *};
-
-    const EXAMPLE: &str = include_str!("../../../../bridge.example.toml");
-
-    /// The example with the sections on events no longer commented out; without their defaults,
-    /// where these are not `shown`.
-    fn example(shown: bool) -> Config {
-        let mut is_inside = false;
-        let lines = EXAMPLE.lines().filter_map(|line| {
-            let is_section = line.starts_with("# [salesforce.events");
-            is_inside = is_section || (is_inside && line.starts_with('#'));
-            let is_key = |bare: &&str| {
-                is_section
-                    || bare
-                        .split_once(" = ")
-                        .is_some_and(|(key, _)| !key.contains(' '))
-            };
-            match line.strip_prefix("# ").filter(is_key) {
-                Some(bare) if is_inside => {
-                    // A default that is none cannot be shown by its value.
-                    let is_default = bare.contains("# default") && !bare.contains("default: none");
-                    (shown || !is_default).then_some(bare)
-                }
-                _ => Some(line),
-            }
-        });
-        Config::parse(&lines.collect::<Vec<_>>().join("\n")).unwrap()
-    }
+    use super::{
+        super::{Config, tests::all_on},
+        *,
+    };
 
     #[test]
-    fn the_example_shows_the_sources_of_events_with_their_defaults() {
-        let (shown, short) = (example(true), example(false));
-        assert_eq!(shown.problems(), Vec::<String>::new());
+    fn the_example_shows_all_sources_of_events() {
+        let shown = Config::parse(&all_on()).unwrap();
         let Events {
             outbound: Some(_),
             poll: Some(_),
@@ -227,7 +210,6 @@ mod tests {
             panic!("{:?}", shown.salesforce.events);
         };
         assert_eq!(pubsub.topics.len(), 2);
-        assert_eq!(format!("{shown:?}"), format!("{short:?}"));
     }
 
     #[test]
@@ -235,9 +217,9 @@ mod tests {
         let text = r#"
             outbound = { secret = { env = "S" }, organization_id = "005xx", action_ids = ["x"], path = "/", body_limit = 0 }
             poll = { objects = ["Account; DROP"], every = "0s" }
-            pubsub = { topics = ["OpportunityChangeEvent", "/event/Deal__e"] }
+            pubsub = { topics = ["OpportunityChangeEvent", "/event/Deal__e", "/data/All__chn"] }
         "#;
         let events: Events = toml::from_str(text).unwrap();
-        assert_eq!(events.problems(&["/"]).len(), 9, "{events:#?}");
+        assert_eq!(events.problems(&["/"]).len(), 10, "{events:#?}");
     }
 }

@@ -2,13 +2,16 @@
 
 mod api;
 mod budget;
+mod check;
 mod events;
+mod login;
 mod problems;
 mod provision;
 mod secret;
 mod secrets;
 mod span;
 mod sync;
+mod template;
 mod watch;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
@@ -18,12 +21,15 @@ use serde::Deserialize;
 pub(crate) use self::{
     api::Api,
     budget::Budget,
+    check::Check,
     events::{Events, Outbound, Topic},
+    login::Login,
     provision::{Package, Provision, is_of_records},
     secret::Secret,
     secrets::Secrets,
     span::Span,
     sync::SyncMetadata,
+    template::TemplateKey,
     watch::{EventStream, Watch},
 };
 use crate::Failure;
@@ -46,6 +52,10 @@ pub(crate) struct Config {
     pub(crate) api: Option<Api>,
     #[serde(default)]
     pub(crate) watch: Watch,
+    #[serde(default)]
+    pub(crate) login: Login,
+    #[serde(default)]
+    pub(crate) check: Check,
     #[serde(default)]
     pub(crate) rules: Vec<Rule>,
 }
@@ -122,6 +132,8 @@ pub(crate) struct Webhook {
     pub(crate) max_ahead: Span,
     #[serde(default = "one_mebibyte")]
     pub(crate) body_limit: usize,
+    #[serde(default = "two_seconds")]
+    pub(crate) store_within: Span,
 }
 
 #[derive(Debug, Deserialize)]
@@ -337,6 +349,7 @@ pub(crate) struct Rule {
     pub(crate) triggers: Vec<String>,
     pub(crate) folder: Option<String>,
     pub(crate) file: Option<String>,
+    pub(crate) versions: Option<bridge::Versions>,
     pub(crate) attach: Option<Vec<bridge::Target>>,
     pub(crate) advance_stage: Option<String>,
     pub(crate) log_task: Option<LogTask>,
@@ -388,7 +401,6 @@ impl Config {
         })
     }
 
-    /// What is well written and cannot work.
     /// Makes relative paths start at the folder of the configuration, wherever the program runs.
     fn at_home(&mut self, home: &Path) {
         if let StoreUrl::Open(url) = &mut self.store.url
@@ -492,6 +504,9 @@ fn two_thousand() -> usize {
 fn one_mebibyte() -> usize {
     1024 * 1024
 }
+fn two_seconds() -> Span {
+    Span(Duration::from_secs(2))
+}
 fn webhook_path() -> String {
     "/webhooks/box".into()
 }
@@ -528,24 +543,59 @@ fn completed() -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
     const EXAMPLE: &str = include_str!("../../../../bridge.example.toml");
 
-    #[test]
-    fn the_example_is_a_whole_configuration() {
-        let config = Config::parse(EXAMPLE).unwrap();
-        assert_eq!(config.problems(), Vec::<String>::new());
+    /// The example with all that is switched off in it switched on: lines with # and no space.
+    pub(super) fn all_on() -> String {
+        let on = |line: &'static str| match line.strip_prefix('#') {
+            Some(off) if !off.is_empty() && !off.starts_with(' ') => off,
+            _ => line,
+        };
+        EXAMPLE.lines().map(on).collect::<Vec<_>>().join("\n")
     }
 
-    /// The example with every line taken out that says of itself that it is a default.
+    #[test]
+    fn the_example_is_a_whole_configuration() {
+        for text in [EXAMPLE, &all_on()] {
+            let config = Config::parse(text).unwrap();
+            assert_eq!(config.problems(), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn the_example_as_it_is_does_contract_to_close_and_needs_credentials_alone() {
+        let config = Config::parse(EXAMPLE).unwrap();
+        assert!(config.secrets.is_none() && config.api.is_none());
+        assert!(config.watch.folders.is_empty());
+        let Events {
+            outbound: None,
+            poll: None,
+            pubsub: None,
+        } = config.salesforce.events
+        else {
+            panic!("{:?}", config.salesforce.events);
+        };
+        assert_eq!(config.rules.len(), 1);
+        assert!(config.rules[0].attach.is_some() && config.rules[0].advance_stage.is_some());
+        let lines = EXAMPLE.lines().filter(|line| !line.starts_with('#'));
+        let secrets: Vec<_> = lines
+            .filter(|line| line.contains("{ env =") || line.contains("{ file ="))
+            .map(|line| line.split(" = ").next().unwrap())
+            .collect();
+        assert_eq!(secrets, ["primary_key", "client_secret", "private_key"]);
+    }
+
+    /// The example, all on, with every line taken out that says of itself that it is a default.
     #[test]
     fn the_example_shows_every_default_as_it_is() {
+        let all = all_on();
         let is_needed = |line: &&str| !line.contains("# default;") && !line.ends_with("# default");
-        let short: Vec<_> = EXAMPLE.lines().filter(is_needed).collect();
-        assert!(short.len() + 30 < EXAMPLE.lines().count());
-        let shown = Config::parse(EXAMPLE).unwrap();
+        let short: Vec<_> = all.lines().filter(is_needed).collect();
+        assert!(short.len() + 30 < all.lines().count());
+        let shown = Config::parse(&all).unwrap();
         let defaults = Config::parse(&short.join("\n")).unwrap();
         assert_eq!(format!("{shown:?}"), format!("{defaults:?}"));
     }
@@ -554,13 +604,14 @@ mod tests {
     #[test]
     fn every_place_for_secrets_that_the_example_tells_of_can_be_had() {
         for kind in ["vault", "aws"] {
-            let (before, secrets) = EXAMPLE.split_once("[secrets]").unwrap();
-            let (secrets, after) = secrets.split_once("[webhook]").unwrap();
+            let all = all_on();
+            let (before, secrets) = all.split_once("\n[secrets]").unwrap();
+            let (secrets, after) = secrets.split_once("\n[webhook]").unwrap();
             let (_, told) = secrets.split_once(&format!("# kind = \"{kind}\"")).unwrap();
             let keys = told.lines().skip(1).map_while(|it| it.strip_prefix("# "));
             let keys: Vec<_> = keys.take_while(|it| it.contains(" = ")).collect();
             let keys = keys.join("\n").replace('…', "a");
-            let text = format!("{before}[secrets]\nkind = \"{kind}\"\n{keys}\n[webhook]{after}");
+            let text = format!("{before}\n[secrets]\nkind = \"{kind}\"\n{keys}\n[webhook]{after}");
             let config = Config::parse(&text).unwrap();
             let problems = config.problems();
             assert_eq!(problems, Vec::<String>::new(), "{kind}");
@@ -594,6 +645,29 @@ mod tests {
             assert_ne!(text, EXAMPLE, "{from} is not in the example");
             let line = Config::parse(&text).unwrap_err();
             assert!(!line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_the_vendors_would_refuse_for_each_record_is_told_at_once() {
+        let all = all_on();
+        for (from, to, says) in [
+            ("role = \"editor\"", "role = \"editr\"", "no role `editr`"),
+            ("role = \"editor\"", "role = \"owner\"", "no role `owner`"),
+            ("root = \"0\"", "root = \"Clients\"", "no folder's id"),
+            ("group = \"12345\"", "group = \"Sales\"", "`Sales` is no id"),
+            ("\"Box_Folder__c\"", "\"Box Folder\"", "no field's name"),
+            (
+                "key = \"deal\"",
+                "key = \"amount\"",
+                "takes amount to be Float",
+            ),
+        ] {
+            let text = all.replacen(from, to, 1);
+            assert_ne!(text, all, "{from} is not in the example");
+            let problems = Config::parse(&text).unwrap().problems();
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].contains(says), "{problems:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, net::IpAddr, path::Path, time::Duration};
 
-use super::{BoxAuth, Calls, Config, Rule, Secrets, is_of_records};
+use super::{BoxAuth, Calls, Config, Provision, Rule, Secrets, is_of_records};
 
 /// Box repeats a delivery for so long.
 const BOX_REPEATS_FOR: Duration = Duration::from_secs(2 * 3600);
@@ -29,6 +29,10 @@ impl Config {
         self.check_work(&mut problems);
         self.check_rules(&mut problems);
         self.check_watch(&mut problems);
+        problems.url("login.box_authorize_url", &self.login.box_authorize_url);
+        for problem in self.login.problem().into_iter().chain(self.check.problem()) {
+            problems.unless(false, problem);
+        }
         problems.0
     }
 
@@ -170,6 +174,10 @@ impl Config {
             "salesforce.budget.reserve must be from 0 to below 1",
         );
         problems.unless(
+            (0.0..=1.0).contains(&budget.backfill_reserve),
+            "salesforce.budget.backfill_reserve must be from 0 to 1",
+        );
+        problems.unless(
             (1..=1024).contains(&budget.max_concurrent),
             "salesforce.budget.max_concurrent must be from 1 to 1024",
         );
@@ -251,6 +259,9 @@ impl Config {
             );
             check_rule(rule, problems);
         }
+        for problem in self.template_problems() {
+            problems.unless(false, problem);
+        }
     }
 }
 
@@ -294,6 +305,9 @@ fn check_rule(rule: &Rule, problems: &mut Problems) {
         rule.provision.is_none() || rule.triggers.iter().all(|it| is_of_records(it)),
         format!("rule `{name}`: provision needs triggers of records, such as Opportunity.*"),
     );
+    for problem in rule.provision.iter().flat_map(Provision::problems) {
+        problems.unless(false, format!("rule `{name}`: {problem}"));
+    }
     if let Some(Err(error)) = rule.sync_metadata.as_ref().map(|it| it.map()) {
         problems.unless(false, format!("rule `{name}`: sync_metadata: {error}"));
     }

@@ -1,6 +1,17 @@
 use bridge::{action::Who, folders::Invitee, metadata::ValueKind};
 use serde::Deserialize;
 
+/// That of an owner cannot be given away by an invitation.
+const ROLES: [&str; 7] = [
+    "editor",
+    "viewer",
+    "previewer",
+    "uploader",
+    "previewer uploader",
+    "viewer uploader",
+    "co-owner",
+];
+
 /// The folders that a rule gives to records.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +68,45 @@ pub(crate) enum Package {
     Ignore,
     Adopt,
     Share,
+}
+
+impl Provision {
+    /// What Box or Salesforce would refuse for each record anew.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let is_id = |id: &str| !id.is_empty() && id.chars().all(|digit| digit.is_ascii_digit());
+        if !is_id(&self.root) {
+            problems.push(format!(
+                "provision.root `{}` is no folder's id, which has digits only",
+                self.root.escape_debug()
+            ));
+        }
+        for it in &self.collaborators {
+            if !ROLES.contains(&it.role.as_str()) {
+                problems.push(format!(
+                    "provision.collaborators: Box has no role `{}`; write one of these: {}",
+                    it.role.escape_debug(),
+                    ROLES.join(", ")
+                ));
+            }
+            let ids = it.user.iter().chain(&it.group);
+            for id in ids.filter(|id| !is_id(id)) {
+                problems.push(format!(
+                    "provision.collaborators: `{}` is no id, which has digits only",
+                    id.escape_debug()
+                ));
+            }
+        }
+        if let Some(field) = &self.link_field
+            && !field.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        {
+            problems.push(format!(
+                "provision.link_field `{}` is no field's name",
+                field.escape_debug()
+            ));
+        }
+        problems
+    }
 }
 
 impl Collaborator {

@@ -8,15 +8,20 @@ use std::{
 };
 
 use box_client::testing::FakeBox;
+use serde_json::Value;
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
     time::{Instant, sleep},
 };
 
-use super::deal::{Deal, SIGNATURE_KEY};
+use super::{
+    count::Count,
+    ground::{Ground, LINK_FIELD, SIGNATURE_KEY},
+};
 use crate::Failure;
 
+const OUTBOUND_SECRET: &str = "secret-of-the-demo-in-the-path";
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) struct Service {
@@ -26,13 +31,13 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) async fn start(folder: &Path, deal: &Deal) -> Result<Self, Failure> {
+    pub(super) async fn start(folder: &Path, ground: &Ground) -> Result<Self, Failure> {
         let free = TcpListener::bind("127.0.0.1:0")
             .await
             .map_err(Failure::run)?;
         let address = free.local_addr().map_err(Failure::run)?;
         drop(free);
-        let configuration = configuration(folder, &address.to_string(), deal);
+        let configuration = configuration(folder, &address.to_string(), ground);
         std::fs::write(folder.join("bridge.toml"), configuration).map_err(Failure::run)?;
         let service = Self {
             folder: folder.to_owned(),
@@ -45,6 +50,38 @@ impl Service {
 
     pub(super) fn webhook_address(&self) -> String {
         format!("{}/webhooks/box", self.url)
+    }
+
+    /// Where the org sends its messages.
+    pub(super) fn outbound_address(&self) -> String {
+        format!("{}/webhooks/salesforce/{OUTBOUND_SECRET}", self.url)
+    }
+
+    /// Another command of the same program, about the same service.
+    pub(super) async fn run(&self, arguments: &[&str]) -> Result<String, Failure> {
+        let command = command(&self.folder)?.args(arguments).output();
+        let output = command.await.map_err(Failure::run)?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(Failure::Run(format!(
+                "{}: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            ))),
+        }
+    }
+
+    /// The same, and what it says is a JSON a line.
+    pub(super) async fn ask(&self, arguments: &[&str]) -> Result<Vec<Value>, Failure> {
+        let said = self.run(arguments).await?;
+        let lines = said.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().map_err(Failure::run)
+    }
+
+    /// Nothing is left over for a person.
+    pub(super) async fn counts(&self) -> Result<Vec<Count>, Failure> {
+        let dead = self.ask(&["queue", "dead", "--json"]).await?.len();
+        Ok(vec![Count::new("dead letters", 0, dead)])
     }
 
     /// What `kill -9` does.
@@ -102,28 +139,37 @@ fn spawn(folder: &Path) -> Result<Child, Failure> {
         .append(true)
         .open(folder.join("service.log"))
         .map_err(Failure::run)?;
-    let program = std::env::current_exe().map_err(Failure::run)?;
-    Command::new(program)
-        .args(["serve", "--stop-with-stdin", "--config"])
-        .arg(folder.join("bridge.toml"))
-        // The fakes are on this machine, whatever proxy there is to others.
-        .env("NO_PROXY", "127.0.0.1")
-        .env("no_proxy", "127.0.0.1")
+    command(folder)?
+        .args(["serve", "--stop-with-stdin", "--config", "bridge.toml"])
         // It ends when we do, however we end.
         .stdin(Stdio::piped())
-        .env("DEMO_SIGNATURE_KEY", SIGNATURE_KEY)
-        .env("DEMO_CLIENT_SECRET", FakeBox::CLIENT_SECRET)
         .stdout(Stdio::null())
         .stderr(log)
-        .kill_on_drop(true)
         .spawn()
         .map_err(Failure::run)
 }
 
+/// This program, where its configuration is.
+fn command(folder: &Path) -> Result<Command, Failure> {
+    let program = std::env::current_exe().map_err(Failure::run)?;
+    let mut command = Command::new(program);
+    command
+        .current_dir(folder)
+        // The fakes are on this machine, whatever proxy there is to others.
+        .env("NO_PROXY", "127.0.0.1")
+        .env("no_proxy", "127.0.0.1")
+        .env("DEMO_SIGNATURE_KEY", SIGNATURE_KEY)
+        .env("DEMO_CLIENT_SECRET", FakeBox::CLIENT_SECRET)
+        .env("DEMO_OUTBOUND_SECRET", OUTBOUND_SECRET)
+        .kill_on_drop(true);
+    Ok(command)
+}
+
 /// As an operator's, but impatient: a story should not take minutes.
-fn configuration(folder: &Path, listen: &str, deal: &Deal) -> String {
+fn configuration(folder: &Path, listen: &str, ground: &Ground) -> String {
     let client = FakeBox::CLIENT_ID;
-    let (content, crm) = (deal.content.url(), deal.crm.url());
+    let (content, crm) = (ground.content.url(), ground.crm.url());
+    let (org, clients) = (ground.crm.org_id(), &ground.clients);
     let store = folder.join("bridge.db");
     let store = store.display();
     format!(
@@ -146,6 +192,14 @@ login_url = "{crm}"
 kind = "client_credentials"
 client_id = "{client}"
 client_secret = {{ env = "DEMO_CLIENT_SECRET" }}
+[salesforce.events.outbound]
+secret = {{ env = "DEMO_OUTBOUND_SECRET" }}
+organization_id = "{org}"
+[watch]
+folders = ["{clients}"]
+address = "http://{listen}/webhooks/box"
+check_every = "1s"
+catch_up_every = "1s"
 [worker]
 poll = "50ms"
 settle_after = "1s"
@@ -165,6 +219,31 @@ triggers = ["FILE.LOCKED"]
 folder = "Contracts"
 advance_stage = "Negotiation/Review"
 log_task = {{ subject = "{{file.name}} is locked" }}
+[[rules]]
+name = "folders"
+triggers = ["Account.*", "Opportunity.*"]
+[rules.provision]
+layout = [
+  "/Clients/{{Account.Name}}/{{Opportunity.Name}}/Contracts",
+  "/Clients/{{Account.Name}}/{{Opportunity.Name}}/Proposals",
+]
+fields = [{{ key = "next_step", from = "Opportunity.NextStep" }}]
+collaborators = [{{ owner = true, role = "editor" }}]
+link_field = "{LINK_FIELD}"
+[[rules]]
+name = "invitations"
+triggers = ["COLLABORATION.CREATED"]
+log_task = {{ subject = "{{person}} was invited to {{item.name}}", contact = "person" }}
+[[rules]]
+name = "previews"
+triggers = ["FILE.PREVIEWED"]
+log_task = {{ subject = "{{file.name}} was looked at", contact = "actor", digest = "2s" }}
+[[rules]]
+name = "fields"
+triggers = ["METADATA_INSTANCE.UPDATED", "Opportunity.*"]
+[rules.sync_metadata]
+on_conflict = "ask"
+fields = [{{ field = "NextStep", key = "next_step" }}]
 "#
     )
 }

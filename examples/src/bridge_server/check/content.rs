@@ -1,0 +1,171 @@
+//! Box: who we are there, what we may do, and the metadata template.
+
+use box_client::{BoxClient, Error, ErrorKind, FieldType, MetadataTemplate};
+use bridge::{BoxContent, ContentSource, PortErrorKind, metadata::ValueKind};
+use futures_util::StreamExt;
+use http::Method;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Checks, clock, finding::Finding, hooks, within};
+use crate::{
+    config::{Config, TemplateKey},
+    in_one_line,
+};
+
+const TOKEN: &str = "box.token";
+const CONSOLE: &str = "Developer Console, Configuration, Application Scopes";
+
+pub(super) fn checks<'c>(config: &'c Config, content: &BoxContent, checks: &mut Checks<'c>) {
+    let client = content.client();
+    checks.push_back(within(config, TOKEN, token(config, client.clone())));
+    checks.push_back(within(
+        config,
+        "box.template",
+        template(config, client.clone()),
+    ));
+    checks.push_back(within(
+        config,
+        "box.folders",
+        folders(config, content.clone()),
+    ));
+    checks.push_back(within(
+        config,
+        "box.webhooks",
+        hooks::found(config, content.clone()),
+    ));
+}
+
+/// The token, whose it is, and the time that Box has.
+async fn token(config: &Config, client: BoxClient) -> Vec<Finding> {
+    let about = TOKEN;
+    let from = Timestamp::now();
+    let reply = client.request(Method::GET, "/users/me").send().await;
+    let to = Timestamp::now();
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(error) => return vec![failed(about, &error)],
+    };
+    let user: Value = reply.json().unwrap_or_default();
+    let text = |key: &str| user[key].as_str().unwrap_or("?").to_owned();
+    let says = format!("logged in as {} ({})", text("name"), text("login"));
+    vec![
+        Finding::ok(about, says),
+        clock::of_box(config, &reply.headers, clock::Taken { from, to }),
+    ]
+}
+
+/// What a call that failed means for whoever looks after the service.
+pub(super) fn failed(about: &str, error: &Error) -> Finding {
+    if error.kind() == ErrorKind::Auth && about != TOKEN {
+        return Finding::not_checked(about, TOKEN);
+    }
+    let says = in_one_line(error);
+    let todo = match error.kind() {
+        ErrorKind::Auth => {
+            "see box.auth: the client id and secret, and whether an administrator has authorized \
+             the application (Admin Console, Platform Apps)"
+        }
+        ErrorKind::Forbidden => CONSOLE,
+        ErrorKind::Store => "see [secrets] in the configuration",
+        ErrorKind::NotFound => "see box.base_url",
+        ErrorKind::Server | ErrorKind::RateLimited => "Box has to recover: try again later",
+        _ => "see whether this machine gets to box.base_url, through a firewall or proxy",
+    };
+    Finding::problem(about, says, todo)
+}
+
+async fn template(config: &Config, client: BoxClient) -> Vec<Finding> {
+    let about = "box.template";
+    let side = &config.content;
+    let (scope, key) = (&side.metadata_scope, &side.metadata_template);
+    let template = match client.metadata_templates().get(scope, key).await {
+        Ok(template) => template,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return vec![match config.rules.iter().any(|it| it.provision.is_some()) {
+                true => Finding::warning(
+                    about,
+                    format!("there is no {scope}.{key} yet"),
+                    "the first record that is provisioned makes it, if the user may",
+                ),
+                false => Finding::problem(
+                    about,
+                    format!("there is no {scope}.{key}"),
+                    "make it in the Admin Console: Content, Metadata",
+                ),
+            }];
+        }
+        Err(error) => return vec![failed(about, &error)],
+    };
+    let wrong: Vec<_> = config
+        .template_keys()
+        .iter()
+        .filter_map(|wanted| lacks(about, &template, key, wanted))
+        .collect();
+    match wrong.is_empty() {
+        true => vec![Finding::ok(about, format!("{scope}.{key} has all keys"))],
+        false => wrong,
+    }
+}
+
+fn lacks(
+    about: &str,
+    template: &MetadataTemplate,
+    name: &str,
+    wanted: &TemplateKey<'_>,
+) -> Option<Finding> {
+    let TemplateKey { key, kind, by } = wanted;
+    let Some(field) = template.field(key) else {
+        return Some(Finding::problem(
+            about,
+            format!("{name} has no key {key}, which `{by}` uses"),
+            "add it in the Admin Console: Content, Metadata",
+        ));
+    };
+    let is_of_kind = match kind {
+        ValueKind::String => field.kind == FieldType::String,
+        ValueKind::Float => field.kind == FieldType::Float,
+        ValueKind::Date => field.kind == FieldType::Date,
+        ValueKind::Enum => field.kind == FieldType::Enum,
+        ValueKind::MultiSelect => field.kind == FieldType::MultiSelect,
+    };
+    (!is_of_kind).then(|| {
+        Finding::problem(
+            about,
+            format!(
+                "{name} has {key} as {:?}, and `{by}` as {kind:?}",
+                field.kind
+            ),
+            "let the rule say the type that the template has",
+        )
+    })
+}
+
+/// The folders that the configuration names.
+async fn folders(config: &Config, content: BoxContent) -> Vec<Finding> {
+    let roots = config.rules.iter().filter_map(|it| it.provision.as_ref());
+    let ids = roots.map(|it| &it.root).chain(&config.watch.folders);
+    let mut ids: Vec<_> = ids.cloned().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let content = &content;
+    let found = futures_util::stream::iter(ids).map(|id| async move {
+        let about = format!("box.folder.{id}");
+        match content.folder(&id).await {
+            Ok(folder) => Finding::ok(&about, format!("`{}` can be seen", folder.name)),
+            Err(error) if error.kind() == PortErrorKind::Gone => Finding::problem(
+                &about,
+                "there is no such folder for us",
+                "invite the user of box.token to it as editor or co-owner",
+            ),
+            Err(error) if error.kind() == PortErrorKind::Outage => {
+                Finding::not_checked(&about, TOKEN)
+            }
+            Err(error) => {
+                let todo = "see what box.token says";
+                Finding::problem(&about, in_one_line(&error), todo)
+            }
+        }
+    });
+    found.buffered(4).collect().await
+}

@@ -1,0 +1,95 @@
+//! `queue plan`: what an event of the inbox leads to, by the rules as they are now.
+
+use bridge::{
+    BOX_FOUND, BOX_MISSED, BOX_WEBHOOK, COMMAND, Command, Job, JobId, JobState, Pipeline, Plan,
+    Prepared, QueueAdmin, RECORD_EVENT, RecordEvent, webhook::Event,
+};
+use serde_json::{Value, json};
+
+use crate::{Failure, build, config::Config, in_one_line, say, secrets, store::Store};
+
+/// Of what was found in a folder, only the actions of this name are taken.
+const ONLY: &str = "only";
+
+/// Both sides are read and nothing is written, also where the event is done or dead.
+pub(crate) async fn run(
+    config: &Config,
+    store: &Store,
+    ids: &[JobId],
+    only_dead: bool,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let secrets = secrets::open(config).await?;
+    let parts = build::parts(config, secrets.as_ref())?;
+    let pipeline = build::pipeline(config, parts, &Store::in_memory());
+    let mut failed = Vec::new();
+    for id in ids {
+        match planned(&pipeline, &*store.queue, *id, only_dead).await {
+            Ok(prepared) => show(*id, &prepared, ids.len() > 1, as_json)?,
+            Err(why) => failed.push(format!("event {id}: {why}")),
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Run(failed.join("; "))),
+    }
+}
+
+async fn planned(
+    pipeline: &Pipeline,
+    queue: &dyn QueueAdmin,
+    id: JobId,
+    only_dead: bool,
+) -> Result<Prepared, String> {
+    let job = queue.job(id).await.map_err(|error| in_one_line(&error))?;
+    let job = job.ok_or("there is no such event")?;
+    if only_dead && job.state != JobState::Dead {
+        return Err("only dead letters can be replayed".to_owned());
+    }
+    match job.kind.as_str() {
+        BOX_WEBHOOK | BOX_FOUND | BOX_MISSED => of_box(pipeline, &job).await,
+        RECORD_EVENT => {
+            let event: RecordEvent = serde_json::from_slice(&job.body)
+                .map_err(|error| format!("it is no record event: {error}"))?;
+            Ok(pipeline.prepare_record(&event, job.pushed_at))
+        }
+        COMMAND => {
+            let command: Command = serde_json::from_slice(&job.body)
+                .map_err(|error| format!("it is no command: {error}"))?;
+            let prepared = pipeline.prepare_command(&command, job.pushed_at).await;
+            prepared.map_err(|error| in_one_line(&error))
+        }
+        kind => Ok(Prepared::Nothing(format!(
+            "{kind} is work of the service's own, and asks no rule"
+        ))),
+    }
+}
+
+async fn of_box(pipeline: &Pipeline, job: &Job) -> Result<Prepared, String> {
+    let event = Event::parse(&job.body).map_err(|error| in_one_line(&error))?;
+    let prepared = pipeline.prepare(&event, job.pushed_at).await;
+    let mut prepared = prepared.map_err(|error| in_one_line(&error))?;
+    if job.kind == BOX_FOUND
+        && let Some(only) = event.extra.get(ONLY).and_then(Value::as_str)
+        && let Prepared::Steps(_, Plan { steps }) = &mut prepared
+    {
+        steps.retain(|step| step.action == only);
+    }
+    Ok(prepared)
+}
+
+fn show(id: JobId, prepared: &Prepared, is_one_of_many: bool, json: bool) -> Result<(), Failure> {
+    if json {
+        return say(match prepared {
+            Prepared::Nothing(why) => json!({ "event": id, "steps": [], "note": why }),
+            Prepared::Steps(_, plan) => json!({ "event": id, "steps": plan.steps }),
+        });
+    }
+    if is_one_of_many {
+        say(format_args!("event {id}:"))?;
+    }
+    match prepared {
+        Prepared::Nothing(why) => say(format_args!("nothing to do: {why}")),
+        Prepared::Steps(_, plan) => say(plan),
+    }
+}
