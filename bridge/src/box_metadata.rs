@@ -32,7 +32,7 @@ impl Metadata for BoxContent {
         Ok(instance.map(|instance| {
             let mut values = instance.values;
             values.retain(|key, value| !key.starts_with('$') && !value.is_null());
-            Instance::new(values, instance.version)
+            Instance::new(values, instance.version).with_id(instance.id)
         }))
     }
 
@@ -53,9 +53,9 @@ impl Metadata for BoxContent {
         let metadata = self.client().metadata();
         let create = metadata.create(&id, self.scope(), self.template(), values);
         let error = match create.await {
-            Ok(_) => {
+            Ok(made) => {
                 return Ok(Claimed {
-                    instance: Instance::new(values.clone(), None),
+                    instance: Instance::new(values.clone(), None).with_id(made.id),
                     is_new: true,
                 });
             }
@@ -84,7 +84,7 @@ impl Metadata for BoxContent {
                 patch = patch.test(key, seen.clone());
             }
         }
-        for ValueChange { key, seen, to } in changes {
+        for ValueChange { key, seen, to } in changes.iter().filter(|it| it.seen != it.to) {
             patch = match (seen, to) {
                 (_, Some(to)) => patch.add(key, to.clone()),
                 (Some(_), None) => patch.remove(key),
@@ -111,6 +111,7 @@ impl Metadata for BoxContent {
         let existing = match templates.get(self.scope(), self.template()).await {
             Ok(template) => template,
             Err(error) if error.kind() == ErrorKind::NotFound && error.api().is_some() => {
+                may_be_made(DOING, fields.iter())?;
                 let create = templates.create(self.template()).key(self.template());
                 let create = fields
                     .iter()
@@ -126,6 +127,10 @@ impl Metadata for BoxContent {
             }
             Err(error) => return Err(port_error(DOING, error)),
         };
+        may_be_made(
+            DOING,
+            fields.iter().filter(|it| existing.field(&it.key).is_none()),
+        )?;
         let mut update = TemplateUpdate::new();
         let mut lacks = false;
         for field in fields {
@@ -172,11 +177,8 @@ impl Metadata for BoxContent {
         let template = template.map_err(|error| port_error(DOING, error))?;
         let ours = |field: BoxField| {
             let options = field.options.unwrap_or_default().into_iter();
-            Some(TemplateField {
-                kind: kind(&field.kind)?,
-                key: field.key,
-                options: options.map(|option| option.key).collect(),
-            })
+            let of_kind = TemplateField::new(field.key, kind(&field.kind)?).with_id(field.id);
+            Some(of_kind.with_options(options.map(|option| option.key).collect()))
         };
         let fields = template.fields.unwrap_or_default();
         Ok(fields.into_iter().filter_map(ours).collect())
@@ -247,6 +249,24 @@ fn folder_id(doing: &'static str, folder: &str) -> Result<FolderId, PortError> {
 fn is_other_value(error: &Error) -> bool {
     let code = error.api().and_then(|api| api.code());
     code == Some("failed_json_patch_application")
+}
+
+/// A field to choose from has something to choose.
+fn may_be_made<'f>(
+    doing: &'static str,
+    mut fields: impl Iterator<Item = &'f TemplateField>,
+) -> Result<(), PortError> {
+    match fields.find(|field| field.kind.has_options() && field.options.is_empty()) {
+        None => Ok(()),
+        Some(field) => {
+            let cause = format!(
+                "the template has no field {}, and nobody tells the options of such an {}: make it \
+                 by hand",
+                field.key, field.kind
+            );
+            Err(PortError::new(PortErrorKind::Refused, doing).with_cause(cause))
+        }
+    }
 }
 
 fn kind(kind: &FieldType) -> Option<ValueKind> {

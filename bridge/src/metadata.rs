@@ -1,6 +1,6 @@
 //! Metadata on the content side: values of one template on files and folders.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -24,8 +24,8 @@ pub trait Metadata: Debug + Send + Sync + 'static {
     /// time, all get what the first has written. Safe to repeat.
     async fn claim(&self, folder: &str, values: &Map<String, Value>) -> Result<Claimed, PortError>;
 
-    /// Changes values that are still as they were seen, all of them or none; `null` takes a value
-    /// away. Tells whether they were still so.
+    /// Changes values that are still as they were seen, all of them or none; `None` takes a value
+    /// away, and one that is to be what it was is only looked at. Tells whether they were still so.
     async fn change(&self, folder: &str, changes: &[ValueChange]) -> Result<bool, PortError>;
 
     /// Makes sure that the template exists and has these fields; what it lacks is added, and
@@ -59,6 +59,9 @@ pub struct MappedFolder {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Instance {
+    /// Names it among all that were ever applied to the folder, where the content side tells: the
+    /// template taken off and applied again is another instance.
+    pub id: Option<String>,
     /// The values by key; what has none is not there.
     pub values: Map<String, Value>,
     /// Grows with every change.
@@ -68,7 +71,18 @@ pub struct Instance {
 impl Instance {
     /// An instance with these values.
     pub fn new(values: Map<String, Value>, version: Option<u64>) -> Self {
-        Self { values, version }
+        Self {
+            id: None,
+            values,
+            version,
+        }
+    }
+
+    /// With this id.
+    #[must_use]
+    pub fn with_id(mut self, id: Option<String>) -> Self {
+        self.id = id;
+        self
     }
 }
 
@@ -94,7 +108,12 @@ pub struct ValueChange {
 
 /// A field that a template is to have.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct TemplateField {
+    /// Names it among all that the template ever had, where the content side tells: one that was
+    /// deleted took all its values along, and one made anew under the same key has none of them.
+    #[serde(default)]
+    pub id: Option<String>,
     /// Its key.
     pub key: String,
     /// Its type.
@@ -102,6 +121,32 @@ pub struct TemplateField {
     /// The options of an `enum` or `multi_select`.
     #[serde(default)]
     pub options: Vec<String>,
+}
+
+impl TemplateField {
+    /// A field without options.
+    pub fn new(key: impl Into<String>, kind: ValueKind) -> Self {
+        Self {
+            id: None,
+            key: key.into(),
+            kind,
+            options: Vec::new(),
+        }
+    }
+
+    /// With this id.
+    #[must_use]
+    pub fn with_id(mut self, id: Option<String>) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// With these options.
+    #[must_use]
+    pub fn with_options(mut self, options: Vec<String>) -> Self {
+        self.options = options;
+        self
+    }
 }
 
 /// What a template's field holds.
@@ -118,4 +163,23 @@ pub enum ValueKind {
     Enum,
     /// Some of its options.
     MultiSelect,
+}
+
+impl ValueKind {
+    /// Whether a field of it takes its options and nothing else.
+    pub(crate) fn has_options(self) -> bool {
+        matches!(self, Self::Enum | Self::MultiSelect)
+    }
+}
+
+impl fmt::Display for ValueKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::String => "string",
+            Self::Float => "float",
+            Self::Date => "date",
+            Self::Enum => "enum",
+            Self::MultiSelect => "multi_select",
+        })
+    }
 }

@@ -17,6 +17,7 @@ pub struct PortError {
     is_ours: bool,
     retry_after: Option<Duration>,
     detail: Option<String>,
+    fields: Vec<String>,
     cause: Option<Cause>,
 }
 
@@ -77,6 +78,7 @@ impl PortError {
             is_ours: false,
             retry_after: None,
             detail: None,
+            fields: Vec::new(),
             cause: None,
         }
     }
@@ -147,6 +149,13 @@ impl PortError {
         self
     }
 
+    /// Adds the fields that the far side does not like the values of.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Vec<String>) -> Self {
+        self.fields = fields;
+        self
+    }
+
     /// What was being done.
     pub fn doing(&self) -> &'static str {
         self.doing
@@ -170,6 +179,16 @@ impl PortError {
     /// How long the far side asked to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    /// What the far side says about it, for people.
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    /// The fields that the far side does not like the values of, where it names them.
+    pub fn fields(&self) -> &[String] {
+        &self.fields
     }
 
     /// Whether the write certainly had no effect.

@@ -82,6 +82,9 @@ pub struct FieldShape {
     pub kind: String,
     /// How many characters a text may have, 0 where that does not apply.
     pub longest: u32,
+    /// How many digits a number may have before and after the point, where the CRM says so.
+    #[serde(default)]
+    pub digits: Option<(u32, u32)>,
     /// Whether we may write it.
     pub is_writable: bool,
     /// Whether it may be empty.

@@ -390,7 +390,12 @@ fn member<'v>(row: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
 
 fn shape(field: FieldDescribe) -> FieldShape {
     let choices = field.picklist_values.into_iter();
+    let digits = match (field.precision, field.scale) {
+        (0, _) => (field.digits > 0).then_some((field.digits, 0)),
+        (precision, scale) => Some((precision.saturating_sub(scale), scale)),
+    };
     FieldShape {
+        digits,
         name: field.name,
         kind: field.kind,
         longest: field.length,

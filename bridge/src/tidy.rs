@@ -8,6 +8,7 @@ use crate::{
     ledger::Ledger,
     queue::{JobFilter, JobState, QueueAdmin},
     store_error::StoreError,
+    sync::CONFLICT,
 };
 
 /// For how long what is over is remembered.
@@ -25,7 +26,7 @@ use crate::{
 pub struct Retention {
     /// How long done jobs are kept.
     pub done: Duration,
-    /// How long the effects of single events are kept.
+    /// How long the effects of single events are kept, and conflicts that are over.
     pub effects: Duration,
 }
 
@@ -50,8 +51,9 @@ pub struct Tidied {
     pub is_unfinished: bool,
 }
 
-/// The effects that belong to a single event, by their key's first part.
-const OF_ONE_EVENT: [&str; 5] = ["task", "seen", "made", "digested", "digest"];
+/// What is forgotten after a time, by the first part of its key: the effects that belong to a single
+/// event, and conflicts. One that is not over is in the memory of its record as well, which stays.
+const FORGOTTEN: [&str; 6] = ["task", "seen", "made", "digested", "digest", CONFLICT];
 
 /// Forgets what is over for long enough, at most `limit` of each kind, so that nobody waits long.
 /// To be called again at once as long as it [is unfinished](Tidied::is_unfinished), and then now
@@ -75,7 +77,7 @@ pub async fn tidy(
         Some(oldest) => before.min(oldest),
         None => before,
     };
-    for kind in OF_ONE_EVENT {
+    for kind in FORGOTTEN {
         let purged = ledger.purge(kind, before, limit).await?;
         tidied.effects += purged;
         tidied.is_unfinished |= is_full(purged, limit);
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tasks_of_events_that_are_over_go_and_documents_stay() {
+    async fn tasks_and_conflicts_that_are_over_go_and_documents_stay() {
         let store = MemoryStore::new();
         let done = || Settle::Done { note: "ok".into() };
         push(&store, "e1", 1, done()).await;
@@ -151,6 +153,8 @@ mod tests {
             EffectKey::new(["task", "e1", "rule"]),
             EffectKey::new(["version", "7", "1"]),
             EffectKey::new(["link", "doc", "opp"]),
+            EffectKey::new(["sync", "opp"]),
+            EffectKey::new(["conflict", "c1"]),
         ];
         for key in &keys {
             store.begin(key, day(1)).await.unwrap();
@@ -158,9 +162,11 @@ mod tests {
         }
         assert_eq!(round(&store, 30).await, (0, 0));
         assert_eq!(round(&store, 32).await, (1, 0));
-        assert_eq!(round(&store, 402).await, (0, 1));
-        assert_eq!(store.read(&keys[0]).await.unwrap(), None);
-        for key in &keys[1..] {
+        assert_eq!(round(&store, 402).await, (0, 2));
+        for key in [&keys[0], &keys[4]] {
+            assert_eq!(store.read(key).await.unwrap(), None, "{key}");
+        }
+        for key in &keys[1..4] {
             assert!(store.read(key).await.unwrap().is_some(), "{key}");
         }
     }

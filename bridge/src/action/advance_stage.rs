@@ -32,14 +32,15 @@ impl AdvanceStage {
 
 /// What a deal's stage allows.
 #[derive(Debug, Eq, PartialEq)]
-enum Move {
+pub(crate) enum Move {
     Write,
     Leave(String),
     Impossible(String),
 }
 
-/// The guard. Pure, so that what it promises can be tested for every pair of stages.
-fn judge(deal: &Deal, to: &str) -> Move {
+/// The guard. Pure, so that what it promises can be tested for every pair of stages. Whatever writes
+/// a stage asks it first.
+pub(crate) fn judge(deal: &Deal, to: &str) -> Move {
     let position = |name: &str| deal.stages.iter().position(|stage| stage.name == name);
     let Some(target) = position(to) else {
         let names: Vec<_> = deal

@@ -13,13 +13,17 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
-pub(crate) use self::attach::ATTACH;
 pub use self::{
     advance_stage::AdvanceStage,
     attach::{Attach, Target},
     log_task::{LogTask, Several, Whom},
     provision::{Collaborate, FolderPreview, Layout, LayoutError, Provision, Who},
     template::{Template, TemplateError},
+};
+pub(crate) use self::{
+    advance_stage::{Move, judge},
+    attach::ATTACH,
+    provision::{folder_of, records_with_folders},
 };
 use crate::{
     clock::Clock, content::ContentSource, crm::Crm, ledger::Ledger, pipeline::PipelineOptions,

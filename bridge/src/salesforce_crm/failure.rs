@@ -44,6 +44,7 @@ pub(crate) fn port_error(doing: &'static str, error: Error) -> PortError {
         .with_status(error.status())
         .with_retry_after(error.retry_after())
         .with_detail(explanation(&error))
+        .with_fields(fields(&error))
         .with_cause(error)
 }
 
@@ -131,4 +132,9 @@ fn explanation(error: &Error) -> Option<String> {
     });
     let items: Vec<_> = items.filter(|item| !item.is_empty()).take(3).collect();
     (!items.is_empty()).then(|| items.join("; "))
+}
+
+fn fields(error: &Error) -> Vec<String> {
+    let items = error.api().into_iter().flat_map(|api| api.iter());
+    items.flat_map(|item| item.fields.iter().cloned()).collect()
 }

@@ -196,6 +196,7 @@ impl SyncAll {
                     Ok(Some(report)) => {
                         done.differed += u64::from(!report.fields.is_empty());
                         done.no_folder += u64::from(report.folder.is_none());
+                        done.failed += u64::from(report.needs_a_person());
                         tell(SyncTold::Round(report));
                     }
                     Err(error) => {
@@ -236,13 +237,13 @@ impl SyncAll {
         mut stop: Pin<&mut impl Future<Output = ()>>,
         tell: &mut impl FnMut(SyncTold),
     ) -> Result<Option<SyncReport>, StepError> {
-        let (ledger, clock) = (&*self.ledger, &*self.clock);
+        let (crm, ledger, clock) = (&*self.crm, &*self.ledger, &*self.clock);
         let (mut tries, mut waits) = (1, 1);
         let mut has_told = false;
         loop {
             let round = match is_preview {
-                true => sync.preview(record, ledger, clock).await,
-                false => sync.sync(record, ledger, clock).await,
+                true => sync.preview(record, crm, ledger, clock).await,
+                false => sync.sync(record, crm, ledger, clock).await,
             };
             let error = match round {
                 Ok(report) => return Ok(Some(report)),

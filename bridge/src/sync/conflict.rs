@@ -1,4 +1,5 @@
-//! Both sides have changed, and only one value can stay: what the other one was.
+//! Only one of two values can stay, because both sides have changed or because one of them is
+//! refused: what both were.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +18,8 @@ use crate::{
     store_error::{StoreError, StoreErrorKind},
 };
 
-/// First part of the ledger's keys.
-const KEY: &str = "conflict";
+/// First part of the ledger's keys. [`tidy`](crate::tidy()) forgets them after a time.
+pub(crate) const KEY: &str = "conflict";
 
 /// Two values that could not both stay.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -44,6 +45,10 @@ pub struct Conflict {
     pub kept: Option<Side>,
     /// Who decided.
     pub by: Option<Decider>,
+    /// Why the folder's value was not written to the record, or the other way round, although
+    /// nothing else was in its way: it does not fit, or the record's own rules say no.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// Whether it is over: both sides show the same, or somebody has changed them again.
     #[serde(default)]
     pub is_over: bool,
@@ -84,7 +89,7 @@ impl Conflict {
             .collect()
     }
 
-    /// Keeps it for good. What has been decided is not undone by whoever comes late.
+    /// Keeps it beyond its end. What has been decided is not undone by whoever comes late.
     pub(super) async fn keep(&self, ledger: &dyn Ledger, now: Timestamp) -> Result<(), StoreError> {
         const TRIES: usize = 8;
         let key = EffectKey::new([KEY, &self.id]);
@@ -112,7 +117,7 @@ impl Conflict {
     }
 }
 
-/// All conflicts that there ever were, oldest first.
+/// All conflicts that are remembered, oldest first.
 pub async fn conflicts(ledger: &dyn Ledger) -> Result<Vec<Conflict>, StoreError> {
     let mut all = BTreeMap::new();
     for effect in ledger.under(&EffectKey::new([KEY])).await? {
@@ -127,6 +132,14 @@ pub async fn conflicts(ledger: &dyn Ledger) -> Result<Vec<Conflict>, StoreError>
         all.insert(current.id.clone(), current);
     }
     let mut all: Vec<_> = all.into_values().collect();
+    all.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+    Ok(all)
+}
+
+/// The conflicts that are not over, oldest first. Those that are cost nothing here, however many
+/// there are.
+pub async fn current_conflicts(ledger: &dyn Ledger) -> Result<Vec<Conflict>, StoreError> {
+    let mut all = memory::conflicts(ledger).await?;
     all.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
     Ok(all)
 }

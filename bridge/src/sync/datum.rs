@@ -97,8 +97,7 @@ impl Form {
         };
         let value = match value {
             Some(value) if !is_empty => value,
-            // A checkbox has no third state.
-            _ => return (self == Self::Flag).then_some(Datum::Flag(false)),
+            _ => return None,
         };
         Some(self.parse(value).unwrap_or(Datum::Misfit(value.clone())))
     }
@@ -109,7 +108,10 @@ impl Form {
             Self::Text => Datum::Text(plain(value)?),
             Self::Email => Datum::Text(plain(value)?.to_lowercase()),
             Self::Number => Datum::Number(match value {
-                Value::String(text) => decimal(text.trim().parse().ok()?)?,
+                Value::String(text) => decimal(exact(text.trim())?.parse().ok()?)?,
+                Value::Number(number) if !number.is_f64() => {
+                    decimal(exact(&number.to_string())?.parse().ok()?)?
+                }
                 number => decimal(number.as_f64()?)?,
             }),
             Self::Day => Datum::Day(day(text()?)?),
@@ -157,11 +159,21 @@ impl fmt::Display for Datum {
 
 fn plain(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.trim().to_owned()),
+        // One of the sides ends its lines as telegraphs did.
+        Value::String(text) => Some(text.trim().replace("\r\n", "\n")),
         Value::Number(number) => decimal(number.as_f64()?),
         Value::Bool(flag) => Some(flag.to_string()),
         _ => None,
     }
+}
+
+/// What was written digit by digit is not rounded without a word.
+fn exact(text: &str) -> Option<&str> {
+    const MOST_DIGITS: usize = 15;
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let counts = digits.trim_start_matches('0').trim_end_matches('0').len();
+    (counts <= MOST_DIGITS).then_some(text)
 }
 
 /// Numbers pass through parsers that differ in the last bit, so no more digits count than those
@@ -251,11 +263,8 @@ mod tests {
                 ],
             ),
             (String, "boolean", vec![json!("TRUE"), json!(true)]),
-            (
-                String,
-                "boolean",
-                vec![json!(false), json!(null), json!("")],
-            ),
+            (String, "boolean", vec![json!(false), json!("false")]),
+            (String, "textarea", vec![json!("a\nb"), json!("a\r\nb\r\n")]),
             (
                 MultiSelect,
                 "multipicklist",
@@ -280,6 +289,8 @@ mod tests {
             (String, "double", json!("five")),
             (String, "double", json!("1e999")),
             (String, "double", json!("NaN")),
+            (String, "double", json!("12345678901234567890")),
+            (Float, "double", json!(12_345_678_901_234_567_u64)),
             (Float, "string", json!("12 €")),
             (Date, "date", json!("2024-02-30")),
             (Date, "date", json!("-000001-01-01")),

@@ -4,7 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metadata::ValueKind;
+use crate::{metadata::ValueKind, resolve::MappingKeys};
+
+pub(super) const OPPORTUNITY: &str = "Opportunity";
+pub(super) const ACCOUNT: &str = "Account";
+/// The field of an Opportunity that says how far the deal is.
+pub(super) const STAGE: &str = "StageName";
 
 /// The pairs of one kind of record, and who wins.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -59,10 +64,12 @@ pub enum Side {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConflictPolicy {
-    /// Whoever changed last, as far as that can be told: a record says when it was last changed,
-    /// a folder's metadata does not, so its time is that of the metadata event that started the
-    /// round. Within one second the record wins. A round that nothing of the kind has started
-    /// cannot tell, and leaves the conflict open for one that can, or for a person.
+    /// Whoever changed last, as far as that can be told: a record says when it was last changed, in
+    /// whatever field, so its value counts as changed when the record was last changed by the time
+    /// that the value was first seen. A folder's metadata does not say it, so its time is that of
+    /// the metadata event that started the round. Within one second the record wins. A round that
+    /// nothing of the kind has started cannot tell, and leaves the conflict open for one that can,
+    /// or for a person.
     #[default]
     Newest,
     /// The folder's metadata.
@@ -80,6 +87,11 @@ pub enum MapError {
     /// There is nothing in it.
     #[error("no fields are named")]
     Empty,
+    /// No folder's metadata names such records.
+    #[error(
+        "`{0}` records have no folders that could be kept the same; Opportunity and Account have"
+    )]
+    Object(String),
     /// Two pairs would fight over it.
     #[error("`{0}` is there twice")]
     Twice(String),
@@ -92,7 +104,7 @@ pub enum MapError {
 }
 
 impl FieldMap {
-    /// A map for records of this kind, such as `Opportunity`.
+    /// A map for records of this kind: `Opportunity` or `Account`.
     pub fn new(
         object: impl Into<String>,
         pairs: impl IntoIterator<Item = FieldPair>,
@@ -106,6 +118,9 @@ impl FieldMap {
             return Err(MapError::Empty);
         }
         check_name(&map.object, false)?;
+        if ![OPPORTUNITY, ACCOUNT].contains(&map.object.as_str()) {
+            return Err(MapError::Object(map.object));
+        }
         for (position, pair) in map.pairs.iter().enumerate() {
             check_name(&pair.field, true)?;
             if pair.key.is_empty() || pair.key.starts_with('$') || pair.key.len() > 256 {
@@ -138,6 +153,14 @@ impl FieldMap {
     /// The kind of record.
     pub fn object(&self) -> &str {
         &self.object
+    }
+
+    /// The metadata key that says which record of this kind a folder belongs to.
+    pub(super) fn mapping_key<'k>(&self, keys: &'k MappingKeys) -> &'k str {
+        match self.object == ACCOUNT {
+            true => &keys.account,
+            false => &keys.opportunity,
+        }
     }
 
     /// The pairs.
@@ -255,6 +278,8 @@ mod tests {
             map(&[one_way(pair("A", "a")), one_way(pair("A", "b"))]),
             Ok(())
         );
+        let lead = FieldMap::new("Lead", [pair("A", "a")]);
+        assert_eq!(lead.map(drop), Err(MapError::Object("Lead".into())));
         for bad in ["", "A b", "A'", "A..B", "1A"] {
             assert_eq!(map(&[pair(bad, "a")]), Err(MapError::Name(bad.into())));
         }

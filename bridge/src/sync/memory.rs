@@ -21,8 +21,11 @@ const MOST_PENDING: usize = 16;
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(super) struct Memory {
-    /// Where the values were found last.
+    /// Where the values were found last. What was agreed on was agreed on with this instance of
+    /// the template on this folder, and with no other.
     pub(super) folder: Option<String>,
+    #[serde(default)]
+    pub(super) instance: Option<String>,
     /// By the pair's name.
     pub(super) pairs: BTreeMap<String, Known>,
 }
@@ -37,6 +40,13 @@ pub(super) struct Known {
     pub(super) conflict: Option<Conflict>,
     /// Counts agreements.
     pub(super) turn: u64,
+    /// The template's field that was agreed on.
+    #[serde(default)]
+    pub(super) field: Option<String>,
+    /// What the record shows although the folder shows something else, and when it was last changed
+    /// when that was seen first: it has not been changed to this since.
+    #[serde(default)]
+    pub(super) shows: Option<(Shown, Timestamp)>,
 }
 
 /// A write that was about to be sent and that nobody has seen arrive.
@@ -50,6 +60,52 @@ pub(super) struct Pending {
 impl Known {
     pub(super) fn agreed(&self) -> Option<&Shown> {
         self.has_agreed.then_some(&self.agreed)
+    }
+
+    /// As far as it is about this field of the template: one made anew has no values, and nobody
+    /// has taken them away.
+    pub(super) fn of_field(self, id: Option<&str>) -> Self {
+        let Some(id) = id else {
+            return self;
+        };
+        match &self.field {
+            Some(field) if field != id => Self {
+                field: Some(id.to_owned()),
+                ..self.met_anew()
+            },
+            Some(_) => self,
+            None => Self {
+                field: Some(id.to_owned()),
+                ..self
+            },
+        }
+    }
+
+    /// As if nothing had been agreed on yet.
+    fn met_anew(&self) -> Self {
+        Self {
+            turn: self.turn + 1,
+            ..Self::default()
+        }
+    }
+
+    /// The record shows this value, and was changed last at this time.
+    pub(super) fn saw(&mut self, crm: &Shown, changed_at: Option<Timestamp>) {
+        self.shows = self
+            .shows_since(crm, changed_at)
+            .map(|at| (crm.clone(), at));
+    }
+
+    /// When the record was changed to this value at the latest.
+    pub(super) fn shows_since(
+        &self,
+        crm: &Shown,
+        changed_at: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        match &self.shows {
+            Some((shown, at)) if shown == crm => Some(changed_at.map_or(*at, |it| it.min(*at))),
+            _ => changed_at,
+        }
     }
 
     /// A value goes to this side, which shows another one now.
@@ -89,6 +145,7 @@ impl Known {
         self.agreed = value;
         self.pending = None;
         self.conflict = None;
+        self.shows = None;
     }
 }
 
@@ -97,12 +154,18 @@ impl Memory {
         self.pairs.values().filter_map(|it| it.conflict.as_ref())
     }
 
-    /// This memory once what was sent for these pairs has arrived.
-    pub(super) fn arrived(&self, pairs: &[String]) -> Self {
+    /// As far as it is about this instance on this folder; with another one, nothing was agreed on
+    /// yet.
+    pub(super) fn of(&self, folder: &str, instance: Option<&str>) -> Self {
+        let is_other = |one: Option<&str>, other| one.is_some_and(|one| Some(one) != other);
+        let is_met_anew = is_other(self.folder.as_deref(), Some(folder))
+            || (instance.is_some() && is_other(self.instance.as_deref(), instance));
         let mut memory = self.clone();
-        for pair in pairs {
-            if let Some(known) = memory.pairs.get_mut(pair) {
-                known.agree(known.agreed.clone());
+        memory.folder = Some(folder.to_owned());
+        memory.instance = instance.map(str::to_owned).or(memory.instance);
+        if is_met_anew {
+            for known in memory.pairs.values_mut() {
+                *known = known.met_anew();
             }
         }
         memory
@@ -164,4 +227,39 @@ fn key(record: &Record) -> EffectKey {
 fn corrupt(cause: &serde_json::Error) -> StoreError {
     StoreError::new(StoreErrorKind::Corrupt, "remember what was agreed on")
         .with_cause(cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::datum::Datum;
+
+    fn at(second: i64) -> Option<Timestamp> {
+        Timestamp::from_second(second).ok()
+    }
+
+    #[test]
+    fn a_later_change_of_another_field_makes_a_value_no_newer() {
+        let shows = |text: &str| Some(Datum::Text(text.into()));
+        let mut known = Known::default();
+        known.saw(&shows("a"), at(10));
+        known.saw(&shows("a"), at(30));
+        assert_eq!(known.shows_since(&shows("a"), at(40)), at(10));
+        // Another value is as new as the record.
+        assert_eq!(known.shows_since(&shows("b"), at(40)), at(40));
+        known.agree(shows("a"));
+        assert_eq!(known.shows_since(&shows("a"), at(40)), at(40));
+    }
+
+    #[test]
+    fn another_folder_or_instance_was_never_agreed_with() {
+        let mut memory = Memory::default().of("f1", Some("i1"));
+        memory.pairs.entry("p".into()).or_default().agree(None);
+        let has_agreed = |memory: Memory| memory.pairs["p"].has_agreed;
+        assert!(has_agreed(memory.of("f1", Some("i1"))));
+        assert!(has_agreed(memory.of("f1", None)), "nobody tells");
+        assert!(!has_agreed(memory.of("f1", Some("i2"))));
+        assert!(!has_agreed(memory.of("f2", Some("i1"))));
+        assert!(!has_agreed(memory.of("f2", None)));
+    }
 }

@@ -36,13 +36,28 @@ pub(super) enum Merged {
     Stay,
 }
 
+impl Pair<'_> {
+    /// What a person has decided, whoever has changed what.
+    pub(super) fn decided(self, keep: Side) -> Merged {
+        let to = keep.other();
+        match self.direction.goes_to(to) {
+            _ if is_alike(self.content, self.crm) => Merged::Same,
+            true => Merged::Carry {
+                to,
+                is_conflict: true,
+            },
+            false => Merged::Stay,
+        }
+    }
+}
+
 /// `wins` is who wins where both sides have changed, if anybody can say.
 pub(super) fn merge(pair: Pair<'_>, wins: Option<Side>) -> Merged {
     let shown = |side: Side| match side {
         Side::Box => pair.content,
         Side::Salesforce => pair.crm,
     };
-    if pair.content == pair.crm {
+    if is_alike(pair.content, pair.crm) {
         return Merged::Same;
     }
     let Some(agreed) = pair.agreed else {
@@ -53,7 +68,7 @@ pub(super) fn merge(pair: Pair<'_>, wins: Option<Side>) -> Merged {
             Some((to, may_show)) => to == side && may_show.contains(shown(side)),
             None => false,
         };
-        shown(side) != agreed && !waited_for
+        !is_alike(shown(side), agreed) && !waited_for
     };
     let mut changed = (has_changed(Side::Box), has_changed(Side::Salesforce));
     // The value that was on its way has met a stranger: it has come from the other side, and
@@ -78,7 +93,7 @@ pub(super) fn merge(pair: Pair<'_>, wins: Option<Side>) -> Merged {
     }
 }
 
-/// Nothing was ever agreed on: a value wins over none.
+/// Nothing was ever agreed on: a value wins over none, and so does a ticked checkbox.
 fn first(pair: Pair<'_>, wins: Option<Side>) -> Merged {
     let only = match (pair.content, pair.crm) {
         (Some(_), None) => Some(Side::Salesforce),
@@ -93,6 +108,12 @@ fn first(pair: Pair<'_>, wins: Option<Side>) -> Merged {
         },
         Some(_) => Merged::Stay,
     }
+}
+
+/// A checkbox without a value is not ticked.
+fn is_alike(one: &Shown, other: &Shown) -> bool {
+    let is_off = |it: &Shown| matches!(it, None | Some(Datum::Flag(false)));
+    one == other || (is_off(one) && is_off(other))
 }
 
 fn conflict(direction: Direction, wins: Option<Side>) -> Merged {
@@ -119,6 +140,10 @@ mod tests {
 
     fn shown() -> impl Strategy<Value = Shown> {
         prop_oneof![Just(None), "[abc]".prop_map(|text| Some(Datum::Text(text)))]
+    }
+
+    fn ticked() -> impl Strategy<Value = Shown> {
+        proptest::option::of(any::<bool>().prop_map(Datum::Flag))
     }
 
     fn side() -> impl Strategy<Value = Side> {
@@ -169,6 +194,25 @@ mod tests {
                 }
                 Merged::Open => prop_assert!(direction == Direction::Both && wins.is_none()),
                 Merged::Stay => prop_assert!(content != crm),
+            }
+        }
+
+        /// Nobody has unticked what was never there.
+        #[test]
+        fn a_first_meeting_unticks_nothing_and_empties_nothing(
+            content in prop_oneof![shown(), ticked()], crm in prop_oneof![shown(), ticked()],
+            direction in direction(), wins in proptest::option::of(side()),
+        ) {
+            let pair = Pair {
+                agreed: None, pending: None, content: &content, crm: &crm, direction,
+            };
+            if let Merged::Carry { to, is_conflict } = merge(pair, wins) {
+                let (from, over) = match to {
+                    Side::Box => (&crm, &content),
+                    Side::Salesforce => (&content, &crm),
+                };
+                prop_assert!(from.is_some(), "{over:?} is emptied");
+                prop_assert!(is_conflict || over.is_none(), "{over:?} is lost");
             }
         }
 

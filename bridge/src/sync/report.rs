@@ -25,7 +25,7 @@ pub struct SyncReport {
 }
 
 /// What a round has done with a pair that differed. As text it tells no values, which are nobody's
-/// business in a log.
+/// business in a log, but for one that was refused.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct FieldReport {
@@ -50,8 +50,13 @@ pub struct FieldReport {
 pub enum FieldOutcome {
     /// The other side's value went to this one.
     Written(Side),
-    /// A value does not fit the other side, for this reason.
+    /// A value does not fit the other side, or may not be written there, for this reason.
     Refused(String),
+    /// The other side itself has refused a value, for this reason.
+    Rejected(String),
+    /// The pair cannot be kept the same at all, for this reason: the configuration or one of the
+    /// sides has to be put right.
+    Unworkable(String),
     /// Both have changed, and somebody has to decide.
     Open,
     /// They differ, and the pair does not go the way that would end it.
@@ -65,6 +70,25 @@ impl SyncReport {
             folder: None,
             fields: Vec::new(),
         }
+    }
+
+    pub(super) fn of(record: &Record, folder: &str, fields: Vec<FieldReport>) -> Self {
+        Self {
+            record: record.clone(),
+            folder: Some(folder.to_owned()),
+            fields,
+        }
+    }
+
+    /// Whether something is wrong that no later change of the values puts right.
+    pub fn needs_a_person(&self) -> bool {
+        self.fields.iter().any(|field| {
+            let outcome = &field.outcome;
+            matches!(
+                outcome,
+                FieldOutcome::Rejected(_) | FieldOutcome::Unworkable(_)
+            )
+        })
     }
 }
 
@@ -98,8 +122,31 @@ impl FieldReport {
         }
     }
 
-    pub(super) fn refused(pair: &FieldPair, reason: String, content: &Shown, crm: &Shown) -> Self {
-        Self::of(pair, FieldOutcome::Refused(reason), content, crm)
+    pub(super) fn refused(
+        pair: &FieldPair,
+        conflict: &Conflict,
+        is_rejected: bool,
+        content: &Shown,
+        crm: &Shown,
+    ) -> Self {
+        let reason = conflict.refused.clone().unwrap_or_default();
+        let outcome = match is_rejected {
+            true => FieldOutcome::Rejected(reason),
+            false => FieldOutcome::Refused(reason),
+        };
+        Self {
+            conflict: Some(conflict.id.clone()),
+            ..Self::of(pair, outcome, content, crm)
+        }
+    }
+
+    pub(super) fn unworkable(pair: &FieldPair, reason: String) -> Self {
+        Self::of(pair, FieldOutcome::Unworkable(reason), &None, &None)
+    }
+
+    /// The pair's name.
+    pub(super) fn pair(&self) -> String {
+        format!("{}/{}", self.field, self.key)
     }
 
     fn of(pair: &FieldPair, outcome: FieldOutcome, content: &Shown, crm: &Shown) -> Self {
@@ -136,7 +183,9 @@ impl fmt::Display for FieldReport {
         match &self.outcome {
             FieldOutcome::Written(Side::Box) => write!(f, "{field} → {key}")?,
             FieldOutcome::Written(Side::Salesforce) => write!(f, "{field} ← {key}")?,
-            FieldOutcome::Refused(reason) => write!(f, "{field} ≠ {key}: {reason}")?,
+            FieldOutcome::Refused(reason)
+            | FieldOutcome::Rejected(reason)
+            | FieldOutcome::Unworkable(reason) => write!(f, "{field} ≠ {key}: {reason}")?,
             FieldOutcome::Open => write!(f, "{field} ≠ {key}: both have changed")?,
             FieldOutcome::Stays => write!(f, "{field} ≠ {key}: it goes the other way only")?,
         }

@@ -8,8 +8,9 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
+    mapping_template::MappingTemplate,
     metadata::{Metadata, TemplateField},
-    port_error::PortError,
+    port_error::{PortError, PortErrorKind},
     records::{FieldShape, Records},
 };
 
@@ -19,12 +20,27 @@ const REMEMBER: Duration = Duration::from_secs(300);
 const FRESH: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
-pub(super) struct Shapes(Mutex<Option<(Instant, Arc<Shape>)>>);
+pub(super) struct Shapes(Mutex<Option<Known>>);
+
+/// A shape, and since when it may be outdated.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) at: Instant,
+    pub(super) shape: Arc<Shape>,
+}
 
 #[derive(Debug)]
 pub(super) struct Shape {
     pub(super) template: Vec<TemplateField>,
     pub(super) fields: Vec<FieldShape>,
+    /// Why the template could not be given what it lacks.
+    pub(super) lacks: Option<String>,
+}
+
+impl Known {
+    pub(super) fn is_fresh(&self) -> bool {
+        self.at.elapsed() < FRESH
+    }
 }
 
 impl Shape {
@@ -39,30 +55,56 @@ impl Shape {
 }
 
 impl Shapes {
-    /// Tells also whether it is fresh.
+    /// What both sides take; the template gets what it lacks before, if that `may_be_written`, and
+    /// is thought to have it otherwise.
     pub(super) async fn of(
         &self,
         metadata: &dyn Metadata,
         records: &dyn Records,
         object: &str,
-        must_be_fresh: bool,
-    ) -> Result<(Arc<Shape>, bool), PortError> {
+        template: &MappingTemplate,
+        (may_be_written, anew): (bool, bool),
+    ) -> Result<Known, PortError> {
         let known = self.lock().clone();
-        if let Some((at, shape)) = known {
-            let age = at.elapsed();
-            if age < FRESH || (age < REMEMBER && !must_be_fresh) {
-                return Ok((shape, age < FRESH));
-            }
+        if let Some(known) = known.filter(|it| !anew && it.at.elapsed() < REMEMBER) {
+            return Ok(known);
         }
-        let shape = Arc::new(Shape {
+        let at = Instant::now();
+        let mut lacks = None;
+        if may_be_written {
+            let ensured = match anew {
+                true => template.ensure_anew(metadata, records).await,
+                false => template.ensure(metadata, records).await,
+            };
+            lacks = match ensured {
+                Err(error) if error.kind() == PortErrorKind::Refused => {
+                    Some(crate::port_error::in_one_line(&error))
+                }
+                ensured => ensured.map(|()| None)?,
+            };
+        }
+        let mut shape = Shape {
             template: metadata.shape().await?,
             fields: records.shape(object).await?,
-        });
-        *self.lock() = Some((Instant::now(), Arc::clone(&shape)));
-        Ok((shape, true))
+            lacks,
+        };
+        if !may_be_written {
+            let wanted = template.fields(records).await?;
+            let is_new = |it: &TemplateField| shape.key(&it.key).is_none();
+            let new: Vec<_> = wanted.into_iter().filter(is_new).collect();
+            shape.template.extend(new);
+        }
+        let known = Known {
+            at,
+            shape: Arc::new(shape),
+        };
+        if may_be_written {
+            *self.lock() = Some(known.clone());
+        }
+        Ok(known)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Instant, Arc<Shape>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Known>> {
         self.0
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())

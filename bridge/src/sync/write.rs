@@ -1,5 +1,6 @@
 //! A value as a side takes it, or why it does not.
 
+use jiff::{civil::Date, tz::TimeZone};
 use serde_json::{Value, json};
 
 use super::datum::Datum;
@@ -56,24 +57,35 @@ pub(super) fn for_salesforce(datum: Option<&Datum>, field: &FieldShape) -> Resul
         return Err("we may not write the field".to_owned());
     }
     let Some(datum) = datum else {
-        return match field.is_nillable {
-            true => Ok(Value::Null),
-            false => Err("the field cannot be empty".to_owned()),
+        return match field.kind.as_str() {
+            // It has no third state.
+            "boolean" => Ok(false.into()),
+            _ if field.is_nillable => Ok(Value::Null),
+            _ => Err("the field cannot be empty".to_owned()),
         };
     };
     if let Datum::Misfit(_) = datum {
         return Err(format!("`{}` does not fit a {}", short(datum), field.kind));
     }
     match field.kind.as_str() {
-        "double" | "currency" | "percent" => number(datum),
-        "int" | "long" => whole(datum),
+        "double" | "currency" | "percent" => {
+            digits(datum, field)?;
+            number(datum)
+        }
+        "int" | "long" => {
+            digits(datum, field)?;
+            whole(datum)
+        }
         "date" => match datum {
-            Datum::Day(day) => Ok(day.to_string().into()),
+            Datum::Day(day) => Ok(known(*day)?.to_string().into()),
             _ => Err(format!("`{}` is no date", short(datum))),
         },
         "datetime" => match datum {
-            Datum::Day(day) => Ok(format!("{day}T00:00:00Z").into()),
-            Datum::Moment(at) => Ok(at.to_string().into()),
+            Datum::Day(day) => Ok(format!("{}T00:00:00Z", known(*day)?).into()),
+            Datum::Moment(at) => {
+                known(TimeZone::UTC.to_datetime(*at).date())?;
+                Ok(at.to_string().into())
+            }
             _ => Err(format!("`{}` is no time", short(datum))),
         },
         "boolean" => match datum {
@@ -121,6 +133,37 @@ fn choice(text: &str, field: &FieldShape) -> Result<(), String> {
     }
 }
 
+/// The CRM's calendar.
+fn known(day: Date) -> Result<Date, String> {
+    match (1700..=4000).contains(&day.year()) {
+        true => Ok(day),
+        false => Err(format!("{day} is outside the years 1700 to 4000")),
+    }
+}
+
+/// The CRM refuses too many digits before the point, and drops those after it that it has no room
+/// for.
+fn digits(datum: &Datum, field: &FieldShape) -> Result<(), String> {
+    let (Datum::Number(text), Some((before, after))) = (datum, field.digits) else {
+        return Ok(());
+    };
+    let plain = text.trim_start_matches('-');
+    let (whole, fraction) = plain.split_once('.').unwrap_or((plain, ""));
+    let whole = whole.trim_start_matches('0').len();
+    if whole > before as usize {
+        return Err(format!(
+            "`{text}` has {whole} digits before the point and the field takes {before}"
+        ));
+    }
+    if fraction.len() > after as usize {
+        return Err(format!(
+            "`{text}` has {} decimals and the field takes {after}",
+            fraction.len()
+        ));
+    }
+    Ok(())
+}
+
 fn number(datum: &Datum) -> Result<Value, String> {
     let number = match datum {
         Datum::Number(text) => text.parse().ok(),
@@ -158,6 +201,9 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::sync::datum::Form;
 
@@ -166,6 +212,7 @@ mod tests {
             name: "F".into(),
             kind: kind.into(),
             longest,
+            digits: None,
             is_writable: true,
             is_nillable: true,
             choices: choices.iter().map(|it| (*it).to_owned()).collect(),
@@ -179,11 +226,8 @@ mod tests {
     }
 
     fn back(value: Value, from: &str, kind: ValueKind) -> Result<Option<Value>, String> {
-        let field = TemplateField {
-            key: "k".into(),
-            kind,
-            options: ["a", "b", "true"].map(str::to_owned).into(),
-        };
+        let field = TemplateField::new("k", kind)
+            .with_options(["a", "b", "true"].map(str::to_owned).into());
         for_box(
             Form::of(kind, from).unwrap().read(Some(&value)).as_ref(),
             &field,
@@ -222,6 +266,19 @@ mod tests {
                 (one, other) => assert_eq!(one.ok(), other.ok()),
             }
         }
+        let mut money = field("currency", 0, &[]);
+        money.digits = Some((4, 2));
+        for (value, result) in [
+            (json!(9999.99), None),
+            (json!(0.05), None),
+            (json!(-9999), None),
+            (json!(10_000), Some("5 digits")),
+            (json!(0.125), Some("3 decimals")),
+        ] {
+            let refused = over(Float, value, &money).err();
+            let is_it = |part| refused.as_ref().is_some_and(|it| it.contains(part));
+            assert!(result.map_or(refused.is_none(), is_it), "{refused:?}");
+        }
         assert_eq!(
             back(json!(7.0), "int", ValueKind::String),
             Ok(Some(json!("7")))
@@ -257,6 +314,14 @@ mod tests {
             assert_eq!(back(value, from, Date), Ok(Some(day.clone())), "{from}");
         }
         assert!(over(Date, json!("2023-02-29"), &to("date")).is_err());
+        for (kind, value, crm) in [
+            (Date, json!("0202-02-28"), "date"),
+            (Date, json!("4001-01-01"), "datetime"),
+            (String, json!("1699-12-31T23:59:59Z"), "datetime"),
+        ] {
+            let refused = over(kind, value, &to(crm)).unwrap_err();
+            assert!(refused.contains("1700"), "{refused}");
+        }
     }
 
     #[test]
@@ -302,5 +367,85 @@ mod tests {
             Ok(json!(false)),
             "a checkbox is not ticked rather than empty"
         );
+    }
+
+    /// Every pair of types that go together, as Box and the CRM name them.
+    const PAIRS: [(ValueKind, &str); 17] = [
+        (ValueKind::String, "string"),
+        (ValueKind::String, "textarea"),
+        (ValueKind::String, "email"),
+        (ValueKind::String, "picklist"),
+        (ValueKind::String, "boolean"),
+        (ValueKind::String, "currency"),
+        (ValueKind::String, "int"),
+        (ValueKind::String, "date"),
+        (ValueKind::String, "datetime"),
+        (ValueKind::String, "multipicklist"),
+        (ValueKind::Float, "double"),
+        (ValueKind::Float, "string"),
+        (ValueKind::Date, "date"),
+        (ValueKind::Date, "datetime"),
+        (ValueKind::Enum, "picklist"),
+        (ValueKind::MultiSelect, "multipicklist"),
+        (ValueKind::MultiSelect, "string"),
+    ];
+
+    fn values(kind: ValueKind, crm: &str) -> BoxedStrategy<Value> {
+        let options = || proptest::sample::subsequence(vec!["a", "b", "true"], 1..=3);
+        let number = || {
+            let cents = (-99_999_999_999_i64..99_999_999_999).prop_map(|it| it as f64 / 100.0);
+            prop_oneof![
+                cents,
+                (-2_000_000_000_i32..2_000_000_000).prop_map(f64::from)
+            ]
+        };
+        let day = || (1700_i16..=4000, 1_i8..=12, 1_i8..=28);
+        match (kind, crm) {
+            (_, "multipicklist") | (ValueKind::MultiSelect, _) => {
+                options().prop_map(|all| all.join(";").into()).boxed()
+            }
+            (ValueKind::Enum, _) | (_, "picklist") => {
+                prop_oneof!["a", "b", "true"].prop_map(Value::from).boxed()
+            }
+            (_, "boolean") => any::<bool>().prop_map(Value::from).boxed(),
+            (_, "int") => (-2_000_000_000_i32..2_000_000_000)
+                .prop_map(Value::from)
+                .boxed(),
+            (_, "currency" | "double") => number().prop_map(Value::from).boxed(),
+            (ValueKind::Float, _) => number().prop_map(|it| it.to_string().into()).boxed(),
+            (_, "date") | (ValueKind::Date, "datetime") => day()
+                .prop_map(|(year, month, day)| format!("{year:04}-{month:02}-{day:02}").into())
+                .boxed(),
+            (_, "datetime") => (0_i64..4_000_000_000)
+                .prop_map(|it| Timestamp::from_second(it).unwrap().to_string().into())
+                .boxed(),
+            _ => "[ -~äß漢\n]{1,40}".prop_map(Value::from).boxed(),
+        }
+    }
+
+    proptest! {
+        /// Whichever side it was written to, a value is read back as the same one, and would be
+        /// written in the same words again.
+        #[test]
+        fn what_is_carried_over_is_read_as_the_same_value_on_both_sides(
+            (kind, crm, value) in proptest::sample::select(PAIRS.to_vec()).prop_flat_map(
+                |(kind, crm)| (Just(kind), Just(crm), values(kind, crm))
+            ),
+        ) {
+            let form = Form::of(kind, crm).unwrap();
+            let mut to = field(crm, 255, &["a", "b", "true"]);
+            to.digits = (crm == "currency").then_some((16, 2));
+            let key = TemplateField::new("k", kind)
+                .with_options(["a", "b", "true", "false"].map(str::to_owned).into());
+            let datum = form.read(Some(&value));
+            prop_assert!(!matches!(datum, Some(Datum::Misfit(_))), "{datum:?}");
+            let in_salesforce = for_salesforce(datum.as_ref(), &to).unwrap();
+            let read = form.read(Some(&in_salesforce));
+            prop_assert_eq!(&read, &datum);
+            let in_box = for_box(read.as_ref(), &key).unwrap();
+            let back = form.read(in_box.as_ref());
+            prop_assert_eq!(&back, &datum);
+            prop_assert_eq!(for_salesforce(back.as_ref(), &to).unwrap(), in_salesforce);
+        }
     }
 }

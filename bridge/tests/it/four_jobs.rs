@@ -44,12 +44,9 @@ impl Story {
             let mut world = sides.world();
             world.stage = "New".to_owned();
             world.contacts = vec![(BUYER, "003-1", Nearness::Account)];
-            world.template = vec![TemplateField {
-                key: "next_step".to_owned(),
-                kind: ValueKind::String,
-                options: Vec::new(),
-            }];
+            world.template = vec![TemplateField::new("next_step", ValueKind::String)];
             world.fields = vec![FieldShape {
+                digits: None,
                 name: "NextStep".to_owned(),
                 kind: "string".to_owned(),
                 longest: 255,

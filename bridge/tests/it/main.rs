@@ -32,6 +32,7 @@ mod stateless;
 mod strangers;
 mod sync;
 mod sync_fakes;
+mod sync_places;
 mod together;
 mod watching;
 mod zombie;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -19,6 +19,11 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
+
+use crate::sync_places;
+
+/// Nothing here is about stages.
+static DEALS: LazyLock<sync_places::Sides> = LazyLock::new(sync_places::Sides::new);
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
 
@@ -154,11 +159,7 @@ impl Metadata for Sides {
     }
 
     async fn shape(&self) -> Result<Vec<TemplateField>, PortError> {
-        let field = |key: &str| TemplateField {
-            key: key.to_owned(),
-            kind: ValueKind::String,
-            options: Vec::new(),
-        };
+        let field = |key: &str| TemplateField::new(key, ValueKind::String);
         Ok(KEYS.map(field).into())
     }
 
@@ -211,6 +212,7 @@ impl Records for Sides {
             name: key.to_uppercase(),
             kind: "string".into(),
             longest: 20,
+            digits: None,
             is_writable,
             is_nillable: true,
             choices: Vec::new(),
@@ -264,7 +266,7 @@ async fn story(seed: u64, policy: ConflictPolicy) {
     let keeper = both_ways(&sides, policy);
     let round = || async {
         let record = record();
-        let rounds = keeper.sync(&record, &store, &sides);
+        let rounds = keeper.sync(&record, &*DEALS, &store, &sides);
         let patience = sides.world().random.u64(1..80);
         tokio::select! {
             biased;
@@ -303,12 +305,17 @@ async fn story(seed: u64, policy: ConflictPolicy) {
 
     sides.world().lost = 0;
     for _ in 0..2 {
-        keeper.sync(&record(), &store, &sides).await.unwrap();
+        keeper
+            .sync(&record(), &*DEALS, &store, &sides)
+            .await
+            .unwrap();
     }
     let all = conflicts(&store).await.unwrap();
     for open in all.iter().filter(|it| it.is_open()) {
         assert_eq!(policy, ConflictPolicy::Ask, "seed {seed}: {open:?}");
-        let resolved = keeper.resolve(open, Side::Box, &store, &sides).await;
+        let resolved = keeper
+            .resolve(open, Side::Box, &*DEALS, &store, &sides)
+            .await;
         let report = resolved.unwrap();
         let is_it = |it: &bridge::sync::FieldReport| it.conflict.as_ref() == Some(&open.id);
         assert!(report.fields.iter().any(is_it), "seed {seed}: {report}");
@@ -322,7 +329,10 @@ async fn story(seed: u64, policy: ConflictPolicy) {
         world.written_to_box.len() + world.written_to_salesforce.len()
     };
     let before = writes(&sides);
-    let report = keeper.sync(&record(), &store, &sides).await.unwrap();
+    let report = keeper
+        .sync(&record(), &*DEALS, &store, &sides)
+        .await
+        .unwrap();
     assert_eq!(report.fields.len(), 0, "seed {seed}: {report}");
     assert_eq!(writes(&sides), before, "seed {seed}: it plays ping-pong");
     let world = sides.world();
@@ -388,13 +398,13 @@ async fn a_round_that_was_overtaken_does_not_undo_what_a_person_took_back() {
     let store = MemoryStore::new();
     let keeper = both_ways(&sides, ConflictPolicy::BoxWins);
     let record = record();
-    keeper.sync(&record, &store, &sides).await.unwrap();
+    keeper.sync(&record, &*DEALS, &store, &sides).await.unwrap();
     sides.edit(Side::Box, "a", json!("1"));
     let stall = Arc::new(Notify::new());
     sides.world().stall = Some(stall.clone());
-    let slow = keeper.sync(&record, &store, &sides);
+    let slow = keeper.sync(&record, &*DEALS, &store, &sides);
     let quick = async {
-        keeper.sync(&record, &store, &sides).await.unwrap();
+        keeper.sync(&record, &*DEALS, &store, &sides).await.unwrap();
         assert_eq!(sides.world().record["A"], json!("1"));
         sides.edit(Side::Salesforce, "a", json!("0"));
         stall.notify_one();
@@ -412,14 +422,20 @@ async fn a_value_wins_over_none_at_first_and_taking_away_goes_over_later() {
     let keeper = both_ways(&sides, ConflictPolicy::Ask);
     sides.edit(Side::Salesforce, "a", Value::Null);
     sides.edit(Side::Box, "b", json!(""));
-    keeper.sync(&record(), &store, &sides).await.unwrap();
+    keeper
+        .sync(&record(), &*DEALS, &store, &sides)
+        .await
+        .unwrap();
     {
         let world = sides.world();
         assert_eq!(world.record["A"], json!("0"));
         assert_eq!(world.folder["b"], json!("0"));
     }
     sides.edit(Side::Salesforce, "a", Value::Null);
-    keeper.sync(&record(), &store, &sides).await.unwrap();
+    keeper
+        .sync(&record(), &*DEALS, &store, &sides)
+        .await
+        .unwrap();
     assert!(!sides.world().folder.contains_key("a"));
     assert_eq!(conflicts(&store).await.unwrap(), []);
 }
@@ -429,10 +445,16 @@ async fn what_does_not_fit_is_refused_with_the_reason_and_the_rest_goes_over() {
     let sides = Sides::new(1);
     let store = MemoryStore::new();
     let keeper = both_ways(&sides, ConflictPolicy::Ask);
-    keeper.sync(&record(), &store, &sides).await.unwrap();
+    keeper
+        .sync(&record(), &*DEALS, &store, &sides)
+        .await
+        .unwrap();
     sides.edit(Side::Box, "a", json!("x".repeat(21)));
     sides.edit(Side::Box, "b", json!("short"));
-    let report = keeper.sync(&record(), &store, &sides).await.unwrap();
+    let report = keeper
+        .sync(&record(), &*DEALS, &store, &sides)
+        .await
+        .unwrap();
     let refused = report.fields.iter().find(|it| it.key == "a").unwrap();
     let FieldOutcome::Refused(reason) = &refused.outcome else {
         panic!("{report}");
@@ -442,7 +464,10 @@ async fn what_does_not_fit_is_refused_with_the_reason_and_the_rest_goes_over() {
     assert_eq!(sides.world().record["B"], json!("short"));
     // Shortened, it goes over.
     sides.edit(Side::Box, "a", json!("x"));
-    keeper.sync(&record(), &store, &sides).await.unwrap();
+    keeper
+        .sync(&record(), &*DEALS, &store, &sides)
+        .await
+        .unwrap();
     assert_eq!(sides.world().record["A"], json!("x"));
 }
 
@@ -453,13 +478,22 @@ async fn a_pair_that_goes_one_way_overwrites_nothing_silently() {
     let [pair, ..] = pairs();
     let map = FieldMap::new("Opportunity", [pair.direction(Direction::ToBox)]).unwrap();
     let keeper = keeper(&sides, map);
-    keeper.sync(&record(), &store, &sides).await.unwrap();
+    keeper
+        .sync(&record(), &*DEALS, &store, &sides)
+        .await
+        .unwrap();
     sides.edit(Side::Box, "a", json!("by hand"));
-    keeper.sync(&record(), &store, &sides).await.unwrap();
+    keeper
+        .sync(&record(), &*DEALS, &store, &sides)
+        .await
+        .unwrap();
     assert_eq!(sides.world().record["A"], json!("0"));
     assert_eq!(sides.world().folder["a"], json!("by hand"));
     sides.edit(Side::Salesforce, "a", json!("1"));
-    keeper.sync(&record(), &store, &sides).await.unwrap();
+    keeper
+        .sync(&record(), &*DEALS, &store, &sides)
+        .await
+        .unwrap();
     assert_eq!(sides.world().folder["a"], json!("1"));
     let all = conflicts(&store).await.unwrap();
     assert_eq!(all.len(), 1);
@@ -472,21 +506,29 @@ async fn a_decision_on_values_that_have_changed_since_decides_nothing() {
     let sides = Sides::new(1);
     let store = MemoryStore::new();
     let keeper = both_ways(&sides, ConflictPolicy::Ask);
-    keeper.sync(&record(), &store, &sides).await.unwrap();
+    keeper
+        .sync(&record(), &*DEALS, &store, &sides)
+        .await
+        .unwrap();
     sides.edit(Side::Box, "a", json!("1"));
     sides.edit(Side::Salesforce, "a", json!("2"));
-    keeper.sync(&record(), &store, &sides).await.unwrap();
+    keeper
+        .sync(&record(), &*DEALS, &store, &sides)
+        .await
+        .unwrap();
     let first = conflicts(&store).await.unwrap().remove(0);
     assert!(first.is_open());
     sides.edit(Side::Box, "a", json!("3"));
-    let resolved = keeper.resolve(&first, Side::Box, &store, &sides).await;
+    let resolved = keeper
+        .resolve(&first, Side::Box, &*DEALS, &store, &sides)
+        .await;
     assert!(resolved.unwrap().fields[0].conflict != Some(first.id.clone()));
     assert_eq!(sides.world().record["A"], json!("2"));
     let all = conflicts(&store).await.unwrap();
     let open: Vec<_> = all.iter().filter(|it| it.is_open()).collect();
     assert_eq!((all.len(), open.len()), (2, 1), "{all:#?}");
     let resolved = keeper
-        .resolve(open[0], Side::Salesforce, &store, &sides)
+        .resolve(open[0], Side::Salesforce, &*DEALS, &store, &sides)
         .await;
     resolved.unwrap();
     assert_eq!(sides.world().folder["a"], json!("2"));
@@ -500,7 +542,10 @@ async fn a_preview_writes_nothing_anywhere() {
     let store = MemoryStore::new();
     let keeper = both_ways(&sides, ConflictPolicy::BoxWins);
     sides.edit(Side::Box, "a", json!("1"));
-    let report = keeper.preview(&record(), &store, &sides).await.unwrap();
+    let report = keeper
+        .preview(&record(), &*DEALS, &store, &sides)
+        .await
+        .unwrap();
     assert_eq!(
         report.fields[0].outcome,
         FieldOutcome::Written(Side::Salesforce)
@@ -525,7 +570,18 @@ async fn a_record_that_was_changed_just_now_is_left_alone_for_a_moment() {
     sides.edit(Side::Salesforce, "b", json!("1"));
     sides.edit(Side::Box, "a", json!("1"));
     let changed = Timestamp::from_second(sides.world().changed_at).unwrap();
-    let now = Now(changed + Duration::from_millis(500));
-    let waits = keeper.sync(&record(), &store, &now).await;
-    assert!(matches!(waits, Err(StepError::Wait { until, .. }) if until > now.0));
+    // Also by a clock that is behind.
+    for millis in [-20_000, 0, 500] {
+        let now = Now(changed + jiff::SignedDuration::from_millis(millis));
+        let waits = keeper.sync(&record(), &*DEALS, &store, &now).await;
+        let until = match waits {
+            Err(StepError::Wait { until, .. }) => until,
+            other => panic!("{millis}: {other:?}"),
+        };
+        assert_eq!(until, changed + Duration::from_secs(2), "{millis}");
+    }
+    // One that is far behind would have it wait for ever.
+    let now = Now(changed - Duration::from_secs(3_600));
+    let synced = keeper.sync(&record(), &*DEALS, &store, &now).await;
+    assert_eq!(synced.unwrap().fields.len(), 2);
 }

@@ -25,7 +25,7 @@ use bridge::{
 use jiff::Timestamp;
 use salesforce_client::{
     SalesforceClient, StaticToken,
-    testing::{FakeSalesforce, Fault, FaultEffect},
+    testing::{FakeSalesforce, Fault, FaultEffect, Field},
 };
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
@@ -34,6 +34,7 @@ const RECORDS: usize = 25;
 const EDITS: usize = 1_000;
 const TEMPLATE: &str = "salesforce_mapping";
 const SOURCES: [&str; 3] = ["Web", "Phone Inquiry", "Other"];
+const REGIONS: [&str; 3] = ["Americas", "Europe", "Far East"];
 
 struct Setting {
     content: FakeBox,
@@ -46,8 +47,9 @@ struct Setting {
     sides: (BoxContent, SalesforceCrm),
 }
 
-fn pairs() -> [FieldPair; 5] {
+fn pairs() -> [FieldPair; 6] {
     [
+        FieldPair::new("Regions__c", "regions", ValueKind::MultiSelect),
         FieldPair::new("NextStep", "next_step", ValueKind::String),
         FieldPair::new("Amount", "amount", ValueKind::Float),
         FieldPair::new("CloseDate", "close_date", ValueKind::Date),
@@ -64,13 +66,17 @@ impl Setting {
             content = content.openapi(spec);
         }
         let content = content.start().await.unwrap();
-        let crm = FakeSalesforce::builder().start().await.unwrap();
+        let regions = Field::multipicklist("Regions__c", REGIONS).restricted(true);
+        let crm = FakeSalesforce::builder().custom_field("Opportunity", regions);
+        let crm = crm.start().await.unwrap();
         let text = |key: &str| json!({ "type": "string", "key": key, "displayName": key });
         let options = SOURCES.map(|key| json!({ "key": key }));
         let fields = json!([
             text("account_id"),
             text("opportunity_id"),
             text("next_step"),
+            { "type": "multiSelect", "key": "regions", "displayName": "Regions", "options":
+                REGIONS.map(|key| json!({ "key": key })) },
             { "type": "float", "key": "amount", "displayName": "Amount" },
             { "type": "date", "key": "close_date", "displayName": "Close date" },
             { "type": "enum", "key": "lead_source", "displayName": "From", "options": options },
@@ -306,7 +312,12 @@ impl Records for Noted<SalesforceCrm> {
 }
 
 fn edit(random: &mut fastrand::Rng, number: usize) -> (&'static str, &'static str, Value, Value) {
-    match random.u8(0..6) {
+    match random.u8(0..7) {
+        6 => {
+            let regions = &REGIONS[random.usize(0..3)..];
+            let text = json!(regions.join(";"));
+            ("Regions__c", "regions", text, json!(regions))
+        }
         0 | 1 => {
             let text = json!(format!("step {number}"));
             ("NextStep", "next_step", text.clone(), text)
@@ -419,6 +430,13 @@ async fn a_thousand_edits_on_both_sides_come_to_rest_and_no_last_word_is_lost() 
         );
         assert_eq!(json!(day), instance["close_date"], "{deal}");
         assert_eq!(record["LeadSource"], instance["lead_source"], "{deal}");
+        let regions = instance.get("regions").and_then(Value::as_array);
+        let regions = regions.map(|all| {
+            let mut all: Vec<_> = all.iter().filter_map(Value::as_str).collect();
+            all.sort_unstable();
+            all.join(";")
+        });
+        assert_eq!(record["Regions__c"], json!(regions), "{deal}");
         let flag = record["IsPrivate"].to_string();
         assert_eq!(json!(flag), instance["is_private"], "{deal}");
         setting

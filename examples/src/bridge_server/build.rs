@@ -5,8 +5,8 @@ use std::sync::Arc;
 use box_client::BoxClient;
 use bridge::{
     Action, AdvanceStage, Attach, Backoff, BoxContent, Circuits, Folders, Layout, LayoutError,
-    LogTask, MappingKeys, Metadata, PackageLinks, Pipeline, PipelineOptions, Provision, Records,
-    Rule, SalesforceCrm, SyncMetadata, WorkerOptions,
+    LogTask, MappingKeys, MappingTemplate, Metadata, PackageLinks, Pipeline, PipelineOptions,
+    Provision, Records, Rule, SalesforceCrm, SyncMetadata, WorkerOptions,
     action::Collaborate,
     secrets::SecretStore,
     webhook::{SignatureKeys, Trigger, Verifier},
@@ -78,19 +78,25 @@ pub(crate) fn parts(
     let crm = client.map(|client| crm(config, client));
     let ports = content.as_ref().zip(crm.as_ref());
     let ports = ports.map(|(content, crm)| Ports::new(content, crm, &circuits));
+    // One for all: what no template can have is found here.
+    let template = Arc::new(MappingTemplate::new());
     let syncs: Vec<_> = config
         .rules
         .iter()
-        .map(|it| sync::action(it, ports.as_ref(), mapping_keys(config)))
+        .map(|it| {
+            let action = sync::action(it, ports.as_ref(), mapping_keys(config), &template);
+            problems.take(&format!("rule `{}`", it.name), action)
+        })
         .collect();
     let rules: Vec<_> = config
         .rules
         .iter()
         .zip(&syncs)
         .filter_map(|(it, sync)| {
+            let sync = sync.as_ref()?.as_ref();
             problems.take(
                 &format!("rule `{}`", it.name),
-                rule(it, &config.content, ports.as_ref(), sync.as_ref()),
+                rule(it, &config.content, ports.as_ref(), sync, &template),
             )
         })
         .flatten()
@@ -104,7 +110,7 @@ pub(crate) fn parts(
             budget,
             sources,
             rules,
-            syncs: syncs.into_iter().flatten().collect(),
+            syncs: syncs.into_iter().flatten().flatten().collect(),
         }),
         _ => Err(Failure::Setup(problems.0)),
     }
@@ -334,6 +340,7 @@ fn rule(
     side: &BoxSide,
     ports: Option<&Ports>,
     sync: Option<&Arc<SyncMetadata>>,
+    template: &Arc<MappingTemplate>,
 ) -> Result<Option<Rule>, String> {
     for trigger in rule.triggers.iter().filter(|it| !is_of_records(it)) {
         Trigger::for_registration(trigger).map_err(|error| error.to_string())?;
@@ -363,7 +370,9 @@ fn rule(
         let Some(ports) = ports else {
             return Ok(None);
         };
-        actions.push(Arc::new(provision(wanted, side, ports)?));
+        let provision = provision(wanted, side, ports)?.template(template.clone());
+        let provision = provision.map_err(|error| format!("provision.fields: {error}"))?;
+        actions.push(Arc::new(provision));
     }
     if let Some(sync) = sync {
         actions.push(sync.clone());

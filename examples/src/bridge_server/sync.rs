@@ -8,11 +8,11 @@ use std::{
 };
 
 use bridge::{
-    BoxContent, Clock, Crm, MappingKeys, StepError, SyncMetadata,
+    BoxContent, Clock, Crm, MappingKeys, MappingTemplate, StepError, SyncMetadata,
     crm::Record,
     sync::{
         Conflict, Datum, FieldOutcome, FieldReport, Side, SyncAll, SyncReport, SyncTold, SyncedAll,
-        conflicts,
+        conflicts, current_conflicts,
     },
 };
 use clap::{Args, Subcommand};
@@ -97,13 +97,18 @@ pub(crate) async fn run(config: &Path, arguments: Arguments) -> Result<(), Failu
             record.object.as_deref().unwrap_or("of an unknown kind")
         )));
     };
+    let crm = &*ground.crm;
     let (ledger, clock) = (&*ground.store.ledger, &*ground.store.clock);
     let report = match arguments.dry_run {
-        true => sync.preview(&record, ledger, clock).await,
-        false => patiently(clock, async || sync.sync(&record, ledger, clock).await).await,
+        true => sync.preview(&record, crm, ledger, clock).await,
+        false => patiently(clock, async || sync.sync(&record, crm, ledger, clock).await).await,
     };
     let report = report.map_err(Failure::run)?;
-    show(&report, arguments.dry_run, arguments.json)
+    show(&report, arguments.dry_run, arguments.json)?;
+    match report.needs_a_person() {
+        true => Err(Failure::Run(report.to_string())),
+        false => Ok(()),
+    }
 }
 
 async fn run_all(ground: Ground, arguments: &Arguments) -> Result<(), Failure> {
@@ -189,8 +194,11 @@ pub(crate) async fn run_conflicts(
 ) -> Result<(), Failure> {
     let Some(Resolve::Resolve { id, keep_box, .. }) = arguments.command else {
         let store = Store::open_if_there(&Config::read(config)?).await?;
-        let mut all = conflicts(&*store.ledger).await.map_err(Failure::run)?;
-        all.retain(|it| arguments.all || !it.is_over);
+        let all = match arguments.all {
+            true => conflicts(&*store.ledger).await,
+            false => current_conflicts(&*store.ledger).await,
+        };
+        let all = all.map_err(Failure::run)?;
         return list(&all, arguments.json);
     };
     let ground = Ground::open(config, true).await?;
@@ -212,9 +220,10 @@ pub(crate) async fn run_conflicts(
     } else {
         Side::Salesforce
     };
+    let crm = &*ground.crm;
     let (ledger, clock) = (&*ground.store.ledger, &*ground.store.clock);
     let report = patiently(clock, async || {
-        sync.resolve(conflict, keep, ledger, clock).await
+        sync.resolve(conflict, keep, crm, ledger, clock).await
     })
     .await;
     let report = report.map_err(Failure::run)?;
@@ -266,11 +275,17 @@ pub(crate) fn action(
     rule: &Rule,
     ports: Option<&Ports>,
     keys: MappingKeys,
-) -> Option<Arc<SyncMetadata>> {
-    let (ports, map) = ports.zip(rule.sync_metadata.as_ref()?.map().ok())?;
+    template: &Arc<MappingTemplate>,
+) -> Result<Option<Arc<SyncMetadata>>, String> {
+    let map = rule.sync_metadata.as_ref().and_then(|it| it.map().ok());
+    let Some((ports, map)) = ports.zip(map) else {
+        return Ok(None);
+    };
     let (metadata, records) = (Arc::clone(&ports.metadata), Arc::clone(&ports.records));
-    let sync = SyncMetadata::new(metadata, records, map);
-    Some(Arc::new(sync.mapping_keys(keys)))
+    let sync = SyncMetadata::new(metadata, records, map).mapping_keys(keys);
+    let sync = sync.template(template.clone());
+    let sync = sync.map_err(|error| format!("sync_metadata.fields: {error}"))?;
+    Ok(Some(Arc::new(sync)))
 }
 
 /// A record that was changed a moment ago is waited for.
@@ -358,7 +373,10 @@ fn list(all: &[Conflict], json: bool) -> Result<(), Failure> {
             (Some(side), true) => side.to_string(),
             (Some(side), false) => format!("{side}, being written"),
             (None, true) => "over".to_owned(),
-            (None, false) => "open".to_owned(),
+            (None, false) => match &it.refused {
+                Some(reason) => format!("open: {reason}"),
+                None => "open".to_owned(),
+            },
         };
         table.add_row([
             it.id.clone(),

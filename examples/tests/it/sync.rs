@@ -1,4 +1,4 @@
-use salesforce_client::testing::{Fault, FaultEffect};
+use salesforce_client::testing::{Fault, FaultEffect, Field};
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
 
@@ -172,8 +172,262 @@ async fn a_change_of_the_folder_reaches_the_record_and_its_echo_changes_nothing(
     let writes = writes.iter().filter(|it| it.method == "PATCH").count();
     assert_eq!(writes, 1);
     let writes = setting.content.requests();
-    let writes = writes.iter().filter(|it| it.method == "PUT").count();
+    let is_write = |method: &str, path: &str| method == "PUT" && path.contains("/folders/");
+    let writes = writes.iter().filter(|it| is_write(&it.method, &it.path));
+    let writes = writes.count();
     assert_eq!(writes, 1, "the client's name, once");
+}
+
+const SECRET: &str = "the-secret-of-the-path";
+const OUTBOUND: &str = "[salesforce.events.outbound]\n\
+    secret = { file = \"outbound.secret\" }\norganization_id = \"00D5g0000000001EAA\"\n";
+
+/// Two rules as they are shipped, whether they are switched on there or not.
+fn shipped() -> String {
+    const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../bridge.example.toml");
+    let text = std::fs::read_to_string(EXAMPLE).unwrap();
+    let on = |line: &str| match line.strip_prefix('#') {
+        Some(key) if !key.starts_with([' ', '#']) => key.to_owned(),
+        _ => line.to_owned(),
+    };
+    let lines: Vec<_> = text.lines().map(on).collect();
+    let text = lines.join("\n");
+    let rules = text.split("[[rules]]").skip(1);
+    let is_wanted = |rule: &&str| {
+        let mut names = ["folders", "fields"].iter();
+        names.any(|name| rule.contains(&format!("name = \"{name}\"")))
+    };
+    let wanted: Vec<_> = rules.filter(is_wanted).collect();
+    assert_eq!(wanted.len(), 2);
+    format!("[[rules]]{}[[rules]]{}", wanted[0], wanted[1])
+}
+
+/// What Box says to its own application.
+async fn ask(setting: &Setting, path: &str, body: Option<Value>) -> Value {
+    let url = format!("{}/2.0/{path}", setting.content.url());
+    let http = reqwest::Client::new();
+    let ask = match body {
+        Some(body) => http.post(url).json(&body),
+        None => http.get(url),
+    };
+    let answer = ask.bearer_auth(setting.content.issue_token()).send().await;
+    answer.unwrap().json().await.unwrap()
+}
+
+/// The service with the shipped rules and a template of which there is nothing yet.
+async fn shipped_setting(change: impl Fn(String) -> String) -> Setting {
+    let setting = Setting::with(
+        |it| {
+            let it = it.replace("[box]\n", "[box]\nmetadata_template = \"deal\"\n");
+            change(it.replace("[worker]", &format!("{OUTBOUND}[worker]")) + &shipped())
+        },
+        true,
+    );
+    let setting = setting.await;
+    std::fs::write(setting.home.path().join("outbound.secret"), SECRET).unwrap();
+    let group = ask(&setting, "groups", Some(json!({ "name": "Legal" }))).await;
+    let path = setting.home.path().join("bridge.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let group = format!("group = {}", group["id"]);
+    std::fs::write(&path, text.replace("group = \"12345\"", &group)).unwrap();
+    for object in ["Account", "Opportunity"] {
+        let link = Field::text("Box_Folder__c", 255);
+        setting.crm.add_custom_field(object, link).unwrap();
+    }
+    setting
+}
+
+async fn tell_of_deal(setting: &Setting) {
+    let deal = setting.opportunity.as_str();
+    let message = setting
+        .crm
+        .outbound_message("04kxx0000000001AAA", &[deal], &["Name"])
+        .unwrap();
+    let url = format!("{}/webhooks/salesforce/{SECRET}", setting.url);
+    let delivered = setting.crm.deliver(&url, &message).await.unwrap();
+    assert!(delivered.acknowledged);
+}
+
+async fn folder_of_deal(setting: &Setting) -> String {
+    let link = || {
+        let deal = setting.crm.record(&setting.opportunity).unwrap();
+        deal["Box_Folder__c"].as_str().map(str::to_owned)
+    };
+    let there = async || link().is_some();
+    setting.until("the deal to have a folder", there).await;
+    link().unwrap().rsplit('/').next().unwrap().to_owned()
+}
+
+async fn values(setting: &Setting, folder: &str) -> Value {
+    ask(
+        setting,
+        &format!("folders/{folder}/metadata/enterprise/deal"),
+        None,
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_rules_make_their_template_and_keep_a_deal_and_its_folder_the_same() {
+    let setting = shipped_setting(|it| it).await;
+    let deal = &setting.opportunity;
+    setting
+        .crm
+        .update(deal, json!({ "Amount": 1_200.5 }))
+        .unwrap();
+    let _server = setting.serve_until_ready().await;
+    tell_of_deal(&setting).await;
+    let folder = folder_of_deal(&setting).await;
+    let expected = [
+        ("stage", json!("Prospecting")),
+        ("amount", json!(1_200.5)),
+        ("close_date", json!("2030-06-30T00:00:00.000Z")),
+        ("client", json!("Acme")),
+    ];
+    let is_all = |shown: &Value| expected.iter().all(|(key, value)| shown[*key] == *value);
+    setting
+        .until("the folder to show the deal", async || {
+            is_all(&values(&setting, &folder).await)
+        })
+        .await;
+    let schema = ask(&setting, "metadata_templates/enterprise/deal/schema", None).await;
+    let fields = schema["fields"].as_array().unwrap();
+    let stage = fields.iter().find(|it| it["key"] == "stage").unwrap();
+    let options = stage["options"].as_array().unwrap().iter();
+    let options: Vec<_> = options.map(|it| it["key"].as_str().unwrap()).collect();
+    assert!(options.contains(&"Closed Won"), "{options:?}");
+
+    // Where a record was given its folder, nobody asks all of Box for it.
+    let other = json!({
+        "Name": "Other", "AccountId": setting.account, "StageName": "Prospecting",
+        "CloseDate": "2030-06-30",
+    });
+    let other = setting.crm.create("Opportunity", other).unwrap();
+    let provisioned = setting.program().args(["provision", &other]).output();
+    assert!(provisioned.await.unwrap().status.success());
+    let queries = || {
+        let asked = setting.content.requests();
+        let is_query = |path: &str| path.contains("metadata_queries");
+        asked.iter().filter(|it| is_query(&it.path)).count()
+    };
+    let before = queries();
+    let synced = run(&setting, &["sync", &other, "--json"]).await;
+    assert_ne!(synced[0]["folder"], Value::Null);
+    assert_eq!(queries(), before);
+
+    let edit = |values: Value| {
+        let content = &setting.content;
+        content.apply_metadata(&folder, "deal", values).unwrap();
+    };
+    edit(json!({ "stage": "Closed Won", "amount": 9 }));
+    run(&setting, &["sync", deal, "--json"]).await;
+    let record = setting.crm.record(deal).unwrap();
+    assert_eq!(
+        (&record["StageName"], &record["Amount"]),
+        (&json!("Closed Won"), &json!(9.0))
+    );
+    // A closed deal is not opened again by a slip in a folder, and whoever asks is told why.
+    edit(json!({ "stage": "Prospecting" }));
+    run(&setting, &["sync", deal, "--json"]).await;
+    assert_eq!(setting.stage(), "Closed Won");
+    let open = run(&setting, &["conflicts", "--json"]).await;
+    assert_eq!(open[0]["in_box"], "Prospecting");
+    let why = open[0]["refused"].as_str().unwrap();
+    assert!(why.contains("the deal is closed"), "{why}");
+
+    // The folder is lost, and the deal is not.
+    let url = format!(
+        "{}/2.0/folders/{folder}?recursive=true",
+        setting.content.url()
+    );
+    let delete = reqwest::Client::new().delete(url);
+    let deleted = delete
+        .bearer_auth(setting.content.issue_token())
+        .send()
+        .await;
+    assert_eq!(deleted.unwrap().status(), 204);
+    tell_of_deal(&setting).await;
+    setting
+        .until("the deal to have another folder", async || {
+            folder_of_deal(&setting).await != folder
+        })
+        .await;
+    let folder = folder_of_deal(&setting).await;
+    setting
+        .until("the new folder to show the deal", async || {
+            let shown = values(&setting, &folder).await;
+            shown["amount"] == json!(9) || shown["amount"] == json!(9.0)
+        })
+        .await;
+    let record = setting.crm.record(deal).unwrap();
+    assert_eq!(
+        (
+            &record["Amount"],
+            &record["CloseDate"],
+            &record["StageName"]
+        ),
+        (&json!(9.0), &json!("2030-06-30"), &json!("Closed Won"))
+    );
+    let dead = setting.queue(&["list", "--state", "dead", "--json"]).await;
+    assert_eq!(dead, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_no_template_can_serve_are_told_of_before_anything_starts() {
+    type Change = fn(String) -> String;
+    let changes: [(Change, &str); 4] = [
+        (
+            |it| it.replace("kind = \"enum\"", "kind = \"string\""),
+            "`stage` cannot be both",
+        ),
+        (
+            |it| it.replace("key = \"client\"", "key = \"opportunity_id\""),
+            "`opportunity_id` holds a record's id",
+        ),
+        (
+            |it| it.replace("key = \"stage\", from", "key = \"account_id\", from"),
+            "`account_id` holds a record's id",
+        ),
+        (
+            |it| it.replace("object = \"Opportunity\"", "object = \"Lead\""),
+            "`Lead` records have no folders",
+        ),
+    ];
+    for (change, says) in changes {
+        let setting = shipped_setting(change).await;
+        let serve = setting
+            .program()
+            .args(["serve", "--config", "bridge.toml"])
+            .output();
+        let output = serve.await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_that_cannot_work_is_a_dead_letter_and_the_others_work() {
+    let setting = shipped_setting(|it| it.replace("field = \"Amount\"", "field = \"Amuont__c\""));
+    let setting = setting.await;
+    let _server = setting.serve_until_ready().await;
+    tell_of_deal(&setting).await;
+    let mut dead = Vec::new();
+    setting
+        .until("the event to be a dead letter", async || {
+            dead = setting.queue(&["list", "--state", "dead", "--json"]).await;
+            !dead.is_empty()
+        })
+        .await;
+    let note = dead[0]["note"].as_str().unwrap();
+    assert!(note.contains("Amuont__c"), "{note}");
+    let folder = folder_of_deal(&setting).await;
+    let shown = values(&setting, &folder).await;
+    assert_eq!(
+        (&shown["stage"], &shown["client"]),
+        (&json!("Prospecting"), &json!("Acme"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -147,6 +147,15 @@ pub struct FieldDescribe {
     /// The longest text that it takes.
     #[serde(default)]
     pub length: u32,
+    /// The digits that a number with decimals has in all.
+    #[serde(default)]
+    pub precision: u32,
+    /// How many of those stand after the point.
+    #[serde(default)]
+    pub scale: u32,
+    /// The digits that a whole number has.
+    #[serde(default)]
+    pub digits: u32,
     /// Whether it may be empty.
     #[serde(default)]
     pub nillable: bool,

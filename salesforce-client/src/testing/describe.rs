@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::schema::{FieldDef, FieldType, ObjectDef, Schema};
+use super::store::Org;
 
 /// `sobjects`: all objects in short.
 pub(super) fn global(schema: &Schema, version: u32) -> Value {
@@ -62,6 +63,25 @@ pub(super) fn full(schema: &Schema, def: &ObjectDef, version: u32) -> Value {
     described
 }
 
+/// The stages are records of their own, and a picklist in the describe of a deal.
+pub(super) fn add_stages(described: &mut Value, org: &Org) {
+    let mut stages: Vec<_> = org.living("OpportunityStage").collect();
+    stages.sort_by_key(|stage| stage.value("SortOrder").as_i64());
+    let stages = stages.into_iter().map(|stage| {
+        json!({
+            "active": stage.value("IsActive"),
+            "defaultValue": false,
+            "label": stage.value("MasterLabel"),
+            "value": stage.value("ApiName"),
+        })
+    });
+    let stages: Value = stages.collect();
+    let fields = described["fields"].as_array_mut().into_iter().flatten();
+    for field in fields.filter(|field| field["name"] == "StageName") {
+        field["picklistValues"] = stages.clone();
+    }
+}
+
 fn children(schema: &Schema, def: &ObjectDef) -> Value {
     let relation = |child: &str, field: &str, name: Option<String>| {
         json!({
@@ -97,6 +117,7 @@ fn field(def: &FieldDef) -> Value {
         "defaultValue": def.default,
         "defaultedOnCreate": def.defaulted,
         "deprecatedAndHidden": false,
+        "digits": def.kind.digits(),
         "externalId": def.external_id,
         "filterable": def.filterable,
         "groupable": def.is_sortable(),
@@ -109,9 +130,11 @@ fn field(def: &FieldDef) -> Value {
         "permissionable": def.createable && def.nillable,
         "picklistValues": values.collect::<Value>(),
         "polymorphicForeignKey": is_reference && def.targets.len() != 1,
+        "precision": def.kind.precision(),
         "referenceTo": def.targets,
         "relationshipName": def.relationship,
         "restrictedPicklist": def.restricted,
+        "scale": def.kind.scale(),
         "sortable": def.is_sortable(),
         "type": def.kind.name(),
         "unique": def.unique,

@@ -100,7 +100,8 @@ fn described(state: &State, call: &Call, object: &str) -> Result<Reply, Refusal>
     if since(call, "if-modified-since").is_some_and(|date| is_at_most(schema.modified, date)) {
         return Ok(Reply::empty(304));
     }
-    let body = describe::full(schema, state.org.object(object)?, call.version);
+    let mut body = describe::full(schema, state.org.object(object)?, call.version);
+    describe::add_stages(&mut body, &state.org);
     Ok(Reply::json(200, &body).with_header("last-modified", http_date(schema.modified)))
 }
 

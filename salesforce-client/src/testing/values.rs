@@ -16,10 +16,13 @@ pub(super) fn coerce(field: &FieldDef, value: &Value) -> Result<Value, Refusal> 
     match field.kind {
         FieldType::Boolean => boolean(value).map(Value::Bool).ok_or_else(wrong),
         FieldType::Int => whole(value).map(Value::from).ok_or_else(wrong),
-        FieldType::Currency | FieldType::Double | FieldType::Percent => decimal(value)
-            .and_then(Number::from_f64)
-            .map(Value::Number)
-            .ok_or_else(wrong),
+        FieldType::Currency | FieldType::Double | FieldType::Percent => {
+            let number = decimal(value).ok_or_else(wrong)?;
+            in_range(field, number)?;
+            Number::from_f64(number)
+                .map(Value::Number)
+                .ok_or_else(wrong)
+        }
         FieldType::Date => {
             let day = value.as_str().and_then(day).ok_or_else(wrong)?;
             Ok(Value::String(day.to_string()))
@@ -71,6 +74,21 @@ fn decimal(value: &Value) -> Option<f64> {
             .filter(|number: &f64| number.is_finite()),
         other => other.as_f64(),
     }
+}
+
+/// Decimals beyond the scale are taken; digits before the point beyond the precision are not.
+fn in_range(field: &FieldDef, number: f64) -> Result<(), Refusal> {
+    let whole = field.kind.precision().saturating_sub(field.kind.scale());
+    if number.abs() < 10_f64.powi(whole.try_into().unwrap_or(i32::MAX)) {
+        return Ok(());
+    }
+    let label = &field.label;
+    let message = format!("{label}: value outside of valid range on numeric field: {number:E}");
+    Err(Refusal::data(
+        "NUMBER_OUTSIDE_VALID_RANGE",
+        message,
+        &[&field.name],
+    ))
 }
 
 fn day(text: &str) -> Option<Date> {

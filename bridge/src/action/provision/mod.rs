@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
+pub(crate) use self::record_folder::{folder_of, records_with_folders};
 pub use self::{
     collaborators::{Collaborate, Who},
     layout::{Layout, LayoutError},
@@ -25,10 +26,11 @@ use crate::{
     crm::Record,
     folders::Folders,
     ledger::{EffectKey, EffectState},
-    metadata::{Metadata, TemplateField, ValueKind},
+    mapping_template::{MappingTemplate, MappingTemplateError, WantedField},
+    metadata::{Metadata, ValueKind},
     package_links::PackageLinks,
     plan::Step,
-    port_error::PortErrorKind,
+    port_error::{PortError, PortErrorKind},
     record_event::Change,
     records::{RecordState, Records},
     situation::Situation,
@@ -89,6 +91,7 @@ pub struct Provision {
     tell_package: bool,
     link_fields: Vec<String>,
     link_base: String,
+    template: Option<Arc<MappingTemplate>>,
     template_is_there: OnceCell<()>,
 }
 
@@ -126,6 +129,7 @@ impl Provision {
             tell_package: false,
             link_fields: Vec::new(),
             link_base: "https://app.box.com/folder/".to_owned(),
+            template: None,
             template_is_there: OnceCell::new(),
         }
     }
@@ -224,6 +228,27 @@ impl Provision {
         self
     }
 
+    /// Shares the metadata template with other actions; for when all else is set. An error where
+    /// they want what one template cannot have.
+    pub fn template(
+        mut self,
+        template: Arc<MappingTemplate>,
+    ) -> Result<Self, MappingTemplateError> {
+        template.add(self.wanted_of_template())?;
+        self.template = Some(template);
+        Ok(self)
+    }
+
+    fn wanted_of_template(&self) -> Vec<WantedField> {
+        let ids = self.layout.objects();
+        let ids = ids.map(|object| WantedField::id(self.key_of(object)));
+        let copied = self
+            .fields
+            .iter()
+            .map(|it| WantedField::new(&it.key, it.kind).filled_from(&it.object, &it.field));
+        ids.chain(copied).collect()
+    }
+
     fn key_of(&self, object: &str) -> String {
         if let Some(key) = self.keys.get(object) {
             return key.clone();
@@ -277,19 +302,17 @@ impl Provision {
     }
 
     async fn ensure_template(&self) -> Result<(), StepError> {
+        let (metadata, records) = (&*self.metadata, &*self.records);
+        if let Some(template) = &self.template {
+            return Ok(template.ensure(metadata, records).await?);
+        }
         let ensure = async || {
-            let ids = self.layout.objects().map(|object| TemplateField {
-                key: self.key_of(object),
-                kind: ValueKind::String,
-                options: Vec::new(),
-            });
-            let mut fields: Vec<_> = ids.collect();
-            fields.extend(self.fields.iter().map(|copied| TemplateField {
-                key: copied.key.clone(),
-                kind: copied.kind,
-                options: Vec::new(),
-            }));
-            self.metadata.ensure_template(&fields).await
+            let template = MappingTemplate::new();
+            template.add(self.wanted_of_template()).map_err(|cause| {
+                PortError::new(PortErrorKind::Refused, "put the metadata template together")
+                    .with_cause(cause)
+            })?;
+            template.ensure(metadata, records).await
         };
         Ok(self
             .template_is_there

@@ -10,7 +10,7 @@ use crate::{
     action::{StepError, Work},
     crm::Record,
     folders::{Ensured, FolderName, Placed},
-    ledger::{EffectKey, EffectState},
+    ledger::{EffectKey, EffectState, Ledger},
     metadata::{Claimed, Instance, ValueChange, ValueKind},
     once::finish,
     port_error::{PortError, PortErrorKind},
@@ -49,12 +49,19 @@ impl Known {
     }
 }
 
+/// First part of the ledger's keys.
+const KEY: &str = "folder";
+
 pub(super) fn key(record: &str) -> EffectKey {
-    EffectKey::new(["folder", record])
+    EffectKey::new([KEY, record])
 }
 
 pub(super) async fn remembered(work: &Work<'_>, record: &str) -> Result<Option<Known>, StepError> {
-    match work.ledger.read(&key(record)).await? {
+    Ok(known(work.ledger, record).await?)
+}
+
+async fn known(ledger: &dyn Ledger, record: &str) -> Result<Option<Known>, StoreError> {
+    match ledger.read(&key(record)).await? {
         Some(EffectState::Finished(known)) => {
             let unreadable =
                 |cause| StoreError::new(StoreErrorKind::Corrupt, "read").with_cause(cause);
@@ -62,6 +69,21 @@ pub(super) async fn remembered(work: &Work<'_>, record: &str) -> Result<Option<K
         }
         _ => Ok(None),
     }
+}
+
+/// The folder that was given to a record, as far as anybody remembers.
+pub(crate) async fn folder_of(
+    ledger: &dyn Ledger,
+    record: &str,
+) -> Result<Option<String>, StoreError> {
+    Ok(known(ledger, record).await?.map(|known| known.folder))
+}
+
+/// The ids of all records that were given a folder.
+pub(crate) async fn records_with_folders(ledger: &dyn Ledger) -> Result<Vec<String>, StoreError> {
+    let folders = ledger.under(&EffectKey::new([KEY])).await?;
+    let record = |key: &EffectKey| key.parts().nth(1);
+    Ok(folders.iter().filter_map(|it| record(&it.key)).collect())
 }
 
 impl Provision {

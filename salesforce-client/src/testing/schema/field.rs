@@ -232,6 +232,30 @@ impl FieldType {
         matches!(self, Self::Id | Self::Reference)
     }
 
+    /// The digits of a number with decimals, in all.
+    pub(in crate::testing) fn precision(self) -> u32 {
+        match self {
+            Self::Currency | Self::Double | Self::Percent => 18,
+            _ => 0,
+        }
+    }
+
+    /// How many of those stand after the point.
+    pub(in crate::testing) fn scale(self) -> u32 {
+        match self {
+            Self::Currency | Self::Double | Self::Percent => 2,
+            _ => 0,
+        }
+    }
+
+    /// The digits of a whole number.
+    pub(in crate::testing) fn digits(self) -> u32 {
+        match self {
+            Self::Int => 9,
+            _ => 0,
+        }
+    }
+
     pub(in crate::testing) fn is_number(self) -> bool {
         matches!(
             self,
