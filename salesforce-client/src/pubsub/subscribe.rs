@@ -153,9 +153,9 @@ impl Subscribe {
             latest: None,
             seen: Seen::default(),
             failures: 0,
+            failing_since: None,
             renewed: false,
             replaced: false,
-            heard: Instant::now(),
         };
         stream::try_unfold(subscription, |mut subscription| async move {
             let delivery = subscription.next().await?;
@@ -173,17 +173,18 @@ struct Subscription {
     latest: Option<Bytes>,
     seen: Seen,
     failures: u32,
+    /// When the first failure in a row was.
+    failing_since: Option<Instant>,
     renewed: bool,
     /// Whether the place now is the one for a lost one.
     replaced: bool,
-    heard: Instant,
 }
 
 struct Open {
     feed: Feed,
     /// Events asked for that have not come.
     owed: usize,
-    /// Whether the next answer may not know of the last request yet.
+    /// Whether more was asked for since the last answer without events.
     asked: bool,
 }
 
@@ -284,7 +285,7 @@ impl Subscription {
 
     fn take(&mut self, answer: FetchResponse) {
         (self.failures, self.renewed, self.replaced) = (0, false, false);
-        self.heard = Instant::now();
+        self.failing_since = None;
         debug!(
             operation = OPERATION,
             rpc_id = answer.rpc_id,
@@ -293,8 +294,12 @@ impl Subscription {
         );
         if let Some(open) = &mut self.feed {
             open.owed = open.owed.saturating_sub(answer.events.len());
-            if !std::mem::take(&mut open.asked) {
-                open.owed = usize::try_from(answer.pending_num_requested).unwrap_or(0);
+            // Answers that were under way with the last request do not know of it, so what they
+            // say is pending is believed only after a quiet time.
+            let is_quiet = answer.events.is_empty();
+            if is_quiet && !std::mem::take(&mut open.asked) {
+                let pending = usize::try_from(answer.pending_num_requested).unwrap_or(0);
+                open.owed = open.owed.min(pending);
             }
         }
         // With nothing pending, events may be withheld that lie before the latest id.
@@ -358,7 +363,8 @@ impl Subscription {
             .min(retry.max_delay);
         let wait = ceiling.mul_f64(fastrand::f64());
         self.failures += 1;
-        if self.heard.elapsed().saturating_add(wait) > self.request.patience {
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if since.elapsed().saturating_add(wait) > self.request.patience {
             return Err(error.after(self.failures, false));
         }
         debug!(operation = OPERATION, ?wait, %error, "connecting again");

@@ -161,6 +161,38 @@ async fn no_more_is_asked_for_than_is_taken() {
 }
 
 #[tokio::test]
+async fn answers_of_one_event_do_not_make_it_ask_for_too_many() {
+    let org = org_of(100).await;
+    // As changes come one by one, and then none for a while.
+    org.inject_stream_fault(StreamFault::after(usize::MAX, StreamEnd::Close).batch(1));
+    let subscription = pubsub(&org).subscribe(ACCOUNTS).replay(Replay::Earliest);
+    let mut stream = pin!(subscription.stream());
+    assert_eq!(take(&mut stream, 100).await.len(), 100);
+    for _ in 0..3 {
+        let quiet = stream.next().await.unwrap().unwrap();
+        assert!(matches!(quiet, Delivery::Quiet { .. }), "{quiet:?}");
+    }
+    count(&org, 100);
+    assert_eq!(numbers(&take(&mut stream, 1).await), [100]);
+    let subscriptions = org.subscriptions();
+    assert_eq!(subscriptions.len(), 1);
+    assert!(subscriptions[0].most_outstanding <= 100);
+}
+
+#[tokio::test]
+async fn patience_begins_with_the_first_failure_and_not_with_the_last_event() {
+    let org = org_of(2).await;
+    org.inject_stream_fault(StreamFault::after(1, StreamEnd::Close));
+    let patience = Duration::from_millis(50);
+    let subscription = pubsub(&org).subscribe(ACCOUNTS).replay(Replay::Earliest);
+    let mut stream = pin!(subscription.patience(patience).stream());
+    assert_eq!(numbers(&take(&mut stream, 1).await), [0]);
+    // What is done with an event can take longer than that.
+    tokio::time::sleep(patience * 2).await;
+    assert_eq!(numbers(&take(&mut stream, 1).await), [1]);
+}
+
+#[tokio::test]
 async fn a_quiet_topic_moves_the_position() {
     let org = org_of(3).await;
     let pubsub = pubsub(&org);
