@@ -15,6 +15,7 @@ use super::{
     Event, PubSub, ReplayId,
     proto::{ConsumerEvent, FetchRequest, FetchResponse, ReplayPreset},
     rpc::{Feed, failed},
+    schema::EventSchema,
 };
 use crate::{
     RetryPolicy,
@@ -197,7 +198,17 @@ impl Subscription {
                     .map(|event| event.schema_id.clone())
                     .unwrap_or_default();
                 let pubsub = &self.request.pubsub;
-                match pubsub.schemas.get(&pubsub.rpc, &schema).await {
+                let found = match pubsub.schemas.get(&pubsub.rpc, &schema).await {
+                    // It would not come with another try either; what waits behind it would never
+                    // come. Whoever reads the event is told.
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Decode) =>
+                    {
+                        Ok(Arc::new(EventSchema::missing(&schema, error)))
+                    }
+                    found => found,
+                };
+                match found {
                     Ok(schema) => {
                         let event = self
                             .waiting

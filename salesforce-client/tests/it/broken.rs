@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, TryStreamExt};
 use salesforce_client::{
-    ErrorKind, Governor, Record, RecordId,
+    ErrorKind, Governor, Record, RecordId, Strategy,
     testing::{FakeSalesforce, Fault, FaultEffect},
 };
 
@@ -89,4 +89,30 @@ async fn a_throttled_call_is_no_used_up_day() {
     org.inject(Fault::on("*/limits", effect));
     client.limits().await.unwrap();
     assert_eq!(governor.state().quota.closed_until, None);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_in_its_middle_is_sent_anew_and_never_half() {
+    let (org, client) = start().await;
+    let id = account(&org, "Acme");
+    // More than what buffers on the way take.
+    const SIZE: u64 = 24 << 20;
+    for after in [0, 3 << 20] {
+        let effect = FaultEffect::ResetBody { after };
+        org.inject(Fault::on("*/sobjects/ContentVersion", effect));
+    }
+    let content = || async {
+        let chunks = (0..24).map(|n| std::io::Result::Ok(bytes::Bytes::from(vec![n; 1 << 20])));
+        std::io::Result::Ok(futures_util::stream::iter(chunks))
+    };
+    let upload = client
+        .files()
+        .upload("a.bin")
+        .first_publish_location(&id)
+        .strategy(Strategy::Multipart);
+    let version = upload.send_with(content, SIZE).await.unwrap();
+    let kept = org.bytes(version.as_str()).unwrap();
+    let expected: Vec<u8> = (0..24).flat_map(|n| vec![n; 1 << 20]).collect();
+    assert!(kept == expected, "{} bytes", kept.len());
+    assert_eq!(org.files().len(), 1);
 }

@@ -410,14 +410,17 @@ async fn each_event_published_has_its_own_outcome() {
 async fn an_event_that_cannot_be_read_hurts_nobody_else() {
     let org = org_of(0).await;
     org.tell_unreadable(ACCOUNTS).unwrap();
+    org.tell_without_schema(ACCOUNTS).unwrap();
     count(&org, 1);
-    let events = all(&org, ACCOUNTS, 2).await;
+    let events = all(&org, ACCOUNTS, 3).await;
     assert_eq!(
         events[0].decode::<Counted>().unwrap_err().kind(),
         ErrorKind::Decode
     );
     assert_eq!(events[0].fields().unwrap_err().kind(), ErrorKind::Decode);
-    assert_eq!(events[1].fields().unwrap()["NumberOfEmployees"], 1);
+    assert_eq!(events[1].fields().unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(events[1].change().is_err());
+    assert_eq!(events[2].fields().unwrap()["NumberOfEmployees"], 1);
 }
 
 #[test]
