@@ -4,7 +4,6 @@ mod changes;
 mod collections;
 mod describe;
 mod get;
-mod locked;
 mod related;
 mod write;
 

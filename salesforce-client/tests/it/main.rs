@@ -1,7 +1,6 @@
 //! The client against a server that tells what it was sent.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
-mod broken;
 mod bulk;
 mod calls;
 mod changes;
