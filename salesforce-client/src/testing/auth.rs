@@ -12,6 +12,8 @@ pub(super) struct Auth {
     pub(super) approvals: Vec<Approval>,
     pub(super) sessions: HashMap<String, Session>,
     pub(super) grants: HashMap<String, Grant>,
+    /// Refresh tokens that were rotated away, with the next ones.
+    spent: HashMap<String, String>,
     /// Codes of logins that came back and were not yet exchanged.
     pub(super) codes: HashMap<String, Code>,
     /// Where the apps' logins may come back to.
@@ -111,6 +113,37 @@ impl Auth {
         };
         self.grants.insert(token.clone(), grant);
         token
+    }
+
+    /// Puts another refresh token in the place of this one.
+    pub(super) fn rotate(&mut self, spent: &str, user: &str, client: &str) -> String {
+        self.grants.remove(spent);
+        let next = self.grant(user, Some(client));
+        if self.spent.len() >= SESSIONS_AT_MOST {
+            self.spent.clear();
+        }
+        self.spent.insert(spent.to_owned(), next.clone());
+        next
+    }
+
+    /// Ends all that came of a refresh token which somebody uses although it was rotated away, and
+    /// tells whether it was.
+    pub(super) fn end_family(&mut self, reused: &str) -> bool {
+        if !self.spent.contains_key(reused) {
+            return false;
+        }
+        let mut first = reused.to_owned();
+        while let Some(before) = self.spent.iter().find(|(_, next)| **next == first) {
+            first.clone_from(before.0);
+        }
+        let mut next = Some(first);
+        while let Some(token) = next {
+            self.grants.remove(&token);
+            self.sessions
+                .retain(|_, session| session.refresh_token.as_ref() != Some(&token));
+            next = self.spent.remove(&token);
+        }
+        true
     }
 
     /// Keeps a login until its code is exchanged.

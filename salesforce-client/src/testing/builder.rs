@@ -33,6 +33,7 @@ pub struct FakeSalesforceBuilder {
     redirect_uris: Vec<(String, String)>,
     subjects: Vec<String>,
     rotate_refresh_tokens: bool,
+    forgive_reuse: bool,
     session_lifetime: Duration,
     versions: Vec<u32>,
     page_size: Option<usize>,
@@ -83,6 +84,7 @@ impl Default for FakeSalesforceBuilder {
             redirect_uris: Vec::new(),
             subjects: Vec::new(),
             rotate_refresh_tokens: false,
+            forgive_reuse: false,
             // The vendor's default: two hours without use.
             session_lifetime: Duration::from_secs(2 * 60 * 60),
             versions: (31..=67).collect(),
@@ -170,6 +172,13 @@ impl FakeSalesforceBuilder {
     /// Makes each refresh token good for one refresh, which answers the next one.
     pub fn rotate_refresh_tokens(mut self, rotate: bool) -> Self {
         self.rotate_refresh_tokens = rotate;
+        self
+    }
+
+    /// Whether a refresh token that was rotated away is only refused when it is used again. By
+    /// default that ends the whole grant, with all sessions that came of it.
+    pub fn forgive_reuse(mut self, forgive: bool) -> Self {
+        self.forgive_reuse = forgive;
         self
     }
 
@@ -360,6 +369,7 @@ impl FakeSalesforceBuilder {
             accept_chunked: self.accept_chunked,
             idempotent_uploads: self.idempotent_uploads,
             rotate_refresh_tokens: self.rotate_refresh_tokens,
+            forgive_reuse: self.forgive_reuse,
             session_lifetime: self.session_lifetime,
             bulk_rows_per_poll: self.bulk_rows_per_poll,
         };

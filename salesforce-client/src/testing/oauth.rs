@@ -126,11 +126,15 @@ fn refresh(state: &mut State, config: &Config, call: &OAuthCall) -> Result<Reply
         .unwrap_or_default();
     let grant = state.auth.grants.get(spent);
     let grant = grant.filter(|grant| grant.client.as_ref().is_none_or(|own| *own == client));
-    let user = grant.map(|grant| grant.user.clone()).ok_or(EXPIRED)?;
-    let next = config.rotate_refresh_tokens.then(|| {
-        state.auth.grants.remove(spent);
-        state.auth.grant(&user, Some(&client))
-    });
+    let Some(user) = grant.map(|grant| grant.user.clone()) else {
+        // Whoever comes with it a second time may have stolen it, and so may the first have.
+        if !config.forgive_reuse {
+            state.auth.end_family(spent);
+        }
+        return Err(EXPIRED);
+    };
+    let rotates = config.rotate_refresh_tokens;
+    let next = rotates.then(|| state.auth.rotate(spent, &user, &client));
     let family = next.as_deref().unwrap_or(spent);
     let access_token = state
         .auth

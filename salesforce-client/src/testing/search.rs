@@ -100,24 +100,43 @@ fn fields<'a>(def: &'a ObjectDef, names: &[String]) -> Result<Vec<&'a str>, Refu
     names.collect()
 }
 
-/// Operators are not modelled: what looks like one has to be escaped.
+/// Operators are not modelled: what looks like one has to be escaped or stand in quotes.
 fn words(text: &str) -> Result<Vec<String>, Refusal> {
-    let mut plain = String::with_capacity(text.len());
-    let mut letters = text.chars();
+    let unexpected = |token: &str| {
+        let text = format!("unexpected token: {token}");
+        Refusal::bad("MALFORMED_SEARCH", text)
+    };
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let (mut is_quoted, mut was_quoted) = (false, false);
+    // The blank at the end ends the last word.
+    let mut letters = text.chars().chain([' ']);
     while let Some(letter) = letters.next() {
         match letter {
-            '\\' => plain.extend(letters.next()),
-            letter if OPERATORS.contains(letter) => {
-                let text = format!("unexpected token: {letter}");
-                return Err(Refusal::bad("MALFORMED_SEARCH", text));
+            '\\' => word.extend(letters.next()),
+            '"' => {
+                is_quoted = !is_quoted;
+                was_quoted = true;
             }
-            letter => plain.push(letter),
+            letter if is_quoted => word.push(letter),
+            letter if letter.is_whitespace() => {
+                let is_operator = ["and", "or", "not"].contains(&word.to_lowercase().as_str());
+                if is_operator && !was_quoted {
+                    return Err(unexpected(&word));
+                }
+                words.extend(Some(word.to_lowercase()).filter(|word| !word.is_empty()));
+                (word, was_quoted) = (String::new(), false);
+            }
+            letter if OPERATORS.contains(letter) => return Err(unexpected(&letter.to_string())),
+            letter => word.push(letter),
         }
     }
-    if plain.trim().chars().count() < 2 {
+    if is_quoted {
+        return Err(unexpected("<EOF>"));
+    }
+    if words.join(" ").chars().count() < 2 {
         let text = "search term must be longer than one character";
         return Err(Refusal::bad("MALFORMED_SEARCH", text));
     }
-    let words = plain.split_whitespace();
-    Ok(words.map(str::to_lowercase).collect())
+    Ok(words)
 }

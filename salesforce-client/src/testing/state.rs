@@ -70,6 +70,7 @@ pub(super) struct Config {
     pub(super) accept_chunked: bool,
     pub(super) idempotent_uploads: bool,
     pub(super) rotate_refresh_tokens: bool,
+    pub(super) forgive_reuse: bool,
     pub(super) session_lifetime: Duration,
     pub(super) bulk_rows_per_poll: usize,
     #[cfg(feature = "pubsub")]

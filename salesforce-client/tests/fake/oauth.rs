@@ -74,17 +74,28 @@ async fn a_refresh_token_gives_access_again_and_again() {
 }
 
 #[tokio::test]
-async fn a_rotated_refresh_token_is_good_once() {
-    let builder = FakeSalesforce::builder()
-        .client("app", "secret")
-        .rotate_refresh_tokens(true);
-    let session = Session::with(builder).await;
-    let first = session.fake.issue_refresh_token();
-    let body = token(&session, &refresh(&first)).await.json();
-    let next = body["refresh_token"].as_str().unwrap();
-    let again = token(&session, &refresh(&first)).await;
-    assert_refused(&again, "invalid_grant", "expired access/refresh token");
-    assert_eq!(token(&session, &refresh(next)).await.status, 200);
+async fn a_rotated_refresh_token_is_good_once_and_its_second_use_ends_the_grant() {
+    for forgives in [false, true] {
+        let builder = FakeSalesforce::builder()
+            .client("app", "secret")
+            .rotate_refresh_tokens(true)
+            .forgive_reuse(forgives);
+        let session = Session::with(builder).await;
+        let first = session.fake.issue_refresh_token();
+        let other = session.fake.issue_refresh_token();
+        let second = token(&session, &refresh(&first)).await.json();
+        let second = second["refresh_token"].as_str().unwrap();
+        let third = token(&session, &refresh(second)).await.json();
+        let (access, third) = (&third["access_token"], &third["refresh_token"]);
+        let (access, third) = (access.as_str().unwrap(), third.as_str().unwrap());
+        let again = token(&session, &refresh(second)).await;
+        assert_refused(&again, "invalid_grant", "expired access/refresh token");
+        assert_eq!(session.fake.is_living(access), forgives);
+        assert_eq!(session.fake.is_living(third), forgives);
+        let next = token(&session, &refresh(third)).await.status;
+        assert_eq!(next, if forgives { 200 } else { 400 });
+        assert!(session.fake.is_living(&other), "another grant");
+    }
 }
 
 #[tokio::test]

@@ -123,7 +123,8 @@ async fn two_gigabytes_go_out_whole_and_in_flat_memory_after_a_connection_broke(
     let builder = FakeSalesforce::builder().keep_bytes(false);
     let org = builder.start().await.unwrap();
     let path = "*/sobjects/ContentVersion";
-    org.inject(Fault::on(path, FaultEffect::Reset).skip(1).times(2));
+    org.inject(Fault::on(path, FaultEffect::Reset).skip(1));
+    org.inject(Fault::on(path, FaultEffect::ResetBody { after: 64 << 20 }));
     in_a_process_of_its_own(&org, "upload").await;
 
     let versions = org.records("ContentVersion");

@@ -382,7 +382,7 @@ mod tests {
     fn events_are_kept_for_seventy_two_hours() {
         let hour = |hour: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hour);
         let mut bus = Bus::new();
-        let mut push = |bus: &mut Bus, at| {
+        let push = |bus: &mut Bus, at| {
             bus.push("/event/X__e".to_owned(), ProducerEvent::default(), hour(at))
         };
         let (first, second) = (push(&mut bus, 0), push(&mut bus, 1));

@@ -99,15 +99,27 @@ impl FakeSalesforce {
         bus.tell_gap(&org.schema, object, kind, &records, user, Timestamp::now())
     }
 
-    /// Puts an event on a topic whose payload no schema reads.
+    /// Puts an event on a topic whose payload its schema does not read.
     pub fn tell_unreadable(&self, topic: &str) -> Result<(), Refusal> {
+        self.tell_broken(topic, true)
+    }
+
+    /// Puts an event on a topic whose schema nobody has.
+    pub fn tell_without_schema(&self, topic: &str) -> Result<(), Refusal> {
+        self.tell_broken(topic, false)
+    }
+
+    fn tell_broken(&self, topic: &str, with_schema: bool) -> Result<(), Refusal> {
         let mut state = self.shared.lock();
         let State { bus, org, .. } = &mut *state;
         let known = bus.topic(&org.schema, topic);
         let (schema, _) = known.ok_or_else(Refusal::not_found)?;
         let event = ProducerEvent {
             id: "unreadable".to_owned(),
-            schema_id: schema.map(|it| it.id.clone()).unwrap_or_default(),
+            schema_id: match with_schema {
+                true => schema.map(|it| it.id.clone()).unwrap_or_default(),
+                false => "gone".to_owned(),
+            },
             payload: UNREADABLE.into(),
         };
         bus.push(topic.to_owned(), event, Timestamp::now());

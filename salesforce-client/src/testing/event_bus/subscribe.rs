@@ -16,6 +16,8 @@ use crate::testing::state::Shared;
 
 /// The vendor's limit of events that are asked for and not sent.
 const OUTSTANDING_AT_MOST: i32 = 100;
+/// How long a subscription that nobody asks anything of is kept at least.
+const UNASKED: Duration = Duration::from_secs(60);
 const EVENTS_TO_AN_ANSWER: usize = 25;
 
 pub(super) type Answers = mpsc::Sender<Result<FetchResponse, Status>>;
@@ -55,12 +57,15 @@ pub(super) async fn serve(
                 None => return Ok(()),
             },
             _ = tail.changed() => {}
-            // Whoever asks for nothing is not kept alive.
-            () = sleep_until(quiet_since + keepalive) => {
-                if subscription.outstanding == 0 || answers.send(Ok(answer)).await.is_err() {
+            () = sleep_until(quiet_since + keepalive), if subscription.outstanding > 0 => {
+                if answers.send(Ok(answer)).await.is_err() {
                     return Ok(());
                 }
                 quiet_since = Instant::now();
+            }
+            // Whoever asks for nothing is not kept alive.
+            () = sleep_until(quiet_since + keepalive.max(UNASKED)), if subscription.outstanding == 0 => {
+                return Ok(());
             }
             _ = stop.changed() => return Err(unavailable()),
         }

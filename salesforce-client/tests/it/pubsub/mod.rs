@@ -161,6 +161,38 @@ async fn no_more_is_asked_for_than_is_taken() {
 }
 
 #[tokio::test]
+async fn answers_of_one_event_do_not_make_it_ask_for_too_many() {
+    let org = org_of(100).await;
+    // As changes come one by one, and then none for a while.
+    org.inject_stream_fault(StreamFault::after(usize::MAX, StreamEnd::Close).batch(1));
+    let subscription = pubsub(&org).subscribe(ACCOUNTS).replay(Replay::Earliest);
+    let mut stream = pin!(subscription.stream());
+    assert_eq!(take(&mut stream, 100).await.len(), 100);
+    for _ in 0..3 {
+        let quiet = stream.next().await.unwrap().unwrap();
+        assert!(matches!(quiet, Delivery::Quiet { .. }), "{quiet:?}");
+    }
+    count(&org, 100);
+    assert_eq!(numbers(&take(&mut stream, 1).await), [100]);
+    let subscriptions = org.subscriptions();
+    assert_eq!(subscriptions.len(), 1);
+    assert!(subscriptions[0].most_outstanding <= 100);
+}
+
+#[tokio::test]
+async fn patience_begins_with_the_first_failure_and_not_with_the_last_event() {
+    let org = org_of(2).await;
+    org.inject_stream_fault(StreamFault::after(1, StreamEnd::Close));
+    let patience = Duration::from_millis(50);
+    let subscription = pubsub(&org).subscribe(ACCOUNTS).replay(Replay::Earliest);
+    let mut stream = pin!(subscription.patience(patience).stream());
+    assert_eq!(numbers(&take(&mut stream, 1).await), [0]);
+    // What is done with an event can take longer than that.
+    tokio::time::sleep(patience * 2).await;
+    assert_eq!(numbers(&take(&mut stream, 1).await), [1]);
+}
+
+#[tokio::test]
 async fn a_quiet_topic_moves_the_position() {
     let org = org_of(3).await;
     let pubsub = pubsub(&org);
@@ -378,14 +410,17 @@ async fn each_event_published_has_its_own_outcome() {
 async fn an_event_that_cannot_be_read_hurts_nobody_else() {
     let org = org_of(0).await;
     org.tell_unreadable(ACCOUNTS).unwrap();
+    org.tell_without_schema(ACCOUNTS).unwrap();
     count(&org, 1);
-    let events = all(&org, ACCOUNTS, 2).await;
+    let events = all(&org, ACCOUNTS, 3).await;
     assert_eq!(
         events[0].decode::<Counted>().unwrap_err().kind(),
         ErrorKind::Decode
     );
     assert_eq!(events[0].fields().unwrap_err().kind(), ErrorKind::Decode);
-    assert_eq!(events[1].fields().unwrap()["NumberOfEmployees"], 1);
+    assert_eq!(events[1].fields().unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(events[1].change().is_err());
+    assert_eq!(events[2].fields().unwrap()["NumberOfEmployees"], 1);
 }
 
 #[test]
