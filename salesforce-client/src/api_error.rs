@@ -10,7 +10,7 @@ use serde_json::Value;
 pub struct ApiErrors(Vec<ApiError>);
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ApiError {
     /// Salesforce's code.
@@ -24,14 +24,30 @@ pub struct ApiError {
     pub reference: Option<String>,
 }
 
+const LONGEST_CODE: usize = 100;
+
 /// Salesforce's name for what is wrong: an open set of some four hundred, which grows.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct ErrorCode(Cow<'static, str>);
 
 impl ErrorCode {
+    /// A code that has no constant here, to compare with.
+    pub const fn new(code: &'static str) -> Self {
+        Self(Cow::Borrowed(code))
+    }
+
     /// The code as Salesforce writes it.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A code that came. Whatever is no code is none, for it stands in every log.
+    fn told(code: &str) -> Self {
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
+        if (1..=LONGEST_CODE).contains(&code.len()) && code.bytes().all(is_word) {
+            return Self(Cow::Owned(code.to_owned()));
+        }
+        Self(Cow::Borrowed("UNKNOWN"))
     }
 
     /// Whether it begins with this, as the two `INSUFFICIENT_ACCESS` codes do.
@@ -231,10 +247,21 @@ impl From<ApiError> for ApiErrors {
     }
 }
 
+impl fmt::Debug for ApiError {
+    /// Without the message, which can hold the org's data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiError")
+            .field("code", &self.code)
+            .field("fields", &self.fields)
+            .field("reference", &self.reference)
+            .finish_non_exhaustive()
+    }
+}
+
 impl ApiError {
     pub(crate) fn new(code: &str, message: &str, fields: Vec<String>) -> Self {
         Self {
-            code: ErrorCode(Cow::Owned(code.to_owned())),
+            code: ErrorCode::told(code),
             message: message.to_owned(),
             fields,
             reference: None,

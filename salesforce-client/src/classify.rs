@@ -7,9 +7,12 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// The code tells more than the status, where there is one. With the kind comes what to do about
-/// it, where that is known.
+/// The code tells more than the status, where there is one, but for 429: what sends it names its
+/// own wait, whatever it calls itself. With the kind comes what to do about it, where that is known.
 pub(crate) fn kind_of(status: StatusCode, errors: &ApiErrors) -> (ErrorKind, Option<&'static str>) {
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        return (ErrorKind::RateLimited, None);
+    }
     if let Some(kind) = by_code(errors) {
         return (kind, None);
     }
@@ -32,7 +35,6 @@ pub(crate) fn kind_of(status: StatusCode, errors: &ApiErrors) -> (ErrorKind, Opt
             Some("this version of the API is retired"),
         ),
         413 | 414 | 431 => (ErrorKind::TooLarge, None),
-        429 => (ErrorKind::RateLimited, None),
         420 | 500.. => (ErrorKind::Server, None),
         _ => (ErrorKind::Invalid, None),
     }
@@ -174,6 +176,12 @@ mod tests {
             (503, "SERVER_UNAVAILABLE", "", Server),
             (400, "A_CODE_OF_NEXT_YEAR", "", Invalid),
             (503, "A_CODE_OF_NEXT_YEAR", "", Server),
+            (
+                429,
+                "REQUEST_LIMIT_EXCEEDED",
+                "Too many requests",
+                RateLimited,
+            ),
             (412, "PRECONDITION", "", Conflict),
             (410, "GONE", "", Config),
         ] {

@@ -113,6 +113,12 @@ impl<'a> Attempts<'a> {
         self.policy.deadline.saturating_sub(self.started.elapsed())
     }
 
+    /// How long an attempt that begins now is waited for. One that is cut off leaves the question
+    /// whether it happened, so even the last one has a while.
+    pub(crate) fn time_to_answer(&self) -> Duration {
+        self.left().max(self.policy.deadline / 10)
+    }
+
     pub(crate) fn begin(&mut self) {
         self.made += 1;
     }

@@ -19,7 +19,7 @@ use url::Url;
 use crate::{
     ApiUsage, RetryPolicy, TokenSource,
     api_error::ApiErrors,
-    call::{Auth, Call},
+    call::{Auth, Call, Repeat},
     classify::{is_session_end, kind_of},
     error::{Error, ErrorKind, Result},
     governor::{Governor, Priority, Slot},
@@ -100,16 +100,31 @@ impl Transport {
             .await
     }
 
-    /// An answer that breaks off after a good head is asked for again, where nothing was changed.
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: &Call) -> Result<T> {
-        let mut again = self.sender.retry.max_attempts;
+        let body = self.body(call, JSON_LIMIT).await?;
+        decode(&body, call.operation)
+    }
+
+    /// The whole body of an answer. One that breaks off after a good head is asked for again, where
+    /// nothing was changed.
+    pub(crate) async fn body(&self, call: &Call, limit: usize) -> Result<Bytes> {
+        let mut attempts = Attempts::new(&self.sender.retry);
+        // A POST that may be repeated is a read that has no room in a URL.
+        let reads = call.method == Method::GET
+            || (call.method == Method::POST && call.repeat == Repeat::Safe);
         loop {
-            match self.send(call).await?.json().await {
-                Err(error) if error.is_retryable() && call.method == Method::GET && again > 1 => {
-                    again -= 1;
-                }
-                answer => return answer,
-            }
+            let mut reply = self.send(call).await?;
+            attempts.begin();
+            let error = match reply.bytes(limit).await {
+                Ok(body) => return Ok(body),
+                Err(error) if !reads => return Err(error),
+                Err(error) => error,
+            };
+            let Some(wait) = attempts.wait_after(&error, Repeat::Safe) else {
+                return Err(attempts.give_up(error));
+            };
+            debug!(operation = call.operation, ?wait, %error, "asking again");
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -156,23 +171,40 @@ impl Sender {
                 }
                 None => None,
             };
-            let slot = match &token {
+            let mut slot = match &token {
                 Some((_, _, priority)) => {
-                    let admitted = self.admit(call.operation, *priority).await;
+                    let late = |_| {
+                        Error::new(ErrorKind::Timeout, call.operation)
+                            .detail("not sent: its turn did not come in time")
+                    };
+                    let admitted = timeout(attempts.left(), self.admit(call.operation, *priority))
+                        .await
+                        .unwrap_or_else(|elapsed| Err(late(elapsed)));
                     admitted.map_err(|error| attempts.give_up(error))?
                 }
                 None => None,
             };
+            // What is begun with no time left is cut off on its way, and nobody knows what it did.
+            if attempts.left().is_zero() {
+                let late = Error::new(ErrorKind::Timeout, call.operation);
+                return Err(attempts.give_up(late.detail("not sent: there was no time left")));
+            }
             attempts.begin();
             let attempt = self
                 .attempt(
                     call,
                     token.as_ref().map(|(_, token, _)| token),
-                    attempts.left(),
+                    attempts.time_to_answer(),
                 )
                 .await;
-            let error = match self.governed(attempt).await {
-                Ok(reply) => return Ok(reply.holding(slot)),
+            let outcome = self.governed(attempt).await;
+            if let Some(slot) = &mut slot {
+                slot.heard(outcome.as_ref().map(|_| ()));
+            }
+            let error = match outcome {
+                // Its place is the next one's from here on: who reads a body slowly, or makes other
+                // calls before it is read, must not keep them waiting for himself.
+                Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
             drop(slot);
@@ -283,7 +315,6 @@ impl Sender {
             response,
             operation,
             idle: self.idle,
-            slot: None,
         };
         if let Some(usage) = reply.header("sforce-limit-info").and_then(ApiUsage::read) {
             self.usage.set(usage);
@@ -305,16 +336,9 @@ pub(crate) struct Reply {
     response: reqwest::Response,
     operation: &'static str,
     idle: Duration,
-    /// Kept until the body is read: a long download runs for as long.
-    slot: Option<Slot>,
 }
 
 impl Reply {
-    fn holding(mut self, slot: Option<Slot>) -> Self {
-        self.slot = slot;
-        self
-    }
-
     pub(crate) fn status(&self) -> StatusCode {
         self.response.status()
     }
@@ -370,11 +394,7 @@ impl Reply {
 
     pub(crate) async fn json<T: DeserializeOwned>(mut self) -> Result<T> {
         let body = self.bytes(JSON_LIMIT).await?;
-        serde_json::from_slice(&body).map_err(|cause| {
-            Error::new(ErrorKind::Decode, self.operation)
-                .sent()
-                .cause(cause)
-        })
+        decode(&body, self.operation)
     }
 
     async fn into_error(mut self) -> Error {
@@ -391,6 +411,11 @@ impl Reply {
             None => error,
         }
     }
+}
+
+fn decode<T: DeserializeOwned>(body: &[u8], operation: &'static str) -> Result<T> {
+    serde_json::from_slice(body)
+        .map_err(|cause| Error::new(ErrorKind::Decode, operation).sent().cause(cause))
 }
 
 pub(crate) fn broken(operation: &'static str, cause: reqwest::Error) -> Error {

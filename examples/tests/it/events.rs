@@ -1,14 +1,5 @@
 //! Records' events into the real program, from all its sources.
 
-#[allow(dead_code, reason = "it can do more than is wanted here")]
-#[path = "../../../salesforce-client/tests/it/pubsub/bus.rs"]
-mod bus;
-#[path = "../../../bridge/tests/it/sources/change_event.rs"]
-mod change_event;
-#[allow(dead_code, reason = "it can do more than is wanted here")]
-#[path = "../../../salesforce-client/tests/it/pubsub/wire.rs"]
-mod wire;
-
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,14 +7,9 @@ use salesforce_client::testing::{Fault, FaultEffect};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use self::{
-    bus::Bus,
-    change_event::{change, schema},
-};
-use crate::setting::Setting;
+use crate::setting::{PUBSUB_URL, Setting};
 
 const SECRET: &str = "the-secret-of-the-path";
-const THEIRS: &str = "com/salesforce/api/soap/58.0;client=SfdcInternalAPI/";
 
 fn ago(seconds: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_secs(seconds)
@@ -78,49 +64,48 @@ async fn what_is_acknowledged_to_the_org_outlives_the_service_and_is_there_once(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_creation_that_asking_and_the_bus_tell_of_is_one_job_whenever_it_is_killed() {
-    let bus = Bus::start(&schema()).await;
     let since = ago(3600);
     let events = format!(
         "[salesforce.events.poll]\nobjects = [\"Contact\"]\nevery = \"100ms\"\nsince = \"{since}\"\n\
-         [salesforce.events.pubsub]\nendpoint = \"{}\"\ntopics = [\"/data/ContactChangeEvent\"]\n",
-        bus.url
+         [salesforce.events.pubsub]\nendpoint = \"{PUBSUB_URL}\"\ntopics = [\"/data/ContactChangeEvent\"]\n"
     );
     let setting = Setting::with(
         |it| it.replace("[worker]", &format!("{events}[worker]")),
         true,
     );
     let setting = setting.await;
+    let crm = &setting.crm;
+    crm.capture_changes(["Contact"]).unwrap();
     let at = ago(600);
     let stamp = at.to_string();
     let fields = json!({ "LastName": "Doe", "CreatedDate": stamp, "SystemModstamp": stamp });
-    let contact = setting.crm.create("Contact", fields).unwrap();
+    let contact = crm.create("Contact", fields).unwrap();
     let mut server = setting.serve_until_ready().await;
     setting
         .until("the creation", async || !jobs(&setting).await.is_empty())
         .await;
-    let listened = async || !bus.state().opened.is_empty();
+    let listened = async || !crm.subscriptions().is_empty();
     setting.until("the bus to be listened to", listened).await;
-    bus.push(change("CREATE", &[&contact], THEIRS, at));
-    bus.push(change("UPDATE", &[&contact], THEIRS, ago(500)));
+    crm.update(&contact, json!({ "Phone": "1" })).unwrap();
     setting
         .until("the change", async || jobs(&setting).await.len() > 1)
         .await;
     server.kill().await.unwrap();
 
-    let opened = bus.state().opened.len();
+    let opened = crm.subscriptions().len();
     let mut server = setting.serve_until_ready().await;
-    let again = async || bus.state().opened.len() > opened;
+    let again = async || crm.subscriptions().len() > opened;
     setting
         .until("the bus to be listened to again", again)
         .await;
-    bus.push(change("DELETE", &[&contact], THEIRS, ago(400)));
+    crm.delete(&contact).unwrap();
     setting
         .until("the deletion", async || jobs(&setting).await.len() > 2)
         .await;
-    let named = |what: &str, at: Timestamp| format!("crm:{contact}:{what}@{}", at.as_second());
     let jobs = jobs(&setting).await;
     assert_eq!(jobs.len(), 3, "{jobs:?}");
-    assert_eq!(jobs[0], named("CREATED", at));
+    let created = format!("crm:{contact}:CREATED@{}", at.as_second());
+    assert_eq!(jobs[0], created);
     assert!(
         jobs[1].contains("UPDATED") && jobs[2].contains("DELETED"),
         "{jobs:?}"
@@ -133,18 +118,16 @@ async fn one_creation_that_asking_and_the_bus_tell_of_is_one_job_whenever_it_is_
     assert!(server.wait().await.unwrap().success(), "{}", setting.log());
 }
 
-/// Every change in all three ways, each of them twice, to a process that is killed on the way.
+/// Every change in all three ways, to a process that is killed on the way.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_all_three_sources_tell_of_is_one_task_whenever_it_is_killed() {
-    let bus = Bus::start(&schema()).await;
     let since = ago(7200);
     let events = format!(
         "[salesforce.events.outbound]\n\
          secret = {{ file = \"outbound.secret\" }}\norganization_id = \"00D5g0000000001EAA\"\n\
          [salesforce.events.poll]\nobjects = [\"Account\"]\nevery = \"100ms\"\nsince = \"{since}\"\n\
-         [salesforce.events.pubsub]\nendpoint = \"{}\"\ntopics = [\"/data/AccountChangeEvent\"]\n\
-         since = \"{since}\"\n",
-        bus.url
+         [salesforce.events.pubsub]\nendpoint = \"{PUBSUB_URL}\"\n\
+         topics = [\"/data/AccountChangeEvent\"]\nsince = \"{since}\"\n"
     );
     let rule = "[[rules]]\nname = \"changes\"\ntriggers = [\"Account.CHANGED\"]\n\
                 log_task = { subject = \"{event.trigger}\", description = \"{event.id}\" }\n";
@@ -156,6 +139,7 @@ async fn a_change_that_all_three_sources_tell_of_is_one_task_whenever_it_is_kill
         true,
     )
     .await;
+    setting.crm.capture_changes(["Account"]).unwrap();
     std::fs::write(setting.home.path().join("outbound.secret"), SECRET).unwrap();
     let slow = FaultEffect::DelayBefore { millis: 25 };
     let slow = Fault::on("*/sobjects/*", slow).method("POST");
@@ -180,25 +164,22 @@ async fn a_change_that_all_three_sources_tell_of_is_one_task_whenever_it_is_kill
         for number in 0..20_usize {
             let at = ago(3600 - i64::try_from(number).unwrap() * 60);
             let stamp = at.to_string();
-            let (kind, done, id) = match number % 3 {
+            let (done, id) = match number % 3 {
                 0 => {
                     let made = json!({
                         "Name": "Acme", "CreatedDate": stamp, "SystemModstamp": stamp,
                     });
                     let id = setting.crm.create("Account", made).unwrap();
                     accounts.push(id.clone());
-                    ("CREATE", "CREATED", id)
+                    ("CREATED", id)
                 }
                 _ => {
                     let id = accounts[number % accounts.len()].clone();
                     let changed = json!({ "Name": stamp, "SystemModstamp": stamp });
                     setting.crm.update(&id, changed).unwrap();
-                    ("UPDATE", "UPDATED", id)
+                    ("UPDATED", id)
                 }
             };
-            for _ in 0..2 {
-                bus.push(change(kind, &[&id], THEIRS, at));
-            }
             changes.push(format!("{id}:{done}@{}", at.as_second()));
             tell(&id).await;
         }

@@ -19,6 +19,8 @@ use tokio::{
 
 pub(crate) const KEY: &str = "signature key for tests";
 pub(crate) const SECRET: &str = "secret for tests";
+/// Stands in configurations for where the fake's event bus is.
+pub(crate) const PUBSUB_URL: &str = "http://pubsub.example";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) struct Setting {
@@ -105,6 +107,7 @@ impl Setting {
         };
         let (content, crm) = (setting.content.url(), setting.crm.url());
         let text = change(configuration(&listen.to_string(), &content, crm));
+        let text = text.replace(PUBSUB_URL, setting.crm.pubsub_url());
         std::fs::write(setting.home.path().join("bridge.toml"), text).unwrap();
         setting
     }

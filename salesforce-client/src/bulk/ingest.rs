@@ -213,6 +213,15 @@ async fn close(job: IngestJob) -> Result<IngestJob> {
     Err(error.again().cause(MayBeClosed { id, cause: error }))
 }
 
+impl Error {
+    /// The Bulk job that the error is about, where it holds all its rows and may have been closed:
+    /// ask after it by [`Bulk::ingest_job`](crate::bulk::Bulk::ingest_job) before the rows are sent again.
+    pub fn bulk_job(&self) -> Option<&super::JobId> {
+        let cause = std::error::Error::source(self)?;
+        cause.downcast_ref().map(|told: &MayBeClosed| &told.id)
+    }
+}
+
 struct Ingest<S> {
     request: IngestRequest,
     source: S,

@@ -178,7 +178,11 @@ async fn json<T: DeserializeOwned>(transport: &Transport, call: &Call) -> Result
     let mut doubted = false;
     loop {
         attempts.begin();
-        let error = match transport.json(call).await {
+        let answer = match transport.send(call).await {
+            Ok(reply) => reply.json().await,
+            Err(error) => Err(error),
+        };
+        let error = match answer {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };

@@ -157,6 +157,15 @@ where
     }
 }
 
+/// Which row of a CSV is not in UTF-8; the names are row 1.
+#[derive(Debug, thiserror::Error)]
+#[error("row {row} is not in UTF-8")]
+struct NotUtf8 {
+    row: u64,
+    #[source]
+    cause: std::str::Utf8Error,
+}
+
 /// CSV that is there already, cut between its rows and otherwise left as it is.
 pub(super) struct Text<R> {
     reader: Pin<Box<R>>,
@@ -166,6 +175,8 @@ pub(super) struct Text<R> {
     ending: Option<LineEnding>,
     limit: u64,
     ended: bool,
+    /// Lines that have been read, the header too.
+    lines: u64,
 }
 
 impl<R: AsyncRead + Send> Text<R> {
@@ -184,10 +195,26 @@ impl<R: AsyncRead + Send> Text<R> {
             ending,
             limit,
             ended: false,
+            lines: 0,
         }
     }
 
     async fn line(&mut self, line: &mut Vec<u8>) -> Result<bool> {
+        let found = self.bytes(line).await?;
+        self.lines += u64::from(found);
+        // Salesforce would take it for UTF-8 and store what comes of that.
+        if let Err(cause) = std::str::from_utf8(line) {
+            let error = Error::new(ErrorKind::Content, OPERATION);
+            let detail = NotUtf8 {
+                row: self.lines,
+                cause,
+            };
+            return Err(error.detail("the CSV is not in UTF-8").cause(detail));
+        }
+        Ok(found)
+    }
+
+    async fn bytes(&mut self, line: &mut Vec<u8>) -> Result<bool> {
         loop {
             if self.chunk.is_empty() && !self.ended {
                 let read = self

@@ -50,10 +50,14 @@ async fn until_sent(
     let sender = &transport.sender;
     loop {
         let token = transport.tokens.token().await?;
-        let _slot = sender.admit(call.operation, transport.priority).await?;
+        let mut slot = sender.admit(call.operation, transport.priority).await?;
         *attempts += 1;
         let sent = attempt(sender, call, &token, part).await;
-        match sender.governed(sent).await {
+        let outcome = sender.governed(sent).await;
+        if let Some(slot) = &mut slot {
+            slot.heard(outcome.as_ref().map(|_| ()));
+        }
+        match outcome {
             Err(error) if is_session_end(&error) && *attempts == 1 => {
                 transport.tokens.reject(&token);
             }

@@ -55,7 +55,7 @@ impl Upload {
         let mut this = self;
         loop {
             let token = self.transport.tokens.token().await;
-            let token = token.map_err(Error::incomplete)?;
+            let token = token.map_err(|error| attempts.give_up(error.incomplete()))?;
             attempts.begin();
             let began = Instant::now();
             let sent = match open().await {
@@ -97,9 +97,13 @@ impl Upload {
             id: RecordId,
         }
         let sender = &self.transport.sender;
-        let slot = sender.admit(OPERATION, self.transport.priority).await?;
+        let mut slot = sender.admit(OPERATION, self.transport.priority).await?;
         let exchanged = self.exchange(token, content).await;
-        let reply = sender.governed(exchanged).await.map_err(|error| {
+        let governed = sender.governed(exchanged).await;
+        if let Some(slot) = &mut slot {
+            slot.heard(governed.as_ref().map(|_| ()));
+        }
+        let reply = governed.map_err(|error| {
             if !refuses_keys(&error) {
                 return error;
             }

@@ -13,8 +13,16 @@ use crate::{
 /// its own, so it can be handed to another task.
 #[must_use]
 pub struct Download {
-    reply: Option<Reply>,
+    state: State,
     size: Option<u64>,
+    came: u64,
+}
+
+enum State {
+    /// It stays here while the next bytes are waited for: who stops waiting can go on later.
+    Open(Reply),
+    Whole,
+    Failed(Error),
 }
 
 impl fmt::Debug for Download {
@@ -29,7 +37,8 @@ impl Download {
     pub(super) fn new(reply: Reply) -> Self {
         Self {
             size: reply.content_length(),
-            reply: Some(reply),
+            state: State::Open(reply),
+            came: 0,
         }
     }
 
@@ -38,16 +47,30 @@ impl Download {
         self.size
     }
 
-    /// The next bytes, `None` after the last ones. After an error nothing more comes.
+    /// The next bytes, `None` after the last ones. After an error the same error comes again. A
+    /// future that is dropped loses nothing.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        let Some(mut reply) = self.reply.take() else {
-            return Ok(None);
+        let next = match &mut self.state {
+            State::Open(reply) => reply.chunk().await,
+            State::Whole => return Ok(None),
+            State::Failed(error) => return Err(error.again()),
         };
-        let chunk = reply.chunk().await?;
-        if chunk.is_some() {
-            self.reply = Some(reply);
-        }
-        Ok(chunk)
+        let failure = match next {
+            Ok(Some(chunk)) => {
+                self.came += chunk.len() as u64;
+                return Ok(Some(chunk));
+            }
+            Ok(None) if self.size.is_none_or(|size| size == self.came) => {
+                self.state = State::Whole;
+                return Ok(None);
+            }
+            Ok(None) => Error::new(ErrorKind::Transport, super::DOWNLOAD)
+                .detail("the content ended before its size")
+                .sent(),
+            Err(error) => error,
+        };
+        self.state = State::Failed(failure.again());
+        Err(failure)
     }
 
     /// The rest as a stream.

@@ -103,7 +103,29 @@ pub struct GovernorState {
 #[derive(Debug)]
 pub(crate) struct Slot {
     _place: Place,
-    _probe: Option<Probe>,
+    probe: Option<Probe>,
+    governor: Governor,
+    heard: bool,
+}
+
+impl Slot {
+    /// Takes note that there was an answer, if there was.
+    pub(crate) fn heard(&mut self, outcome: std::result::Result<(), &Error>) {
+        // To the one that tries an answer is the proof, also where it does not tell of the quota.
+        if self.probe.is_some() && outcome.is_ok() {
+            self.governor.quota().open();
+        }
+        self.heard |= outcome.map_or_else(|error| error.status().is_some(), |()| true);
+    }
+}
+
+impl Drop for Slot {
+    /// A try that ended without an answer was none: the next call tries.
+    fn drop(&mut self) {
+        if self.probe.is_some() && !self.heard {
+            self.governor.quota().forget_try();
+        }
+    }
 }
 
 /// A governor that is being set up.
@@ -136,6 +158,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long others wait for a call that tries: one that uploads a file may take far longer.
 const LONGEST_TRY: Duration = Duration::from_secs(30);
+/// How long a call waits for what other processes know; it need not be exact.
+const LONGEST_SHARE: Duration = Duration::from_secs(1);
 
 impl GovernorBuilder {
     /// Which part of the org's calls of 24 hours is left to others: 0.05 unless set.
@@ -261,7 +285,9 @@ impl Governor {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         Ok(Slot {
             _place: place,
-            _probe: probe,
+            probe,
+            governor: self.clone(),
+            heard: false,
         })
     }
 
@@ -327,7 +353,9 @@ impl Governor {
             return;
         }
         *synced = Some(Instant::now());
-        match share.load().await {
+        let loaded = timeout(LONGEST_SHARE, share.load()).await;
+        let loaded = loaded.unwrap_or_else(|late| Err(late.into()));
+        match loaded {
             Ok(theirs) => {
                 let is_newer = {
                     let (now, pause) = (Timestamp::now(), self.0.settings.pause);
@@ -350,7 +378,8 @@ impl Governor {
             return;
         };
         let quota = self.quota().clone();
-        if let Err(cause) = share.publish(&quota).await {
+        let published = timeout(LONGEST_SHARE, share.publish(&quota)).await;
+        if let Err(cause) = published.unwrap_or_else(|late| Err(late.into())) {
             warn!(%cause, "other processes could not be told of the quota");
         }
     }

@@ -71,6 +71,16 @@ impl Quota {
         }
     }
 
+    /// A call was answered, so the org is not locked.
+    pub(super) fn open(&mut self) {
+        self.closed_until = None;
+    }
+
+    /// The call that tried has brought nothing.
+    pub(super) fn forget_try(&mut self) {
+        self.tried_at = None;
+    }
+
     pub(super) fn close(&mut self, now: Timestamp, pause: Duration) {
         self.closed_until = Some(after(now, pause));
     }

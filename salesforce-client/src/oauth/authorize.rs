@@ -2,6 +2,7 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use url::{Url, form_urlencoded};
 
@@ -94,13 +95,21 @@ impl Authorize {
 }
 
 /// A login that waits for the person to come back. It belongs to one browser: keep it where that
-/// browser's session is kept.
+/// browser's session is kept, as [`to_secret`](Self::to_secret) where that is outside this process.
 #[derive(Clone)]
 pub struct PendingLogin {
     url: Url,
     redirect_uri: String,
     state: SecretString,
     verifier: SecretString,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Kept {
+    url: String,
+    redirect_uri: String,
+    state: String,
+    verifier: String,
 }
 
 impl fmt::Debug for PendingLogin {
@@ -137,6 +146,29 @@ pub enum LoginError {
 }
 
 impl PendingLogin {
+    /// The login as a text to keep while the person is away. Whoever has it can finish the login.
+    pub fn to_secret(&self) -> SecretString {
+        let kept = Kept {
+            url: self.url.to_string(),
+            redirect_uri: self.redirect_uri.clone(),
+            state: self.state.expose_secret().to_owned(),
+            verifier: self.verifier.expose_secret().to_owned(),
+        };
+        serde_json::json!(kept).to_string().into()
+    }
+
+    /// A login that was kept.
+    pub fn from_secret(kept: &SecretString) -> Result<Self> {
+        let bad = || Error::new(ErrorKind::Config, "authorize").detail("what was kept is no login");
+        let kept: Kept = serde_json::from_str(kept.expose_secret()).map_err(|_| bad())?;
+        Ok(Self {
+            url: Url::parse(&kept.url).map_err(|_| bad())?,
+            redirect_uri: kept.redirect_uri,
+            state: kept.state.into(),
+            verifier: kept.verifier.into(),
+        })
+    }
+
     /// What the person's browser is to open.
     pub fn url(&self) -> &str {
         self.url.as_str()

@@ -98,7 +98,7 @@ impl Event {
 
     /// The fields by name.
     pub fn fields(&self) -> Result<Record> {
-        let reader = GenericDatumReader::builder(&self.schema.avro).build();
+        let reader = GenericDatumReader::builder(self.schema.avro()?).build();
         let value = reader
             .and_then(|reader| reader.read_value(&mut &self.payload[..]))
             .and_then(Value::try_from)
@@ -115,8 +115,9 @@ impl Event {
         let header = fields
             .get("ChangeEventHeader")
             .filter(|header| !header.is_null());
+        let schema = self.schema.json()?;
         header
-            .map(|header| change::read(header, &self.schema.json))
+            .map(|header| change::read(header, schema))
             .transpose()
             .map_err(|cause| Error::new(ErrorKind::Decode, OPERATION).cause(cause))
     }

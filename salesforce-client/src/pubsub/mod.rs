@@ -29,7 +29,7 @@
 
 mod change;
 mod event;
-mod proto;
+pub(crate) mod proto;
 mod publish;
 mod rpc;
 mod schema;
@@ -54,6 +54,8 @@ use crate::{
 };
 
 const ENDPOINT: &str = "https://api.pubsub.salesforce.com:443";
+const ALIVE_EVERY: Duration = Duration::from_secs(30);
+const ALIVE_WITHIN: Duration = Duration::from_secs(20);
 
 /// The org's event bus. Make one and clone it: clones share the connection and what is known of
 /// schemas.
@@ -138,7 +140,12 @@ fn channel(url: &url::Url) -> Result<Channel, tonic::transport::Error> {
     let mut endpoint = Endpoint::from_shared(url.as_str().to_owned())?
         .connect_timeout(Duration::from_secs(10))
         .tcp_nodelay(true)
-        .tcp_keepalive(Some(Duration::from_secs(60)));
+        .tcp_keepalive(Some(Duration::from_secs(60)))
+        // A connection that somebody on the way has forgotten is silent for ever: without this a
+        // new subscription would go over it as well.
+        .http2_keep_alive_interval(ALIVE_EVERY)
+        .keep_alive_timeout(ALIVE_WITHIN)
+        .keep_alive_while_idle(true);
     if url.scheme() == "https" {
         endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots())?;
     }

@@ -100,19 +100,20 @@ impl PubSub {
     ) -> Result<Vec<Result<Published, ApiError>>> {
         let schema_id = self.topic(topic).await?.schema_id;
         let schema = self.schemas.get(&self.rpc, &schema_id).await?;
+        let avro = schema.avro()?;
         let unwritable = |cause: apache_avro::Error| {
             Error::new(ErrorKind::Invalid, OPERATION)
                 .detail("an event does not fit the topic's schema")
                 .cause(cause)
         };
-        let writer = GenericDatumWriter::builder(&schema.avro)
+        let writer = GenericDatumWriter::builder(avro)
             .build()
             .map_err(unwritable)?;
         let mut sent = Vec::with_capacity(events.len());
         for event in events {
             // Resolved, not written as it is: a plain value belongs in a union with null.
             let value = apache_avro::to_value(event)
-                .and_then(|value| value.resolve(&schema.avro))
+                .and_then(|value| value.resolve(avro))
                 .map_err(unwritable)?;
             let payload = writer.write_value_to_vec(value).map_err(unwritable)?;
             sent.push(ProducerEvent {

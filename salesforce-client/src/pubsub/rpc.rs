@@ -85,7 +85,8 @@ impl Rpc {
     {
         let mut renewed = false;
         loop {
-            let token = self.transport.tokens.token().await?;
+            let token = self.transport.tokens.token().await;
+            let token = token.map_err(|error| attempts.give_up(error.incomplete()))?;
             attempts.begin();
             let error = match self
                 .attempt(operation, method, message.clone(), &token)

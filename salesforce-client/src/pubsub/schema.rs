@@ -23,8 +23,8 @@ const REMEMBERED: usize = 1_000;
 /// How the payload of an event is written.
 pub(super) struct EventSchema {
     pub(super) id: String,
-    pub(super) avro: Schema,
-    pub(super) json: Value,
+    /// Or why it cannot be had.
+    read: Result<(Schema, Value)>,
 }
 
 impl fmt::Debug for EventSchema {
@@ -66,10 +66,29 @@ impl Schemas {
 impl EventSchema {
     pub(super) fn read(id: &str, json: &str) -> Result<Self> {
         let unreadable = || Error::new(ErrorKind::Decode, OPERATION).sent();
+        let avro = Schema::parse_str(json).map_err(|cause| unreadable().cause(cause))?;
+        let json = serde_json::from_str(json).map_err(|cause| unreadable().cause(cause))?;
         Ok(Self {
             id: id.to_owned(),
-            avro: Schema::parse_str(json).map_err(|cause| unreadable().cause(cause))?,
-            json: serde_json::from_str(json).map_err(|cause| unreadable().cause(cause))?,
+            read: Ok((avro, json)),
         })
+    }
+
+    /// One that there is not, for the events that name it: they block no others.
+    pub(super) fn missing(id: &str, error: Error) -> Self {
+        Self {
+            id: id.to_owned(),
+            read: Err(error),
+        }
+    }
+
+    pub(super) fn avro(&self) -> Result<&Schema> {
+        let read = self.read.as_ref().map_err(Error::again)?;
+        Ok(&read.0)
+    }
+
+    pub(super) fn json(&self) -> Result<&Value> {
+        let read = self.read.as_ref().map_err(Error::again)?;
+        Ok(&read.1)
     }
 }

@@ -15,6 +15,7 @@ use super::{
     Event, PubSub, ReplayId,
     proto::{ConsumerEvent, FetchRequest, FetchResponse, ReplayPreset},
     rpc::{Feed, failed},
+    schema::EventSchema,
 };
 use crate::{
     RetryPolicy,
@@ -153,9 +154,9 @@ impl Subscribe {
             latest: None,
             seen: Seen::default(),
             failures: 0,
+            failing_since: None,
             renewed: false,
             replaced: false,
-            heard: Instant::now(),
         };
         stream::try_unfold(subscription, |mut subscription| async move {
             let delivery = subscription.next().await?;
@@ -173,17 +174,18 @@ struct Subscription {
     latest: Option<Bytes>,
     seen: Seen,
     failures: u32,
+    /// When the first failure in a row was.
+    failing_since: Option<Instant>,
     renewed: bool,
     /// Whether the place now is the one for a lost one.
     replaced: bool,
-    heard: Instant,
 }
 
 struct Open {
     feed: Feed,
     /// Events asked for that have not come.
     owed: usize,
-    /// Whether the next answer may not know of the last request yet.
+    /// Whether more was asked for since the last answer without events.
     asked: bool,
 }
 
@@ -196,7 +198,17 @@ impl Subscription {
                     .map(|event| event.schema_id.clone())
                     .unwrap_or_default();
                 let pubsub = &self.request.pubsub;
-                match pubsub.schemas.get(&pubsub.rpc, &schema).await {
+                let found = match pubsub.schemas.get(&pubsub.rpc, &schema).await {
+                    // It would not come with another try either; what waits behind it would never
+                    // come. Whoever reads the event is told.
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Decode) =>
+                    {
+                        Ok(Arc::new(EventSchema::missing(&schema, error)))
+                    }
+                    found => found,
+                };
+                match found {
                     Ok(schema) => {
                         let event = self
                             .waiting
@@ -284,7 +296,7 @@ impl Subscription {
 
     fn take(&mut self, answer: FetchResponse) {
         (self.failures, self.renewed, self.replaced) = (0, false, false);
-        self.heard = Instant::now();
+        self.failing_since = None;
         debug!(
             operation = OPERATION,
             rpc_id = answer.rpc_id,
@@ -293,8 +305,12 @@ impl Subscription {
         );
         if let Some(open) = &mut self.feed {
             open.owed = open.owed.saturating_sub(answer.events.len());
-            if !std::mem::take(&mut open.asked) {
-                open.owed = usize::try_from(answer.pending_num_requested).unwrap_or(0);
+            // Answers that were under way with the last request do not know of it, so what they
+            // say is pending is believed only after a quiet time.
+            let is_quiet = answer.events.is_empty();
+            if is_quiet && !std::mem::take(&mut open.asked) {
+                let pending = usize::try_from(answer.pending_num_requested).unwrap_or(0);
+                open.owed = open.owed.min(pending);
             }
         }
         // With nothing pending, events may be withheld that lie before the latest id.
@@ -358,7 +374,8 @@ impl Subscription {
             .min(retry.max_delay);
         let wait = ceiling.mul_f64(fastrand::f64());
         self.failures += 1;
-        if self.heard.elapsed().saturating_add(wait) > self.request.patience {
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if since.elapsed().saturating_add(wait) > self.request.patience {
             return Err(error.after(self.failures, false));
         }
         debug!(operation = OPERATION, ?wait, %error, "connecting again");

@@ -128,7 +128,7 @@ impl Drop for Coming {
 }
 
 pub(super) async fn fetch(transport: &Transport, call: &Call) -> Result<QueryPage> {
-    let mut body = transport.send(call).await?.bytes(PAGE_LIMIT).await?;
+    let mut body = transport.body(call, PAGE_LIMIT).await?;
     if call.method == Method::POST {
         // The query went inside another call, and its page came back inside the answer.
         let inner = SubAnswer::of(OPERATION, &body)?.body.get().as_bytes();

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{SObjects, check_name};
+use super::{SObjects, check_name, locked};
 use crate::{
     RecordId,
     api_error::ApiErrors,
@@ -43,7 +43,8 @@ pub struct Saved {
 /// Many records to write, 200 to a call. From [`SObjects::create_all`] and its siblings.
 ///
 /// A call is made only when its results are asked for, and the inputs are drawn only for it. A
-/// call that fails fails its own records and no others; who goes on reading goes on sending.
+/// call that fails fails its own records and no others; who goes on reading goes on sending. Records
+/// that met a row that somebody else held are tried again.
 ///
 /// Vendor: REST API Developer Guide, "sObject Collections".
 #[must_use = "nothing is sent before send() or stream()"]
@@ -165,8 +166,13 @@ impl<'a, T> SObjects<'a, T> {
         chunks(ids.into_iter(), move |chunk: Vec<RecordId>| {
             let (transport, call) = (Arc::clone(&transport), call(&chunk));
             async move {
-                let found = async { transport.json::<Vec<Option<T>>>(&call?).await }.await;
-                matched(OPERATION, chunk, found, Ok)
+                let found = async {
+                    let found: Vec<Option<T>> = transport.json(&call?).await?;
+                    let found = as_many(OPERATION, chunk.len(), found)?.into_iter();
+                    Ok(found.map(Ok).collect())
+                };
+                let found = found.await;
+                matched(chunk, found)
             }
         })
     }
@@ -239,15 +245,23 @@ impl<I: Iterator> Collection<I> {
                     let shape = shape.as_ref().as_ref().map_err(Error::again)?;
                     let values = chunk.iter().map(|input| write(shape, input));
                     let values = values.collect::<Result<Vec<_>>>()?;
-                    let mut call = shape.call(&transport, values, all_or_none)?;
-                    call.repeat = match repeatable {
-                        true => Repeat::Safe,
-                        false => Repeat::Unsafe,
+                    let transport = &transport;
+                    let write = |values: Vec<Value>| async move {
+                        let count = values.len();
+                        let mut call = shape.call(transport, values, all_or_none)?;
+                        call.repeat = match repeatable {
+                            true => Repeat::Safe,
+                            false => Repeat::Unsafe,
+                        };
+                        let answers: Vec<Answer> = transport.json(&call).await?;
+                        let answers = as_many(operation, count, answers)?.into_iter();
+                        Ok(answers.map(|answer| answer.read(operation)).collect())
                     };
-                    transport.json::<Vec<Answer>>(&call).await
+                    let retry = &transport.sender.retry;
+                    locked::written(retry, values, all_or_none, write).await
                 };
                 let sent = sent.await;
-                matched(operation, chunk, sent, |answer| answer.read(operation))
+                matched(chunk, sent)
             }
         })
     }
@@ -319,26 +333,22 @@ impl Answer {
     }
 }
 
-/// Gives each input its answer. Salesforce answers in the order of the inputs; an answer of
-/// another length cannot be matched, and to guess would give records others' ids.
-fn matched<I, A, S>(
-    operation: &'static str,
-    inputs: Vec<I>,
-    answers: Result<Vec<A>>,
-    read: impl Fn(A) -> Result<S>,
-) -> Vec<Row<I, S>> {
-    let count = inputs.len();
-    let answers = answers.and_then(|answers| {
-        if answers.len() == count {
-            return Ok(answers);
-        }
-        Err(Error::new(ErrorKind::Decode, operation)
-            .sent()
-            .detail("there are not as many results as records"))
-    });
-    let outcomes: Vec<Result<S>> = match answers {
-        Ok(answers) => answers.into_iter().map(read).collect(),
-        Err(error) => (0..count).map(|_| Err(error.again())).collect(),
+/// Salesforce answers in the order of the inputs; an answer of another length cannot be matched, and
+/// to guess would give records others' ids.
+fn as_many<A>(operation: &'static str, count: usize, answers: Vec<A>) -> Result<Vec<A>> {
+    if answers.len() == count {
+        return Ok(answers);
+    }
+    Err(Error::new(ErrorKind::Decode, operation)
+        .sent()
+        .detail("there are not as many results as records"))
+}
+
+/// Gives each input its outcome.
+fn matched<I, S>(inputs: Vec<I>, outcomes: Result<Vec<Result<S>>>) -> Vec<Row<I, S>> {
+    let outcomes: Vec<Result<S>> = match outcomes {
+        Ok(outcomes) => outcomes,
+        Err(error) => inputs.iter().map(|_| Err(error.again())).collect(),
     };
     let rows = inputs.into_iter().zip(outcomes);
     rows.map(|(input, outcome)| Row { input, outcome })

@@ -4,6 +4,7 @@ mod changes;
 mod collections;
 mod describe;
 mod get;
+mod locked;
 mod related;
 mod write;
 

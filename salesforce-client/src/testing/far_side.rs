@@ -50,6 +50,11 @@ pub(super) fn delete(shared: &Shared, id: &str) -> Result<(), Refusal> {
         .delete(&object, id, &shared.config.person(Timestamp::now()))
 }
 
+pub(super) fn undelete(shared: &Shared, id: &str) -> Result<(), Refusal> {
+    let actor = shared.config.person(Timestamp::now());
+    shared.lock().org.undelete(id, &actor)
+}
+
 /// A new file of the other user, or a new version of any file.
 pub(super) fn add_version(
     shared: &Shared,

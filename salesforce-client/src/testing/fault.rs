@@ -51,6 +51,11 @@ pub enum FaultEffect {
     },
     /// The connection closes before any effect.
     Reset,
+    /// The connection closes in the middle of the request's body, without any effect.
+    ResetBody {
+        /// Bytes of it that are read first.
+        after: u64,
+    },
     /// The effect happens, the connection closes without an answer.
     LostAnswer,
     /// The connection closes at once, the effect happens late.

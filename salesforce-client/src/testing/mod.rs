@@ -31,13 +31,22 @@
 //! | `DELETE /_fake/tokens` | ends all sessions |
 //! | `POST /_fake/records/{object}` | creates a record as a person, answers its `id` |
 //! | `PATCH`, `DELETE /_fake/records/{id}` | changes or deletes one as a person |
+//! | `POST /_fake/records/{id}/undelete` | takes one out of the recycle bin |
 //! | `POST /_fake/records/{lead}/convert` | converts a lead as a person, answers the ids of what it became |
 //! | `POST /_fake/custom_fields/{object}` | adds a [`Field`] |
 //! | `POST /_fake/custom_objects` | adds a [`CustomObject`] |
 //! | `POST`, `DELETE /_fake/faults` | adds a [`Fault`] or a list of them; clears them |
 //! | `GET`, `DELETE /_fake/requests` | what was sent; forgets it |
 //! | `PUT /_fake/api_calls` | sets the `used` calls of the day and how many are `allowed`, if given |
+//! | `PUT /_fake/captured_changes` | selects a list of objects for Change Data Capture |
+//! | `POST /_fake/platform_events` | adds a `PlatformEvent` |
+//! | `POST /_fake/stream_faults` | adds a `StreamFault`, which `DELETE /_fake/faults` clears as well |
+//! | `DELETE /_fake/events` | lets go of all events, as after 72 hours |
+//! | `GET /_fake/subscriptions` | the subscriptions that there were |
 //! | `GET /_fake/state` | `records` by object, `files`, `api_calls` |
+//!
+//! With the feature `pubsub` the Pub/Sub API is served on another port, `FakeSalesforce::pubsub_url`:
+//! changes of the objects that were selected, and platform events.
 //!
 //! Bulk jobs move on each time they are asked after. Not there: lists of Bulk jobs, Bulk 1.0 other
 //! than zips (feature `bulk-v1`), SOSL as a text, gzip, XML, aggregates other than
@@ -56,6 +65,8 @@ mod composite;
 mod control;
 mod convert;
 mod describe;
+#[cfg(feature = "pubsub")]
+mod event_bus;
 mod far_side;
 mod fault;
 mod file_state;
@@ -100,6 +111,8 @@ use tokio::sync::watch;
 
 pub use builder::FakeSalesforceBuilder;
 pub use convert::{Converted, LeadConversion};
+#[cfg(feature = "pubsub")]
+pub use event_bus::{PlatformEvent, StreamEnd, StreamFault, SubscriptionState};
 pub use fault::{Fault, FaultEffect};
 pub use file_state::{FileState, LinkState, VersionState};
 pub use log::RecordedRequest;
@@ -201,6 +214,12 @@ impl FakeSalesforce {
         far_side::delete(&self.shared, id)
     }
 
+    /// Takes a record out of the recycle bin as a person would, with what went there together with
+    /// it; files stay there.
+    pub fn undelete(&self, id: &str) -> Result<(), Refusal> {
+        far_side::undelete(&self.shared, id)
+    }
+
     /// All fields of a record that is not deleted; the id in either form.
     pub fn record(&self, id: &str) -> Option<Value> {
         let id = ids::normalise(id)?;
@@ -290,7 +309,7 @@ impl FakeSalesforce {
 
     /// Takes back all faults.
     pub fn clear_faults(&self) {
-        self.shared.lock().faults.clear();
+        self.shared.lock().clear_faults();
     }
 }
 

@@ -83,7 +83,7 @@ async fn serve(
 ) -> Result<Response<ReplyBody>, Aborted> {
     let (head, body) = request.into_parts();
     if head.uri.path().starts_with("/_fake/") {
-        let received = receive(body, &head.headers, Plan::Buffer).await?;
+        let received = receive(body, &head.headers, Plan::Buffer, None).await?;
         return Ok(control::answer(&shared, &head, received).send(None));
     }
     let effect = shared
@@ -98,7 +98,11 @@ async fn serve(
     }
     let admitted = admit(&shared, &head, query, effect.as_ref(), Timestamp::now());
     let plan = plan(&shared, &head, &admitted);
-    let received = receive(body, &head.headers, plan).await;
+    let reset_after = match effect {
+        Some(FaultEffect::ResetBody { after }) => Some(after),
+        _ => None,
+    };
+    let received = receive(body, &head.headers, plan, reset_after).await;
     let Ok(received) = received else {
         shared.lock().log.push(entry);
         return Err(Aborted);

@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 use super::blob::Blob;
 use super::checks::{self, Write};
 use super::convert::cannot_reference_converted_lead;
+#[cfg(feature = "pubsub")]
+use super::event_bus::{Capture, Kind};
 use super::refusal::Refusal;
 use super::schema::{Name, ObjectDef, Schema};
 use super::values::stamp;
@@ -18,6 +20,9 @@ pub(super) type Values = Map<String, Value>;
 pub(super) struct Actor {
     pub(super) user: String,
     pub(super) is_person: bool,
+    /// By which API and which program, as change events tell it.
+    #[cfg_attr(not(feature = "pubsub"), allow(dead_code))]
+    pub(super) origin: String,
     pub(super) now: Timestamp,
 }
 
@@ -26,6 +31,8 @@ pub(super) struct Record {
     pub(super) id: String,
     pub(super) values: Values,
     pub(super) deleted: bool,
+    /// The record that took it to the bin.
+    buried_with: Option<String>,
 }
 
 impl Record {
@@ -47,6 +54,8 @@ impl Record {
 pub(super) struct Org {
     pub(super) schema: Schema,
     pub(super) blobs: BTreeMap<String, Blob>,
+    #[cfg(feature = "pubsub")]
+    pub(super) capture: Capture,
     tables: BTreeMap<Name, BTreeMap<String, Record>>,
     counters: BTreeMap<Name, u64>,
 }
@@ -56,6 +65,8 @@ impl Org {
         Self {
             schema,
             blobs: BTreeMap::new(),
+            #[cfg(feature = "pubsub")]
+            capture: Capture::default(),
             tables: BTreeMap::new(),
             counters: BTreeMap::new(),
         }
@@ -154,6 +165,9 @@ impl Org {
         touch(&mut after, actor);
         after.extend(changes);
         rules::derive(self, &name, &mut after, Some(&before), actor)?;
+        #[cfg(feature = "pubsub")]
+        self.capture
+            .note(Kind::Update, (&name, &id), (Some(&before), &after), actor);
         self.put(name.clone(), &id, after);
         if name == "ContentVersion" {
             files::follow_version(self, &id, actor);
@@ -170,7 +184,42 @@ impl Org {
         }
         files::check_delete(self, def, record)?;
         let id = record.id.clone();
-        self.bury(&id, actor);
+        self.bury(&id, &id, actor);
+        Ok(())
+    }
+
+    /// Takes a record out of the bin, with what went there together with it.
+    pub(super) fn undelete(&mut self, id: &str, actor: &Actor) -> Result<(), Refusal> {
+        let id = ids::normalise(id).ok_or_else(Refusal::not_found)?;
+        let (def, record) = self.get(&id).ok_or_else(Refusal::not_found)?;
+        // The bytes of files do not outlive them here.
+        let is_file = matches!(&*def.name, "ContentVersion" | "ContentDocument");
+        if is_file || record.buried_with.as_deref() != Some(&id) {
+            let text = "entity is not in the recycle bin";
+            return Err(Refusal::bad("UNDELETE_FAILED", text));
+        }
+        checks::unique(self, def, &record.values, None)?;
+        let now = Value::String(stamp(actor.now));
+        for (_object, table) in &mut self.tables {
+            let own = table.values_mut();
+            for record in own.filter(|it| it.buried_with.as_deref() == Some(&id)) {
+                record.deleted = false;
+                record.buried_with = None;
+                record
+                    .values
+                    .insert("IsDeleted".to_owned(), Value::Bool(false));
+                record
+                    .values
+                    .insert("SystemModstamp".to_owned(), now.clone());
+                #[cfg(feature = "pubsub")]
+                self.capture.note(
+                    Kind::Undelete,
+                    (_object, &record.id),
+                    (None, &record.values),
+                    actor,
+                );
+            }
+        }
         Ok(())
     }
 
@@ -191,26 +240,39 @@ impl Org {
         let id = ids::make(&prefix, *number);
         rules::number_record(&object, *number, &id, &mut values);
         values.insert("Id".to_owned(), json!(id));
+        #[cfg(feature = "pubsub")]
+        self.capture
+            .note(Kind::Create, (&object, &id), (None, &values), actor);
         self.put(object.clone(), &id, values);
         rules::after_create(self, &object, &id, actor)?;
         Ok(id)
     }
 
     /// Overwrites single values of a record, past all checks.
-    pub(super) fn set(&mut self, id: &str, changes: &[(&str, Value)]) {
+    #[cfg_attr(not(feature = "pubsub"), allow(unused_variables))]
+    pub(super) fn set(&mut self, id: &str, changes: &[(&str, Value)], actor: &Actor) {
         let Some(def) = self.schema.by_id(id) else {
             return;
         };
         let table = self.tables.get_mut(&def.name);
         if let Some(record) = table.and_then(|table| table.get_mut(id)) {
+            #[cfg(feature = "pubsub")]
+            let before = record.values.clone();
             for (field, value) in changes {
                 record.values.insert((*field).to_owned(), value.clone());
             }
+            #[cfg(feature = "pubsub")]
+            self.capture.note(
+                Kind::Update,
+                (&def.name, id),
+                (Some(&before), &record.values),
+                actor,
+            );
         }
     }
 
     /// Puts a record in the bin together with what cannot live without it.
-    fn bury(&mut self, id: &str, actor: &Actor) {
+    fn bury(&mut self, id: &str, with: &str, actor: &Actor) {
         let Some(name) = self.schema.by_id(id).map(|def| def.name.clone()) else {
             return;
         };
@@ -224,15 +286,19 @@ impl Org {
         if std::mem::replace(&mut record.deleted, true) {
             return;
         }
+        record.buried_with = Some(with.to_owned());
         record
             .values
             .insert("IsDeleted".to_owned(), Value::Bool(true));
         record
             .values
             .insert("SystemModstamp".to_owned(), Value::String(stamp(actor.now)));
+        #[cfg(feature = "pubsub")]
+        self.capture
+            .note(Kind::Delete, (&name, id), (None, &record.values), actor);
         self.blobs.remove(id);
         for child in rules::children(self, &name, id) {
-            self.bury(&child, actor);
+            self.bury(&child, with, actor);
         }
     }
 
@@ -241,6 +307,7 @@ impl Org {
             id: id.to_owned(),
             values,
             deleted: false,
+            buried_with: None,
         };
         self.tables
             .entry(object)

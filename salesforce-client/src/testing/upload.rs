@@ -58,6 +58,7 @@ pub(super) async fn receive(
     mut incoming: Incoming,
     headers: &HeaderMap,
     plan: Plan,
+    reset_after: Option<u64>,
 ) -> Result<Received, Aborted> {
     let mut reader = Reader::new(headers, plan);
     let mut start = Vec::new();
@@ -67,6 +68,9 @@ pub(super) async fn receive(
             continue;
         };
         length += chunk.len() as u64;
+        if reset_after.is_some_and(|after| length > after) {
+            return Err(Aborted);
+        }
         let room = LOGGED_AT_MOST.saturating_sub(start.len()).min(chunk.len());
         start.extend_from_slice(&chunk[..room]);
         reader.feed(&chunk, length);

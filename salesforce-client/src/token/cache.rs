@@ -24,7 +24,7 @@ const EARLY: Duration = Duration::from_secs(60);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 /// One token for all clones of a client. One fetch serves all who wait, whether it succeeds or
-/// fails; while it is an early one, nobody waits. It runs in a task of its own, so a caller that
+/// fails; while it is an early one, nobody waits for it. It runs in a task of its own, so a caller that
 /// goes away cannot take a single-use refresh token with it.
 pub(crate) struct TokenCache {
     source: Arc<dyn TokenSource>,
@@ -46,6 +46,8 @@ struct Slot {
 struct Held {
     token: AccessToken,
     renew_at: Option<Instant>,
+    /// When its life as we set it is over: from then on the next one is waited for.
+    ends_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -69,7 +71,15 @@ impl TokenCache {
         let fetching = Arc::clone(&self.fetching);
         let fetching = match held {
             Some(held) if held.is_fresh() => return Ok(held.token),
-            // The old token is good while somebody else fetches the next one.
+            // The old token is good while the next one is fetched, by this caller or another.
+            Some(held) if held.is_good() => {
+                let fetching = fetching.try_lock_owned();
+                let (now, _) = self.look();
+                if let (Ok(fetching), false) = (fetching, now.is_some_and(|it| it.is_fresh())) {
+                    tokio::spawn(self.fetch(fetching));
+                }
+                return Ok(held.token);
+            }
             Some(held) => match fetching.try_lock_owned() {
                 Ok(fetching) => fetching,
                 Err(_) => return Ok(held.token),
@@ -83,15 +93,21 @@ impl TokenCache {
             (None, Some(failure)) if now != fetches => return Err(failure.again()),
             _ => {}
         }
-        let fetch = fetch(
+        tokio::spawn(self.fetch(fetching))
+            .await
+            .unwrap_or_else(|died| Err(Error::no_token(died).detail("the token source died")))
+    }
+
+    fn fetch(
+        &self,
+        fetching: OwnedMutexGuard<Fetches>,
+    ) -> impl Future<Output = Result<AccessToken>> + Send + use<> {
+        fetch(
             Arc::clone(&self.source),
             Arc::clone(&self.sender),
             Arc::clone(&self.slot),
             fetching,
-        );
-        tokio::spawn(fetch)
-            .await
-            .unwrap_or_else(|died| Err(Error::no_token(died).detail("the token source died")))
+        )
     }
 
     /// Takes a token out of use, unless another has taken its place already.
@@ -116,6 +132,10 @@ impl TokenCache {
 impl Held {
     fn is_fresh(&self) -> bool {
         self.renew_at.is_none_or(|at| Instant::now() < at)
+    }
+
+    fn is_good(&self) -> bool {
+        self.ends_at.is_none_or(|at| Instant::now() < at)
     }
 }
 
@@ -143,6 +163,7 @@ async fn fetch(
                 renew_at: token
                     .lifetime
                     .map(|life| now + life.saturating_sub(EARLY.min(life / 10))),
+                ends_at: token.lifetime.map(|life| now + life),
                 token: token.clone(),
             });
             Ok(token)

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     sync::Mutex,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 use tracing::warn;
 
@@ -68,8 +68,8 @@ impl RefreshToken {
     }
 
     /// How long this holder of the grant may keep the others from refreshing, if the store knows
-    /// [leases](TokenStore::lease): a minute unless set. A refresh that takes longer is given up,
-    /// and when this process dies meanwhile the others wait for so long.
+    /// [leases](TokenStore::lease): a minute unless set. It should be longer than a refresh takes;
+    /// when this process dies meanwhile the others wait for so long.
     #[must_use]
     pub fn hold(mut self, hold: Duration) -> Self {
         self.hold = hold;
@@ -223,12 +223,10 @@ impl RefreshToken {
         if let Some(secret) = &self.client_secret {
             form.push(("client_secret", secret.expose_secret()));
         }
-        // Given up while there is still time to store what came: after that it is another
-        // holder's turn.
-        let patience = self.hold.mul_f64(0.75);
-        timeout(patience, endpoint.post(&form))
-            .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "token").sent()))
+        // Waited for however long it takes, also when it is another holder's turn by then: with
+        // rotation the answer is all that is left of the grant, and the store takes it from
+        // whoever has it.
+        endpoint.post(&form).await
     }
 }
 

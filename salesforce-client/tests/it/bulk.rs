@@ -219,6 +219,54 @@ async fn records_are_changed_and_deleted_by_id() {
 }
 
 #[tokio::test]
+async fn csv_in_another_encoding_is_refused_before_it_is_damaged() {
+    let org = Org::start().await;
+    let csv: &[u8] = b"Name\nM\xc3\xbcller\nM\xfcller\n";
+    let request = org.client.bulk().insert("Account");
+    let jobs: Vec<_> = request.csv(csv).collect().await;
+    let error = jobs[0].as_ref().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Content);
+    let cause = std::error::Error::source(error).unwrap();
+    assert_eq!(cause.to_string(), "row 3 is not in UTF-8");
+    assert_eq!(org.names(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_job_whose_closing_is_in_doubt_is_named_by_the_error() {
+    let org = Org::start().await;
+    for method in ["PATCH", "GET"] {
+        let lost = Fault::on("*/jobs/ingest/*", FaultEffect::LostAnswer);
+        org.fake.inject(lost.method(method).times(100));
+    }
+    let given = rows(vec![account("a")]);
+    let jobs: Vec<_> = org
+        .client
+        .bulk()
+        .insert("Account")
+        .rows(given)
+        .collect()
+        .await;
+    let error = jobs[0].as_ref().unwrap_err();
+    assert!(error.may_have_happened());
+    let job = error.bulk_job().unwrap();
+    org.fake.clear_faults();
+    wait(&org.client.bulk().ingest_job(job)).await;
+    assert_eq!(org.names(), ["a"]);
+    org.fake.clear_faults();
+    org.fake
+        .inject(Fault::on("*/jobs/ingest", FaultEffect::DailyLimit));
+    let given = rows(vec![account("b")]);
+    let jobs: Vec<_> = org
+        .client
+        .bulk()
+        .insert("Account")
+        .rows(given)
+        .collect()
+        .await;
+    assert_eq!(jobs[0].as_ref().unwrap_err().bulk_job(), None);
+}
+
+#[tokio::test]
 async fn csv_is_split_between_rows_into_jobs_that_have_its_names() {
     let org = Org::start().await;
     let csv = "Name,Phone\r\n\"a\r\nb\",1\r\nsecond,2\r\nthird,3";

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt, future::join_all, stream};
 use salesforce_client::{
     ErrorKind, Governor, GovernorBuilder, Priority, Quota, QuotaShare, QuotaShareError,
-    SalesforceClient,
+    RetryPolicy, SalesforceClient,
     testing::{FakeSalesforce, Fault, FaultEffect},
 };
 
@@ -151,25 +151,84 @@ async fn only_so_many_calls_run_at_once() {
 
 #[tokio::test]
 async fn a_caller_that_goes_away_takes_no_place_along() {
-    let (org, client, governor) = governed(Governor::builder().max_concurrent(1), 1000).await;
+    let (_org, client, governor) = governed(Governor::builder().max_concurrent(1), 1000).await;
     for _ in 0..20 {
         let call = Box::pin(client.limits());
         assert!(call.now_or_never().is_none());
     }
     assert_eq!((governor.state().running, governor.state().waiting), (0, 0));
+}
+
+#[tokio::test]
+async fn who_reads_and_writes_at_once_does_not_wait_for_himself() {
+    let (org, client, governor) = governed(Governor::builder().max_concurrent(1), 1000).await;
     let id = account(&org, "Acme");
     let content = org
         .add_file_as_other_user(id.as_str(), "a.txt", b"abc")
         .unwrap();
     let content = salesforce_client::RecordId::new(&content).unwrap();
     let download = client.files().download(&content).await.unwrap();
-    assert_eq!(
-        governor.state().running,
-        1,
-        "a download runs until it is read"
-    );
-    drop(download);
-    client.limits().await.unwrap();
+    assert_eq!(governor.state().running, 0);
+    // A copy within the org, whose one side is read while the other is written.
+    let copy = client.files().upload("b.txt").first_publish_location(&id);
+    let copied = copy.send(download.into_stream(), 3).await.unwrap();
+    let copied = org.bytes(copied.as_str()).unwrap();
+    assert_eq!(&copied[..], b"abc");
+}
+
+#[tokio::test]
+async fn a_call_whose_turn_does_not_come_in_time_was_not_sent() {
+    let (org, client, governor) = governed(Governor::builder().max_concurrent(1), 1000).await;
+    org.inject(Fault::on(
+        "*/limits",
+        FaultEffect::Delay { millis: 600_000 },
+    ));
+    let first = client.clone();
+    let first = tokio::spawn(async move { first.limits().await });
+    while org.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let hurried = RetryPolicy::default().deadline(Duration::from_millis(20));
+    let hurried = builder_of(&org).governor(&governor).retry(hurried);
+    let hurried = hurried.build().unwrap();
+    let record = serde_json::json!({ "Name": "x" });
+    let error = hurried
+        .sobject("Account")
+        .create(&record)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(!error.may_have_happened());
+    assert_eq!(org.requests().len(), 1);
+    first.abort();
+}
+
+#[tokio::test]
+async fn a_try_without_an_answer_is_none_and_one_that_is_answered_opens() {
+    let pause = Duration::from_millis(300);
+    let (org, client, governor) = governed(Governor::builder().pause(pause), 1000).await;
+    org.inject(Fault::on("*/limits", FaultEffect::DailyLimit));
+    let error = client.limits().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DailyLimit);
+    let is_open = || governor.state().quota.closed_until.is_none();
+    assert!(!is_open());
+    tokio::time::sleep(pause).await;
+    // The one that tries is dropped on its way.
+    org.inject(Fault::on(
+        "*/limits",
+        FaultEffect::Delay { millis: 600_000 },
+    ));
+    let sent = org.requests().len();
+    let tried = client.clone();
+    let tried = tokio::spawn(async move { tried.limits().await });
+    while org.requests().len() == sent {
+        tokio::task::yield_now().await;
+    }
+    tried.abort();
+    let _ = tried.await;
+    // The list of versions tells nothing of the quota; that it is answered is enough.
+    client.versions().await.unwrap();
+    assert!(is_open());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The client against a server that tells what it was sent.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod broken;
 mod bulk;
 mod calls;
 mod changes;

@@ -5,9 +5,13 @@ use salesforce_client::{
     ErrorCode, ErrorKind, Record, TreeRecord,
     testing::{Fault, FaultEffect, Field},
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::method};
 
-use crate::org::{self, account, builder_of, names};
+use crate::{
+    org::{self, account, builder_of, names},
+    support::client,
+};
 
 #[tokio::test]
 async fn each_input_has_its_own_outcome_over_many_calls() {
@@ -35,6 +39,57 @@ async fn each_input_has_its_own_outcome_over_many_calls() {
             let stored = org.record(saved.id.as_str()).unwrap();
             assert_eq!(stored["Name"], row.input["Name"]);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_somebody_else_holds_goes_again_and_takes_no_other_along() {
+    for all_or_none in [false, true] {
+        let server = MockServer::start().await;
+        let saved =
+            |n| json!({ "id": format!("00155000008Q4Z{n}"), "success": true, "errors": [] });
+        let failed = |code: &str| {
+            let errors = json!([{ "statusCode": code, "message": "", "fields": [] }]);
+            json!({ "success": false, "errors": errors })
+        };
+        let others = match all_or_none {
+            true => failed("ALL_OR_NONE_OPERATION_ROLLED_BACK"),
+            false => saved(1),
+        };
+        let first = json!([others.clone(), failed("UNABLE_TO_LOCK_ROW"), others]);
+        let then = match all_or_none {
+            true => json!([saved(1), saved(2), saved(3)]),
+            false => json!([saved(2)]),
+        };
+        for (body, times) in [(first, 2), (then, 1)] {
+            // The second answer of the first is for other rows, unless all go again.
+            let times = if all_or_none { times } else { 1 };
+            Mock::given(method("POST"))
+                .respond_with(ResponseTemplate::new(200).set_body_json(body))
+                .up_to_n_times(times)
+                .mount(&server)
+                .await;
+        }
+        let records = ["a", "b", "c"].map(|name| json!({ "Name": name }));
+        let client = client(&server.uri());
+        let mut request = client.sobject("Account").create_all(records);
+        if all_or_none {
+            request = request.all_or_none();
+        }
+        let rows = request.send().await;
+        assert!(rows.iter().all(|row| row.outcome.is_ok()), "{rows:?}");
+        let sent = server.received_requests().await.unwrap();
+        let counts: Vec<usize> = sent
+            .iter()
+            .map(|it| {
+                it.body_json::<Value>().unwrap()["records"]
+                    .as_array()
+                    .unwrap()
+                    .len()
+            })
+            .collect();
+        let expected: &[usize] = if all_or_none { &[3, 3, 3] } else { &[3, 1] };
+        assert_eq!(counts, expected);
     }
 }
 

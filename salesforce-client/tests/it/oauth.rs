@@ -61,6 +61,8 @@ async fn a_login_gives_a_grant_that_works_for_both_kinds_of_apps() {
         let login = app.authorize(CALLBACK).begin().unwrap();
         let callback = browse(&login).await.unwrap();
         assert!(callback.starts_with(CALLBACK));
+        // Kept elsewhere while the person is away, it is the same login.
+        let login = PendingLogin::from_secret(&login.to_secret()).unwrap();
         let code = login.callback(&callback).unwrap();
         let grant = app.exchange(&login, &code).await.unwrap();
         let again = app.exchange(&login, &code).await.unwrap_err();

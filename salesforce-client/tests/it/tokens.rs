@@ -229,6 +229,7 @@ struct Gated {
     given: AtomicU32,
     gate: Arc<Semaphore>,
     fails: Arc<AtomicBool>,
+    life: Duration,
 }
 
 #[async_trait]
@@ -243,13 +244,20 @@ impl TokenSource for Gated {
             return Err(Error::no_token("down"));
         }
         let number = self.given.fetch_add(1, Ordering::Relaxed) + 1;
-        // Over at once, so that each call wants the next one early.
         let token = format!("t{number}").into();
-        AccessToken::new(token, &self.url, Some(Duration::ZERO))
+        AccessToken::new(token, &self.url, Some(self.life))
     }
 }
 
+/// With tokens that are over at once, so that each call wants the next one.
 fn gated(server: &MockServer) -> (SalesforceClient, Arc<Semaphore>, Arc<AtomicBool>) {
+    gated_for(server, Duration::ZERO)
+}
+
+fn gated_for(
+    server: &MockServer,
+    life: Duration,
+) -> (SalesforceClient, Arc<Semaphore>, Arc<AtomicBool>) {
     let gate = Arc::new(Semaphore::new(1));
     let fails = Arc::new(AtomicBool::new(false));
     let source = Gated {
@@ -257,12 +265,13 @@ fn gated(server: &MockServer) -> (SalesforceClient, Arc<Semaphore>, Arc<AtomicBo
         given: AtomicU32::new(0),
         gate: Arc::clone(&gate),
         fails: Arc::clone(&fails),
+        life,
     };
     (client(server, source), gate, fails)
 }
 
 #[tokio::test]
-async fn nobody_waits_for_an_early_renewal_but_the_one_who_makes_it() {
+async fn nobody_waits_for_the_renewal_of_an_old_token_but_the_one_who_makes_it() {
     let server = MockServer::start().await;
     limits(&server, "t1", 200).await;
     limits(&server, "t2", 200).await;
@@ -284,6 +293,44 @@ async fn nobody_waits_for_an_early_renewal_but_the_one_who_makes_it() {
         .map(|it| it.headers["authorization"].to_str().unwrap())
         .collect();
     assert_eq!(tokens, ["Bearer t1", "Bearer t1", "Bearer t2"]);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_early_renewal_at_all() {
+    let server = MockServer::start().await;
+    limits(&server, "t1", 200).await;
+    limits(&server, "t2", 200).await;
+    let (client, gate, _) = gated_for(&server, Duration::from_secs(3600));
+    ask(&client).await.unwrap();
+    // Half a minute before its end, at a login host that does not answer.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3570)).await;
+    tokio::time::resume();
+    for _ in 0..3 {
+        ask(&client).await.unwrap();
+    }
+    gate.add_permits(1);
+    let last = async || {
+        let sent = server.received_requests().await.unwrap();
+        let last = sent.last().unwrap().headers["authorization"].to_str();
+        last.unwrap().to_owned()
+    };
+    while last().await != "Bearer t2" {
+        ask(&client).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_that_takes_longer_than_its_turn_loses_no_grant() {
+    let server = MockServer::start().await;
+    rotating(&server, Duration::from_millis(200)).await;
+    limits(&server, "a1", 200).await;
+    limits(&server, "a2", 200).await;
+    let store = Watched::new("r1");
+    let tokens = RefreshToken::new("app", None, store.clone()).hold(Duration::from_millis(40));
+    ask(&client(&server, tokens)).await.unwrap();
+    assert_eq!(posts(&server).await, 1);
+    assert_eq!(*store.log.lock().unwrap(), ["stored"]);
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ pub(super) struct IngestJob {
     format: Format,
     state: &'static str,
     user: String,
+    origin: String,
     created: Timestamp,
     changed: Timestamp,
     version: u32,
@@ -134,6 +135,7 @@ fn create(state: &mut State, call: &mut Call) -> Result<Reply, Refusal> {
         format,
         state: "Open",
         user: call.user.clone(),
+        origin: call.origin("bulkapi"),
         created: call.now,
         changed: call.now,
         version: call.version,
@@ -215,6 +217,7 @@ impl IngestJob {
         let actor = Actor {
             user: self.user.clone(),
             is_person: false,
+            origin: self.origin.clone(),
             now,
         };
         let mut row = ByteRecord::new();

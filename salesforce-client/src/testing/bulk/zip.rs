@@ -132,7 +132,11 @@ fn route(
                     if is_aborted && batch.state == "Queued" {
                         batch.state = "Not Processed";
                     }
-                    batch.move_on(org, config, &object, &call.actor());
+                    let actor = Actor {
+                        origin: call.origin("bulkapi"),
+                        ..call.actor()
+                    };
+                    batch.move_on(org, config, &object, &actor);
                     Ok(xml(200, &batch.shown(&id, &batch_id)))
                 }
                 ["result"] if batch.state == "Completed" => {

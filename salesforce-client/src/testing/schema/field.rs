@@ -120,7 +120,7 @@ impl Field {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), Refusal> {
+    pub(in crate::testing) fn check(&self) -> Result<(), Refusal> {
         let kind_fits = !self.kind.is_id() && self.kind != FieldType::Base64;
         let is_list = matches!(self.kind, FieldType::Picklist | FieldType::Multipicklist);
         let list_fits = match is_list {

@@ -60,7 +60,7 @@ impl FieldDef {
         self.filterable && self.kind != FieldType::Multipicklist
     }
 
-    fn custom(field: Field) -> Self {
+    pub(super) fn custom(field: Field) -> Self {
         let is_long = field.kind == FieldType::Textarea && field.length > 255;
         let is_boolean = field.kind == FieldType::Boolean;
         Self {

@@ -124,6 +124,7 @@ mod tests {
                 Expr::Not(part) => format!("not({})", shown(part)),
                 Expr::Compare(path, operator, _) => format!("{:?} {operator:?}", path.names),
                 Expr::Among(path, values) => format!("{:?} in {}", path.names, values.len()),
+                Expr::Includes(path, values) => format!("{:?} has {}", path.names, values.len()),
             }
         }
         let filter = statement.filter.as_ref().map(shown);
