@@ -39,6 +39,8 @@ pub mod records;
 mod resolve;
 mod rules;
 #[cfg(feature = "salesforce")]
+mod salesforce_changes;
+#[cfg(feature = "salesforce")]
 mod salesforce_crm;
 #[cfg(feature = "salesforce")]
 mod salesforce_package_links;

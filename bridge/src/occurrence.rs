@@ -20,6 +20,8 @@ pub const BOX_MISSED: &str = "box.missed";
 /// The kind of job for a file that was found lying there; its body has a webhook's shape.
 pub const BOX_FOUND: &str = "box.found";
 
+/// Among the details of what a webhook told of: its id.
+pub(crate) const WEBHOOK: &str = "bridge.webhook";
 pub(crate) const UPLOADED: &str = "FILE.UPLOADED";
 /// A webhook and the event stream give the time of one event, and need not agree to the second.
 const SAME_TIME: Duration = Duration::from_secs(60);
@@ -86,7 +88,6 @@ struct Twin {
 pub(crate) async fn claim(
     ledger: &dyn Ledger,
     teller: Teller,
-    webhook: Option<String>,
     situation: &Situation,
     now: Timestamp,
 ) -> Result<Option<String>, StoreError> {
@@ -99,9 +100,13 @@ pub(crate) async fn claim(
         .opportunity
         .as_ref()
         .or(situation.account.as_ref());
+    let webhook = match teller {
+        Teller::Webhook => situation.details.get(WEBHOOK).and_then(Value::as_str),
+        Teller::Stream | Teller::Look => None,
+    };
     let own = Told {
         by: teller,
-        webhook,
+        webhook: webhook.map(str::to_owned),
         at: situation.at,
         record: record.map(|record| record.id.clone()),
         who: email(situation.person.as_ref()),

@@ -91,6 +91,9 @@ impl Pipeline {
             _ => None,
         };
         let mut details = event.additional_info.0.clone();
+        if let Some(webhook) = &event.webhook_id {
+            details.insert(occurrence::WEBHOOK.to_owned(), webhook.as_str().into());
+        }
         if event.trigger.as_str() == NO_ACTIVE_SESSION {
             details.insert(NO_ACTIVE_SESSION.to_owned(), true.into());
         }
@@ -172,11 +175,7 @@ impl Pipeline {
             Some(_) => Teller::Look,
             None => teller,
         };
-        let webhook = match teller {
-            Teller::Webhook => Event::parse(&job.body).ok().and_then(|it| it.webhook_id),
-            Teller::Stream | Teller::Look => None,
-        };
-        occurrence::claim(&*self.ledger, teller, webhook, situation, self.clock.now()).await
+        occurrence::claim(&*self.ledger, teller, situation, self.clock.now()).await
     }
 
     /// The file or folder that an event is about: itself, or the one that its source hangs on.

@@ -18,10 +18,10 @@ use crate::{
 
 /// Asks again and again what has changed.
 ///
-/// It needs nothing of the org but the right to read, and finds everything that the CRM still
-/// knows, up to 30 days back. It begins with what happens after its first run, or where
-/// [`since`](Self::since) says. Several processes may poll the same kind of record; each event is
-/// taken in once.
+/// It needs nothing of the org but the right to read, and finds every record that has changed
+/// however long ago, and what was deleted in the last 15 days. It begins with what happens after its
+/// first run, or where [`since`](Self::since) says. Several processes may poll the same kind of
+/// record; each event is taken in once.
 ///
 /// ```
 /// # use std::{sync::Arc, time::Duration};

@@ -58,18 +58,24 @@ layout = ["/Leads/{Lead.Name}/Offers", "/Clients/{Account.Name}/{Opportunity.Nam
                 }
             },
             |deal| {
-                // One joins a deal that has its folder; one gives no deal.
-                for lead in deal.ids.clone() {
-                    let what = match deal.ids.iter().position(|it| *it == lead) {
-                        Some(2) => LeadConversion::new().without_opportunity(),
+                // One gives no deal.
+                for (number, lead) in deal.ids.clone().into_iter().enumerate() {
+                    let into = match number {
+                        2 => LeadConversion::new().without_opportunity(),
                         _ => LeadConversion::new(),
                     };
-                    let made = deal.setting.crm.convert_lead(&lead, what).unwrap();
-                    for id in [Some(made.account), made.opportunity].into_iter().flatten() {
-                        deal.is_told_of(&id);
-                        deal.ids.push(id);
-                    }
-                    deal.is_told_of(&lead);
+                    let made = deal.setting.crm.convert_lead(&lead, into).unwrap();
+                    deal.ids.push(made.account);
+                    deal.ids.extend(made.opportunity);
+                }
+                // Of one the deal is told of first, so that it has a folder of its own.
+                for number in [0, 2, 6] {
+                    deal.is_told_of(&deal.ids[number].clone());
+                }
+            },
+            |deal| {
+                for id in deal.ids.clone() {
+                    deal.is_told_of(&id);
                 }
             },
         ],

@@ -26,7 +26,7 @@ pub(super) fn ago(seconds: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_secs(seconds)
 }
 
-fn account(org: &FakeSalesforce, at: Timestamp) -> String {
+pub(super) fn account(org: &FakeSalesforce, at: Timestamp) -> String {
     let at = at.to_string();
     let fields = json!({ "Name": "Acme", "CreatedDate": at, "SystemModstamp": at });
     org.create("Account", fields).unwrap()
