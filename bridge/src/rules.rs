@@ -132,7 +132,7 @@ impl fmt::Debug for Rule {
 }
 
 /// Box's guide and its OpenAPI document spell some Sign triggers differently.
-fn one_spelling(trigger: &str) -> &str {
+pub(crate) fn one_spelling(trigger: &str) -> &str {
     match trigger {
         "SIGN_REQUEST.SIGN_SIGNER_SIGNED" => "SIGN_REQUEST.SIGNER_SIGNED",
         "SIGN_REQUEST.SIGN_DOCUMENT_CREATED" => "SIGN_REQUEST.SIGNATURE_REQUESTED",

@@ -17,6 +17,7 @@ use crate::{
     ledger::EffectKey,
     observe,
     port_error::{PortError, PortErrorKind, in_one_line},
+    rules::one_spelling,
 };
 
 /// How a watched folder's webhook was found.
@@ -235,7 +236,11 @@ impl Watch {
     }
 
     fn wrong(&self, hook: &Hook) -> Option<String> {
-        let names = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+        // Nobody knows which of two spellings Box gives back.
+        let names = |names: &[String]| {
+            let names = names.iter().map(|name| one_spelling(name).to_owned());
+            names.collect::<BTreeSet<_>>()
+        };
         if hook.address.as_deref() != Some(&self.options.address) {
             return Some("it calls another address".to_owned());
         }

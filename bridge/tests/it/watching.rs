@@ -223,6 +223,7 @@ impl Watching {
                 "file_version": { "type": "file_version", "id": version.id },
                 "path_collection": { "entries": [folder("0"), folder("deal")] },
             }),
+            details: json!([]),
             is_certain: true,
         };
         self.far.state().happened.push(happening);
