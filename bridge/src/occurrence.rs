@@ -63,9 +63,10 @@ struct Told {
 
 /// Takes the occurrence for this event, or tells by which other event it was taken.
 ///
-/// Two deliveries of webhooks are never taken for one: Box told of two events. The events of one
-/// item are worked on one after the other, so nobody else takes it meanwhile. To come again, after a
-/// crash or a failure, gives the same answer.
+/// Two deliveries of webhooks are not taken for one, for Box told of two events; but where both tell
+/// of the same version at the same time, two webhooks cover the item, which tell of it under ids of
+/// their own. The events of one item are worked on one after the other, so nobody else takes it
+/// meanwhile. To come again, after a crash or a failure, gives the same answer.
 pub(crate) async fn claim(
     ledger: &dyn Ledger,
     teller: Teller,
@@ -141,8 +142,11 @@ impl Told {
     fn may_be(&self, told: &Self, names_a_version: bool) -> bool {
         let same_record = self.record == told.record;
         let same_person = self.who.is_none() || told.who.is_none() || self.who == told.who;
-        let same_time = names_a_version || apart(self.at, told.at) <= SAME_TIME;
+        let is_near = apart(self.at, told.at) <= SAME_TIME;
+        let same_time = names_a_version || is_near;
         match (self.by, told.by) {
+            // Two webhooks cover it, above one another.
+            (Teller::Webhook, _) if names_a_version && is_near && same_record => true,
             (Teller::Webhook, Teller::Webhook) => false,
             (Teller::Look, _) => same_record,
             // Each delivery stands for one event, so it takes the place of one at most.

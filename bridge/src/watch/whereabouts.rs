@@ -54,7 +54,7 @@ impl Watch {
 
     /// A stream of a whole enterprise tells of far more than we watch, so the folders are
     /// remembered. `None` without a side to ask.
-    async fn path(&self, folder: &str) -> Result<Option<Vec<String>>, WatchError> {
+    pub(super) async fn path(&self, folder: &str) -> Result<Option<Vec<String>>, WatchError> {
         let Some((content, _)) = &self.mappings else {
             return Ok(None);
         };

@@ -44,13 +44,26 @@ async fn whoever_tells_of_an_upload_second_finds_it_done() {
 }
 
 #[tokio::test]
-async fn two_webhooks_are_never_taken_for_one() {
+async fn two_webhooks_over_one_file_tell_of_one_upload_and_one_webhook_of_two() {
     let bridge = Bridge::new();
     let version = bridge.sides.add_version("7", b"bytes");
     tell(&bridge, BOX_MISSED, "from the stream", &version).await;
     tell(&bridge, BOX_WEBHOOK, "its webhook", &version).await;
+    for event in ["that of a folder above", "that of one further up"] {
+        tell(&bridge, BOX_WEBHOOK, event, &version).await;
+    }
     assert_eq!(bridge.sides.world().tasks.len(), 1);
-    tell(&bridge, BOX_WEBHOOK, "another one", &version).await;
+    // Moved out and in again, an hour later.
+    let later = body("moved in", "7", &version).replace("T10:10:32", "T11:10:32");
+    let job = NewJob {
+        dedupe: "moved in".to_owned(),
+        key: "box-file/7".to_owned(),
+        kind: BOX_WEBHOOK.to_owned(),
+        body: later.into(),
+    };
+    let now = Timestamp::now();
+    bridge.store.push(vec![job], now).await.unwrap();
+    bridge.work().await;
     assert_eq!(bridge.sides.world().tasks.len(), 2);
 }
 
