@@ -49,22 +49,29 @@ async fn two_webhooks_over_one_file_tell_of_one_upload_and_one_webhook_of_two() 
     let version = bridge.sides.add_version("7", b"bytes");
     tell(&bridge, BOX_MISSED, "from the stream", &version).await;
     tell(&bridge, BOX_WEBHOOK, "its webhook", &version).await;
-    for event in ["that of a folder above", "that of one further up"] {
-        tell(&bridge, BOX_WEBHOOK, event, &version).await;
-    }
-    assert_eq!(bridge.sides.world().tasks.len(), 1);
-    // Moved out and in again, an hour later.
-    let later = body("moved in", "7", &version).replace("T10:10:32", "T11:10:32");
-    let job = NewJob {
-        dedupe: "moved in".to_owned(),
-        key: "box-file/7".to_owned(),
-        kind: BOX_WEBHOOK.to_owned(),
-        body: later.into(),
+    let told = async |event: &str, from: &str, to: &str| {
+        let body = body(event, "7", &version).replace(from, to);
+        let job = NewJob {
+            dedupe: event.to_owned(),
+            key: "box-file/7".to_owned(),
+            kind: BOX_WEBHOOK.to_owned(),
+            body: body.into(),
+        };
+        let now = Timestamp::now();
+        bridge.store.push(vec![job], now).await.unwrap();
+        bridge.work().await;
+        bridge.sides.world().tasks.len()
     };
-    let now = Timestamp::now();
-    bridge.store.push(vec![job], now).await.unwrap();
-    bridge.work().await;
-    assert_eq!(bridge.sides.world().tasks.len(), 2);
+    let own = r#""webhook":{"id":"1""#;
+    for above in ["2", "3"] {
+        let other = format!(r#""webhook":{{"id":"{above}""#);
+        let tasks = told(&format!("of {above}"), own, &other).await;
+        assert_eq!(tasks, 1, "webhook {above} covers it too");
+    }
+    assert_eq!(
+        told("moved out and in again", "T10:10:32", "T11:10:32").await,
+        2
+    );
 }
 
 #[tokio::test]
