@@ -20,8 +20,6 @@ pub const BOX_MISSED: &str = "box.missed";
 /// The kind of job for a file that was found lying there; its body has a webhook's shape.
 pub const BOX_FOUND: &str = "box.found";
 
-/// Among the details of what a webhook told of: its id.
-pub(crate) const WEBHOOK: &str = "bridge.webhook";
 pub(crate) const UPLOADED: &str = "FILE.UPLOADED";
 /// A webhook and the event stream give the time of one event, and need not agree to the second.
 const SAME_TIME: Duration = Duration::from_secs(60);
@@ -58,9 +56,6 @@ struct Told {
     at: Timestamp,
     record: Option<String>,
     who: Option<String>,
-    /// The webhook that told of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    webhook: Option<String>,
     /// The other event that told of the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     twin: Option<String>,
@@ -68,9 +63,9 @@ struct Told {
 
 /// Takes the occurrence for this event, or tells by which other event it was taken.
 ///
-/// Two deliveries of a webhook are never taken for one: Box told of two events. But where two webhooks
-/// cover an item, each tells of the same upload under an id of its own. The events of one item are worked on one after the other, so nobody else takes it
-/// meanwhile. To come again, after a crash or a failure, gives the same answer.
+/// Two deliveries of webhooks are never taken for one: Box told of two events. The events of one
+/// item are worked on one after the other, so nobody else takes it meanwhile. To come again, after a
+/// crash or a failure, gives the same answer.
 pub(crate) async fn claim(
     ledger: &dyn Ledger,
     teller: Teller,
@@ -91,10 +86,6 @@ pub(crate) async fn claim(
         at: situation.at,
         record: record.map(|record| record.id.clone()),
         who: situation.person.as_ref().and_then(|who| who.email.clone()),
-        webhook: situation
-            .details
-            .get(WEBHOOK)
-            .and_then(|id| Some(id.as_str()?.to_owned())),
         twin: None,
     };
     let mut candidates = Vec::new();
@@ -128,7 +119,6 @@ pub(crate) async fn claim(
     };
     if told.twin.is_none() {
         told.twin = Some(situation.event.clone());
-        told.webhook = told.webhook.or(own.webhook);
         ledger.finish(&key, written(&told)?, now).await?;
     }
     Ok(Some(event))
@@ -151,20 +141,8 @@ impl Told {
     fn may_be(&self, told: &Self, names_a_version: bool) -> bool {
         let same_record = self.record == told.record;
         let same_person = self.who.is_none() || told.who.is_none() || self.who == told.who;
-        let is_near = apart(self.at, told.at) <= SAME_TIME;
-        let same_time = names_a_version || is_near;
+        let same_time = names_a_version || apart(self.at, told.at) <= SAME_TIME;
         match (self.by, told.by) {
-            // Two webhooks cover it, above one another.
-            (Teller::Webhook, _)
-                if names_a_version
-                    && is_near
-                    && same_record
-                    && told.webhook.is_some()
-                    && self.webhook.is_some()
-                    && self.webhook != told.webhook =>
-            {
-                true
-            }
             (Teller::Webhook, Teller::Webhook) => false,
             (Teller::Look, _) => same_record,
             // Each delivery stands for one event, so it takes the place of one at most.

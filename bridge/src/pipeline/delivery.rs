@@ -78,9 +78,6 @@ impl Pipeline {
             ));
         };
         let mut details = event.additional_info.0.clone();
-        if let Some(webhook) = &event.webhook_id {
-            details.insert(occurrence::WEBHOOK.to_owned(), webhook.as_str().into());
-        }
         if event.trigger.as_str() == NO_ACTIVE_SESSION {
             details.insert(NO_ACTIVE_SESSION.to_owned(), true.into());
         }

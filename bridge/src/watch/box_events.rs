@@ -164,7 +164,9 @@ fn told(event: &Event, id: &str, triggers: &[&str], item: &Item) -> Vec<Happenin
     let hangs_on = |kind: &str| {
         json!({
             "type": kind,
-            "item": { "type": item.kind, "id": item.id, "name": item.name },
+            "item": {
+                "type": item.kind, "id": item.id, "name": item.name, "parent": item.parent,
+            },
             "accessible_by": event.extra.get("accessible_by"),
         })
     };

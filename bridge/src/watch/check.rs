@@ -12,6 +12,7 @@ use super::{
     port::{Created, Hook},
     service::Watch,
     silence::Silence,
+    whereabouts::Kind,
 };
 use crate::{
     ledger::EffectKey,
@@ -277,7 +278,7 @@ impl Watch {
         if self.options.folders.len() < 2 {
             return None;
         }
-        let path = self.path(folder).await.ok().flatten()?;
+        let path = self.path(Kind::Folder, folder).await.ok().flatten()?;
         let mut above = path.into_iter().rev().filter(|id| id != folder);
         above.find(|id| self.options.folders.contains(id))
     }

@@ -12,16 +12,22 @@ use crate::{port_error::PortErrorKind, rules::one_spelling};
 const REMEMBER: Duration = Duration::from_secs(600);
 const MOST_REMEMBERED: usize = 10_000;
 
-/// The folders above a folder, and itself, as they were read.
-pub(super) type Paths = HashMap<String, (Instant, Vec<String>)>;
+/// The folders above an item, and itself where it is one, as they were read.
+pub(super) type Paths = HashMap<(Kind, String), (Instant, Vec<String>)>;
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) enum Kind {
+    File,
+    Folder,
+}
 
 /// Where an event happened.
-enum Place {
-    /// Below these, as the event itself says.
-    Path(Vec<String>),
-    /// In this folder, wherever that is.
-    Folder(String),
-    Unsaid,
+#[derive(Debug, Default)]
+struct Place {
+    /// As far as the event itself says.
+    ids: Vec<String>,
+    /// What has to be asked for the rest.
+    ask: Option<(Kind, String)>,
 }
 
 impl Watch {
@@ -36,37 +42,49 @@ impl Watch {
         if !wanted.any(|it| one_spelling(it) == trigger) {
             return Ok(None);
         }
-        let path = match place(&event.source) {
-            Place::Path(path) => path,
-            Place::Folder(folder) if self.options.folders.contains(&folder) => vec![folder],
-            Place::Folder(folder) => match self.path(&folder).await? {
-                Some(path) => path,
-                None => return Ok(Some(Vec::new())),
-            },
-            Place::Unsaid => return Ok(Some(Vec::new())),
-        };
-        let watched: Vec<_> = path
-            .into_iter()
-            .filter(|id| self.options.folders.contains(id))
-            .collect();
-        Ok((!watched.is_empty()).then_some(watched))
+        let Place { mut ids, ask } = place(&event.source);
+        let is_watched = |id: &String| self.options.folders.contains(id);
+        let mut is_whole = !ids.is_empty();
+        if let Some((kind, id)) = ask
+            && !ids.iter().any(is_watched)
+        {
+            match self.path(kind, &id).await? {
+                Some(path) => {
+                    ids.extend(path);
+                    is_whole = true;
+                }
+                None => is_whole = false,
+            }
+        }
+        ids.retain(is_watched);
+        // Whoever works on the event finds out where it is.
+        Ok((!ids.is_empty() || !is_whole).then_some(ids))
     }
 
-    /// A stream of a whole enterprise tells of far more than we watch, so the folders are
+    /// A stream of a whole enterprise tells of far more than we watch, so what was asked for is
     /// remembered. `None` without a side to ask.
-    pub(super) async fn path(&self, folder: &str) -> Result<Option<Vec<String>>, WatchError> {
+    pub(super) async fn path(
+        &self,
+        kind: Kind,
+        id: &str,
+    ) -> Result<Option<Vec<String>>, WatchError> {
         let Some((content, _)) = &self.mappings else {
             return Ok(None);
         };
         let paths = || self.paths.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = paths().get(folder).cloned();
+        let key = (kind, id.to_owned());
+        let known = paths().get(&key).cloned();
         if let Some((read, path)) = known
             && read.elapsed() < REMEMBER
         {
             return Ok(Some(path));
         }
-        let path = match content.folder(folder).await {
-            Ok(folder) => folder.with_itself().into_iter().map(|it| it.id).collect(),
+        let read = match kind {
+            Kind::File => content.file(id).await.map(|file| file.folders),
+            Kind::Folder => content.folder(id).await.map(|folder| folder.with_itself()),
+        };
+        let path: Vec<_> = match read {
+            Ok(path) => path.into_iter().map(|folder| folder.id).collect(),
             // Nobody shows us what lies there, and no webhook of ours did.
             Err(error) if error.kind() == PortErrorKind::Gone => Vec::new(),
             Err(error) => return Err(error.into()),
@@ -75,25 +93,42 @@ impl Watch {
         if paths.len() >= MOST_REMEMBERED {
             paths.clear();
         }
-        paths.insert(folder.to_owned(), (Instant::now(), Vec::clone(&path)));
+        paths.insert(key, (Instant::now(), path.clone()));
         Ok(Some(path))
     }
 }
 
 fn place(source: &Value) -> Place {
-    let text = |pointer| source.pointer(pointer).and_then(Value::as_str);
-    let own = text("/id");
+    let own = |value: &Value| value.get("id")?.as_str().map(str::to_owned);
     let path = source.pointer("/path_collection/entries");
     if let Some(path) = path.and_then(Value::as_array) {
-        let ids = path.iter().filter_map(|folder| folder.get("id")?.as_str());
-        return Place::Path(ids.chain(own).map(str::to_owned).collect());
+        let ids = path.iter().filter_map(own).chain(own(source)).collect();
+        return Place { ids, ask: None };
     }
-    let folder = match (text("/type"), text("/item/type")) {
-        (_, Some("folder")) => text("/item/id"),
-        (Some("file"), _) => text("/parent/id"),
-        // One that was deleted has no path any more, but its parent may.
-        (Some("folder"), _) => text("/parent/id").or(own),
-        _ => None,
+    // A comment or the like hangs on what lies somewhere.
+    let item = source.get("item").unwrap_or(source);
+    let Some(id) = own(item) else {
+        return Place::default();
     };
-    folder.map_or(Place::Unsaid, |folder| Place::Folder(folder.to_owned()))
+    let parent = item.get("parent").and_then(own);
+    match (item.get("type").and_then(Value::as_str), parent) {
+        // What is deleted cannot be asked for, but where it was can.
+        (Some("folder"), Some(parent)) => Place {
+            ids: vec![id],
+            ask: Some((Kind::Folder, parent)),
+        },
+        (Some("file"), Some(parent)) => Place {
+            ids: Vec::new(),
+            ask: Some((Kind::Folder, parent)),
+        },
+        (Some("folder"), None) => Place {
+            ids: Vec::new(),
+            ask: Some((Kind::Folder, id)),
+        },
+        (Some("file"), None) => Place {
+            ids: Vec::new(),
+            ask: Some((Kind::File, id)),
+        },
+        _ => Place::default(),
+    }
 }

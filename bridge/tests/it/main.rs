@@ -29,6 +29,7 @@ mod signatures;
 mod sources;
 mod stateless;
 mod strangers;
+mod streams;
 mod sync;
 mod sync_fakes;
 mod together;
