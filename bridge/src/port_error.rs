@@ -1,6 +1,6 @@
 //! What can go wrong on the far sides, in the words that the bridge decides by.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::side::Side;
 
@@ -12,6 +12,9 @@ pub struct PortError {
     kind: PortErrorKind,
     doing: &'static str,
     side: Option<Side>,
+    status: Option<u16>,
+    call: Option<Arc<()>>,
+    is_ours: bool,
     retry_after: Option<Duration>,
     detail: Option<String>,
     cause: Option<Cause>,
@@ -46,6 +49,7 @@ pub enum PortErrorKind {
 
 impl PortErrorKind {
     /// A word for metrics.
+    #[cfg(feature = "metrics")]
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Gone => "gone",
@@ -68,6 +72,9 @@ impl PortError {
             kind,
             doing,
             side: None,
+            status: None,
+            call: None,
+            is_ours: false,
             retry_after: None,
             detail: None,
             cause: None,
@@ -91,6 +98,38 @@ impl PortError {
 
     pub(crate) fn or_side(mut self, side: Side) -> Self {
         self.side = self.side.or(Some(side));
+        self
+    }
+
+    /// One of several failures of the same call.
+    pub(crate) fn of_call(mut self, call: &Arc<()>) -> Self {
+        self.call = Some(Arc::clone(call));
+        self
+    }
+
+    /// Whether both are failures of the same call.
+    pub(crate) fn is_of_call(&self, call: &Arc<()>) -> bool {
+        self.call.as_ref().is_some_and(|own| Arc::ptr_eq(own, call))
+    }
+
+    pub(crate) fn call(&self) -> Option<&Arc<()>> {
+        self.call.as_ref()
+    }
+
+    /// Of our own making, so that it tells nothing about the far side.
+    pub(crate) fn of_ours(mut self) -> Self {
+        self.is_ours = true;
+        self
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        self.is_ours
+    }
+
+    /// Adds the HTTP status of the far side's answer, if there was one.
+    #[must_use]
+    pub fn with_status(mut self, status: Option<u16>) -> Self {
+        self.status = status;
         self
     }
 
@@ -121,6 +160,11 @@ impl PortError {
     /// Which side failed, where it is known.
     pub fn side(&self) -> Option<Side> {
         self.side
+    }
+
+    /// The HTTP status of the far side's answer, if there was one.
+    pub fn status(&self) -> Option<u16> {
+        self.status
     }
 
     /// How long the far side asked to wait.

@@ -20,8 +20,10 @@ use crate::{pauses::Pauses, side::Side, store_error::StoreError};
 ///   job does is up to the operator ([`AfterDead`]).
 /// - A lease that has run out is handed to whoever asks next. The worker that held it can neither
 ///   extend nor settle any more ([`StoreErrorKind::StaleLease`](crate::StoreErrorKind::StaleLease)).
+/// - Whoever is handed a job that another lost is told so ([`Leased::taken_from`]).
 /// - Attempts are counted when a job is leased, so a job that kills its process is counted too.
-///   The time of the first is kept until a [`Settle::Defer`] has given all of them back.
+///   The time of the first is kept until a [`Settle::Defer`], a lost lease or a replay: neither an
+///   outage nor the time that a machine was off makes a job older.
 #[async_trait]
 pub trait Queue: Debug + Send + Sync + 'static {
     /// Stores the jobs, in order, all or none, and tells for each whether it was new.
@@ -173,6 +175,8 @@ pub struct Leased {
     pub pushed_at: Timestamp,
     /// When the first of the attempts that count began; what waits for its turn does not age.
     pub tried_since: Timestamp,
+    /// Who had it before and lost it: the lease ran out, or was [released](QueueAdmin::release).
+    pub taken_from: Option<String>,
     /// As pushed.
     pub dedupe: String,
     /// As pushed.
@@ -205,11 +209,19 @@ impl Leased {
             attempt,
             pushed_at,
             tried_since,
+            taken_from: None,
             dedupe,
             key,
             kind,
             body,
         }
+    }
+
+    /// The same, taken over from whoever had it before.
+    #[must_use]
+    pub fn taken_from(mut self, owner: Option<String>) -> Self {
+        self.taken_from = owner;
+        self
     }
 }
 
@@ -228,7 +240,8 @@ pub enum Settle {
         /// A line for people: what failed.
         reason: String,
     },
-    /// Nothing was tried; the attempt is given back and the job is due again at `at`.
+    /// Nothing was tried; the attempt is given back and the job is due again at `at`. Its age counts
+    /// anew.
     Defer {
         /// When the job is due again.
         at: Timestamp,

@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use jiff::Timestamp;
 
 use crate::{
+    clock::Clock,
     observe,
     queue::{JobId, NewJob, Push, Queue},
     store_error::StoreError,
@@ -23,6 +24,7 @@ pub const BOX_WEBHOOK: &str = "box.webhook";
 pub struct Receiver {
     verifier: Arc<Verifier>,
     queue: Arc<dyn Queue>,
+    clock: Option<Arc<dyn Clock>>,
     body_limit: usize,
     body_timeout: Duration,
 }
@@ -103,9 +105,18 @@ impl Receiver {
         Self {
             verifier: Arc::new(verifier),
             queue,
+            clock: None,
             body_limit: Self::DEFAULT_BODY_LIMIT,
             body_timeout: Self::DEFAULT_BODY_TIMEOUT,
         }
+    }
+
+    /// By the clock of those who work on the inbox: when an event came is told by it, and not by the
+    /// time that deliveries are verified at.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
     }
 
     /// With another limit for bodies.
@@ -186,7 +197,8 @@ impl Receiver {
             kind: BOX_WEBHOOK.to_owned(),
             body: verified.into_body(),
         };
-        match self.queue.push(vec![job], now).await?.as_slice() {
+        let came_at = self.clock.as_ref().map_or(now, |clock| clock.now());
+        match self.queue.push(vec![job], came_at).await?.as_slice() {
             [Push::Queued(id)] => Ok(Received::Accepted(*id)),
             [Push::Duplicate(id)] => Ok(Received::Duplicate(*id)),
             _ => Err(StoreError::new(crate::StoreErrorKind::Corrupt, "push").into()),

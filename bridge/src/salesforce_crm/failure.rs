@@ -41,6 +41,7 @@ pub(crate) fn port_error(doing: &'static str, error: Error) -> PortError {
         Err(error) => error,
     };
     PortError::new(kind(&error), doing)
+        .with_status(error.status())
         .with_retry_after(error.retry_after())
         .with_detail(explanation(&error))
         .with_cause(error)
@@ -49,6 +50,7 @@ pub(crate) fn port_error(doing: &'static str, error: Error) -> PortError {
 /// The same where one failure is that of many.
 pub(super) fn port_error_of_many(doing: &'static str, error: &Error) -> PortError {
     PortError::new(kind(error), doing)
+        .with_status(error.status())
         .with_retry_after(error.retry_after())
         .with_detail(explanation(error))
         .with_cause(error.to_string())
@@ -96,8 +98,9 @@ fn from_content(error: Error) -> Result<PortError, Error> {
     match cause {
         Some(cause) if error.kind() == ErrorKind::Content => {
             let cause_side = cause.side().unwrap_or(Side::Content);
-            let port_error =
-                PortError::new(cause.kind(), cause.doing()).with_retry_after(cause.retry_after());
+            let port_error = PortError::new(cause.kind(), cause.doing())
+                .with_status(cause.status())
+                .with_retry_after(cause.retry_after());
             // Nothing but the content comes from another side.
             Ok(port_error.with_side(cause_side).with_cause(error))
         }

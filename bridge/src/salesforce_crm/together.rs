@@ -125,7 +125,7 @@ impl<C: Carrier> Together<C> {
         // The group has ended without a word for this row.
         answered
             .await
-            .unwrap_or_else(|_| Err(PortError::new(PortErrorKind::Unknown, C::DOING)))
+            .unwrap_or_else(|_| Err(PortError::new(PortErrorKind::Unknown, C::DOING).of_ours()))
     }
 
     fn come(&self, waiting: Waiting<C>) {
@@ -183,6 +183,9 @@ impl<C: Carrier> Inner<C> {
     async fn travel(&self, group: Vec<Waiting<C>>, is_held: bool) {
         let (mut rows, mut holds, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         for Waiting { row, hold, answer } in group {
+            if answer.is_closed() {
+                continue;
+            }
             if hold.as_ref().is_some_and(|hold| !hold.is_good()) {
                 // Whoever asked may be gone.
                 let _ = answer.send(Err(lost_before(C::DOING)));
@@ -201,8 +204,9 @@ impl<C: Carrier> Inner<C> {
         let Some(outcomes) = while_all_good(&holds, self.carrier.carry(rows)).await else {
             return;
         };
+        let call = Arc::new(());
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            let _ = answer.send(outcome);
+            let _ = answer.send(outcome.map_err(|error| error.of_call(&call)));
         }
     }
 
@@ -229,7 +233,9 @@ impl<C: Carrier> Drop for Way<C> {
 }
 
 fn lost_before(doing: &'static str) -> PortError {
-    PortError::new(PortErrorKind::Busy, doing).with_cause("the lease ran out before the write")
+    PortError::new(PortErrorKind::Busy, doing)
+        .with_cause("the lease ran out before the write")
+        .of_ours()
 }
 
 /// As for a single write: no step is taken by a process that wakes up after its leases.

@@ -13,6 +13,7 @@ use super::{
     service::Watch,
 };
 use crate::{
+    clock::later,
     occurrence::BOX_MISSED,
     pauses::Pauses,
     port_error::{PortErrorKind, in_one_line},
@@ -129,6 +130,13 @@ impl Watch {
             },
             Err(WatchError::Port(error)) if error.kind() == PortErrorKind::Refused => {
                 Outcome::Dead(in_one_line(&error))
+            }
+            Err(WatchError::Port(error)) if error.kind() == PortErrorKind::Outage => {
+                let wait = error.retry_after().unwrap_or(FULL_PAUSE);
+                Outcome::Outage {
+                    reason: in_one_line(&error),
+                    until: later(self.clock.now(), wait),
+                }
             }
             Err(error) => Outcome::Retry {
                 reason: in_one_line(&error),

@@ -44,7 +44,7 @@ async fn whoever_tells_of_an_upload_second_finds_it_done() {
 }
 
 #[tokio::test]
-async fn two_webhooks_are_never_taken_for_one() {
+async fn two_deliveries_of_a_webhook_are_never_taken_for_one() {
     let bridge = Bridge::new();
     let version = bridge.sides.add_version("7", b"bytes");
     tell(&bridge, BOX_MISSED, "from the stream", &version).await;
@@ -68,9 +68,13 @@ async fn each_version_is_an_upload_of_its_own() {
 
 /// What happened to file 7 at a time, and what no version tells apart.
 async fn preview(bridge: &Bridge, kind: &str, event: &str, at: &str) {
+    preview_by(bridge, kind, event, at, "jo@example.com").await;
+}
+
+async fn preview_by(bridge: &Bridge, kind: &str, event: &str, at: &str, login: &str) {
     let body = json!({
         "type": "webhook_event", "id": event, "trigger": "FILE.PREVIEWED", "created_at": at,
-        "created_by": { "type": "user", "id": "3", "name": "Jo Rep" },
+        "created_by": { "type": "user", "id": "3", "name": login, "login": login },
         "source": { "type": "file", "id": "7" },
     });
     let job = NewJob {
@@ -98,4 +102,60 @@ async fn previews_are_told_apart_by_their_times_also_around_the_turn_of_an_hour(
         preview(&bridge, second, "a later one", "2026-03-01T10:02:00Z").await;
         assert_eq!(bridge.sides.world().tasks.len(), 2, "{first}, {second}");
     }
+}
+
+/// Webhooks on folders one inside of the other: each of them tells of it.
+#[tokio::test]
+async fn what_several_webhooks_and_the_stream_tell_of_is_one_event() {
+    let bridge = Bridge::new();
+    let version = bridge.sides.add_version("7", b"bytes");
+    let of = |webhook: &str, event: &str| {
+        let own = r#""webhook":{"id":"1","#;
+        let text = body(event, "7", &version);
+        assert!(text.contains(own), "{text}");
+        NewJob {
+            dedupe: event.to_owned(),
+            key: "box-file/7".to_owned(),
+            kind: BOX_WEBHOOK.to_owned(),
+            body: text
+                .replace(own, &format!(r#""webhook":{{"id":"{webhook}","#))
+                .into(),
+        }
+    };
+    let jobs = vec![of("1", "a"), of("2", "b"), of("3", "c")];
+    bridge.store.push(jobs, Timestamp::now()).await.unwrap();
+    bridge.work().await;
+    tell(&bridge, BOX_MISSED, "d", &version).await;
+    bridge.assert_once("three webhooks and the stream");
+    // A second delivery of one of them is another event.
+    let again = vec![of("2", "e"), of("3", "f")];
+    bridge.store.push(again, Timestamp::now()).await.unwrap();
+    bridge.work().await;
+    assert_eq!(bridge.sides.world().tasks.len(), 2);
+}
+
+/// One person's webhook came and the other's was lost; the stream tells of both, the other first.
+#[tokio::test]
+async fn nobody_is_taken_for_somebody_else_who_did_the_same_at_that_time() {
+    let bridge = Bridge::new();
+    bridge.sides.add_version("7", b"bytes");
+    for (kind, event, at, login) in [
+        (
+            BOX_WEBHOOK,
+            "a",
+            "2026-03-01T10:00:00Z",
+            "alice@example.com",
+        ),
+        (BOX_MISSED, "b", "2026-03-01T10:00:20Z", "Bob@example.com"),
+        (BOX_MISSED, "c", "2026-03-01T10:00:00Z", "Alice@example.com"),
+    ] {
+        preview_by(&bridge, kind, event, at, login).await;
+    }
+    let world = bridge.sides.world();
+    let by: Vec<_> = world
+        .tasks
+        .iter()
+        .map(|it| it.description.as_str())
+        .collect();
+    assert_eq!(by, ["By alice@example.com.", "By Bob@example.com."]);
 }

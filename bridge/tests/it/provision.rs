@@ -13,7 +13,7 @@ use bridge::{
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::{far_sides::FarSides, folder_sides::FolderSides};
+use crate::far_sides::FarSides;
 
 const PATHS: [&str; 3] = [
     "/Clients/{Account.Name}/General",
@@ -22,7 +22,7 @@ const PATHS: [&str; 3] = [
 ];
 
 struct Bridge {
-    sides: FolderSides,
+    sides: FarSides,
     store: Arc<MemoryStore>,
     provision: fn(Provision) -> Provision,
     told: usize,
@@ -32,7 +32,7 @@ struct Bridge {
 impl Bridge {
     fn new(provision: fn(Provision) -> Provision) -> Self {
         Self {
-            sides: FolderSides::default(),
+            sides: FarSides::default(),
             store: Arc::new(MemoryStore::new()),
             provision,
             told: 0,
@@ -58,7 +58,7 @@ impl Bridge {
         let rules = vec![Rule::new("folders", triggers, provision).unwrap()];
         let mut options = PipelineOptions::default();
         options.settle_after = self.settle_after;
-        Pipeline::new(sides, Arc::new(FarSides::new()), self.store.clone(), rules).options(options)
+        Pipeline::new(sides.clone(), sides, self.store.clone(), rules).options(options)
     }
 
     fn worker(&self, name: &str) -> Worker<Pipeline> {
@@ -396,7 +396,7 @@ async fn the_link_is_written_once_and_the_packages_folder_is_taken_and_told() {
     bridge.told("Account", "acc1").await;
     bridge.told("Account", "acc1").await;
     let writes = bridge.sides.world().writes.clone();
-    assert_eq!(writes.iter().filter(|it| *it == "record").count(), 1);
+    assert_eq!(writes.iter().filter(|it| **it == "record").count(), 1);
     let link = bridge.sides.world().records["acc1"]["Box_Folder__c"].clone();
     assert_eq!(link, "https://app.box.com/folder/2");
 
@@ -412,8 +412,7 @@ async fn the_link_is_written_once_and_the_packages_folder_is_taken_and_told() {
     let provision = Provision::new(sides.clone(), sides.clone(), sides.clone(), layout);
     let provision: Vec<Arc<dyn Action>> = vec![Arc::new(provision.package(sides.clone(), true))];
     let rules = vec![Rule::new("folders", ["Account.*"], provision).unwrap()];
-    let crm = Arc::new(FarSides::new());
-    let pipeline = Pipeline::new(sides.clone(), crm, bridge.store.clone(), rules);
+    let pipeline = Pipeline::new(sides.clone(), sides.clone(), bridge.store.clone(), rules);
     for account in ["acc2", "acc3"] {
         bridge.tell("Account", account, Change::Created).await;
     }

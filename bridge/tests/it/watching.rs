@@ -344,12 +344,12 @@ async fn a_login_that_is_over_wakes_the_watch_once_in_a_while_and_no_more() {
 async fn files_of_a_folder_that_is_mapped_late_are_brought_and_no_other_change_looks_for_them() {
     let watching = Watching::new();
     let sides = watching.far.sides.clone();
-    let mapping = sides.world().mappings.remove("deal").unwrap();
+    sides.unmap_deal();
     sides.add_version("7", b"bytes");
     watching.deliver("e0", "METADATA_INSTANCE.CREATED").await;
     assert_eq!(sides.world().stored.len(), 0);
 
-    sides.world().mappings.insert("deal".to_owned(), mapping);
+    sides.map_deal();
     watching.deliver("e1", "METADATA_INSTANCE.UPDATED").await;
     assert_eq!(sides.world().stored.len(), 1);
     for event in ["e2", "e3"] {

@@ -51,7 +51,7 @@ pub(crate) async fn run(config: &Path, command: &Command, how: &How) -> Result<(
         Some(_at_work) => at_once(&config, parts, &store, command, how).await,
         None => {
             let commands = Commands::new(store.queue.clone(), Arc::new(parts.crm));
-            let job = submit(&commands, command).await?;
+            let job = submit(&commands, command, store.clock.now()).await?;
             let ended = ended(&commands, job, how).await?;
             ended.ok_or_else(|| {
                 Failure::Run(format!(
@@ -69,8 +69,9 @@ async fn dry_run(
     command: &Command,
     how: &How,
 ) -> Result<(), Failure> {
-    let pipeline = build::pipeline(config, parts, &Store::in_memory());
-    let prepared = pipeline.prepare_command(command, Timestamp::now()).await;
+    let store = Store::in_memory();
+    let pipeline = build::pipeline(config, parts, &store);
+    let prepared = pipeline.prepare_command(command, store.clock.now()).await;
     match prepared.map_err(Failure::run)? {
         Prepared::Nothing(why) => Err(Failure::Run(why)),
         Prepared::Steps(_, plan) if how.json => {
@@ -90,9 +91,10 @@ async fn at_once(
 ) -> Result<CommandState, Failure> {
     let queue = Arc::new(MemoryStore::new());
     let commands = Commands::new(queue.clone(), Arc::new(parts.crm.clone()));
-    let job = submit(&commands, command).await?;
+    let job = submit(&commands, command, store.clock.now()).await?;
     let worker = Worker::new(queue, build::pipeline(config, parts, store), "by hand")
-        .options(build::worker_options(config));
+        .options(build::worker_options(config))
+        .clock(Arc::clone(&store.clock));
     let (stop, mut stopped) = watch::channel(false);
     let until = async move {
         // An error means that the sender is gone, which is a reason to stop too.
@@ -118,8 +120,7 @@ async fn at_once(
     }
 }
 
-async fn submit(commands: &Commands, command: &Command) -> Result<JobId, Failure> {
-    let now = Timestamp::now();
+async fn submit(commands: &Commands, command: &Command, now: Timestamp) -> Result<JobId, Failure> {
     let key = format!("by hand {} {}", std::process::id(), now.as_nanosecond());
     let key = key.parse().map_err(Failure::run)?;
     match commands.submit(&key, command, now).await {

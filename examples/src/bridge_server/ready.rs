@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use bridge::{CircuitState, Circuits, EffectKey, Side, StoreError, watch::Watch};
-use jiff::Timestamp;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -76,7 +75,7 @@ async fn try_out(ready: &Ready) -> Result<String, StoreError> {
         ..
     } = ready;
     let key = EffectKey::new(["readyz"]);
-    store.ledger.begin(&key, Timestamp::now()).await?;
+    store.ledger.begin(&key, store.clock.now()).await?;
     store.ledger.abandon(&key).await?;
     let counts = store.queue.counts().await?;
     let mut said = format!("ready {}, dead {}", counts.ready, counts.dead);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bridge::{
-    BoxContent, Crm, MappingKeys, SalesforceCrm, StepError, SyncMetadata, SystemClock,
+    BoxContent, Clock, Crm, MappingKeys, StepError, SyncMetadata,
     crm::Record,
     sync::{
         Conflict, Datum, FieldOutcome, FieldReport, Side, SyncAll, SyncReport, SyncTold, SyncedAll,
@@ -17,11 +17,11 @@ use bridge::{
 };
 use clap::{Args, Subcommand};
 use comfy_table::Table;
-use jiff::Timestamp;
 use tokio::time::sleep;
 
 use crate::{
-    Failure, build,
+    Failure,
+    build::{self, Ports},
     config::{Config, Rule},
     say, secrets,
     serve::told_to_stop,
@@ -97,10 +97,10 @@ pub(crate) async fn run(config: &Path, arguments: Arguments) -> Result<(), Failu
             record.object.as_deref().unwrap_or("of an unknown kind")
         )));
     };
-    let ledger = &*ground.store.ledger;
+    let (ledger, clock) = (&*ground.store.ledger, &*ground.store.clock);
     let report = match arguments.dry_run {
-        true => sync.preview(&record, ledger, &SystemClock).await,
-        false => patiently(async || sync.sync(&record, ledger, &SystemClock).await).await,
+        true => sync.preview(&record, ledger, clock).await,
+        false => patiently(clock, async || sync.sync(&record, ledger, clock).await).await,
     };
     let report = report.map_err(Failure::run)?;
     show(&report, arguments.dry_run, arguments.json)
@@ -117,7 +117,7 @@ async fn run_all(ground: Ground, arguments: &Arguments) -> Result<(), Failure> {
         crm,
         syncs,
     } = ground;
-    let all = SyncAll::new(content, crm, syncs, store.ledger);
+    let all = SyncAll::new(content, crm, syncs, store.ledger).clock(store.clock);
     let mut heard = Ok(());
     let tell = |told: SyncTold| {
         if heard.is_ok() {
@@ -212,8 +212,11 @@ pub(crate) async fn run_conflicts(
     } else {
         Side::Salesforce
     };
-    let ledger = &*ground.store.ledger;
-    let report = patiently(async || sync.resolve(conflict, keep, ledger, &SystemClock).await).await;
+    let (ledger, clock) = (&*ground.store.ledger, &*ground.store.clock);
+    let report = patiently(clock, async || {
+        sync.resolve(conflict, keep, ledger, clock).await
+    })
+    .await;
     let report = report.map_err(Failure::run)?;
     let mut fields = report.fields.iter();
     let Some(field) = fields.find(|it| it.conflict.as_ref() == Some(&id)) else {
@@ -253,22 +256,24 @@ impl Ground {
 /// The action of a rule that has one.
 pub(crate) fn action(
     rule: &Rule,
-    sides: Option<(&BoxContent, &SalesforceCrm)>,
+    ports: Option<&Ports>,
     keys: MappingKeys,
 ) -> Option<Arc<SyncMetadata>> {
-    let ((content, crm), map) = sides.zip(rule.sync_metadata.as_ref()?.map().ok())?;
-    let sync = SyncMetadata::new(Arc::new(content.clone()), Arc::new(crm.clone()), map);
+    let (ports, map) = ports.zip(rule.sync_metadata.as_ref()?.map().ok())?;
+    let (metadata, records) = (Arc::clone(&ports.metadata), Arc::clone(&ports.records));
+    let sync = SyncMetadata::new(metadata, records, map);
     Some(Arc::new(sync.mapping_keys(keys)))
 }
 
 /// A record that was changed a moment ago is waited for.
 async fn patiently(
+    clock: &dyn Clock,
     mut round: impl AsyncFnMut() -> Result<SyncReport, StepError>,
 ) -> Result<SyncReport, StepError> {
     for _ in 0..MOST_WAITS {
         match round().await {
             Err(StepError::Wait { until, .. }) => {
-                let wait = until.duration_since(Timestamp::now());
+                let wait = until.duration_since(clock.now());
                 sleep(Duration::try_from(wait).unwrap_or_default()).await;
             }
             result => return result,

@@ -11,7 +11,8 @@ use clap::Subcommand;
 use comfy_table::Table;
 
 use crate::{
-    Failure, build,
+    Failure,
+    build::{self, Parts},
     config::{Config, EventStream as Stream},
     say, secrets,
     store::Store,
@@ -50,7 +51,7 @@ pub(crate) async fn run(path: &Path, command: Command) -> Result<(), Failure> {
     if let Command::List { json } = command {
         return list(&config, &parts.content, json).await;
     }
-    let Some(watch) = watch(&config, &parts.content, &store) else {
+    let Some(watch) = watch(&config, &parts, &store) else {
         return Err(Failure::Setup(vec![
             "watch.folders is empty: there are no webhooks to look after".to_owned(),
         ]));
@@ -71,11 +72,14 @@ pub(crate) async fn run(path: &Path, command: Command) -> Result<(), Failure> {
 }
 
 /// The watch that the configuration asks for, if it asks for one.
-pub(crate) fn watch(config: &Config, content: &BoxContent, store: &Store) -> Option<Watch> {
+pub(crate) fn watch(config: &Config, parts: &Parts, store: &Store) -> Option<Watch> {
     let wanted = &config.watch;
     if wanted.folders.is_empty() {
         return None;
     }
+    let Parts {
+        content, circuits, ..
+    } = parts;
     let mut options = WatchOptions::new(&wanted.folders, &wanted.address, triggers(config));
     options.check_every = wanted.check_every.0;
     options.catch_up_every = wanted.catch_up_every.0;
@@ -92,11 +96,13 @@ pub(crate) fn watch(config: &Config, content: &BoxContent, store: &Store) -> Opt
         ))),
         Stream::None => None,
     };
+    let events = events.map(|events| circuits.events(events));
     let side = Arc::new(content.clone());
+    let (hooks, tree) = (circuits.hooks(side.clone()), circuits.tree(side.clone()));
     let (queue, ledger) = (Arc::clone(&store.queue), Arc::clone(&store.ledger));
-    let watch = Watch::new(side.clone(), side, queue, ledger, options);
-    let watch = watch.mappings(Arc::new(content.clone()), build::mapping_keys(config));
-    Some(watch.events(events))
+    let watch = Watch::new(hooks, tree, queue, ledger, options);
+    let watch = watch.mappings(circuits.content(side), build::mapping_keys(config));
+    Some(watch.events(events).clock(Arc::clone(&store.clock)))
 }
 
 /// Those of the rules, and those that tell of a folder's mapping.

@@ -9,8 +9,12 @@ mod change_event;
 #[path = "../../../salesforce-client/tests/it/pubsub/wire.rs"]
 mod wire;
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
+use salesforce_client::testing::{Fault, FaultEffect};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use self::{
     bus::Bus,
@@ -127,4 +131,103 @@ async fn one_creation_that_asking_and_the_bus_tell_of_is_one_job_whenever_it_is_
     let mut kill = tokio::process::Command::new("kill");
     kill.arg(&id).status().await.unwrap();
     assert!(server.wait().await.unwrap().success(), "{}", setting.log());
+}
+
+/// Every change in all three ways, each of them twice, to a process that is killed on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_all_three_sources_tell_of_is_one_task_whenever_it_is_killed() {
+    let bus = Bus::start(&schema()).await;
+    let since = ago(7200);
+    let events = format!(
+        "[salesforce.events.outbound]\n\
+         secret = {{ file = \"outbound.secret\" }}\norganization_id = \"00D5g0000000001EAA\"\n\
+         [salesforce.events.poll]\nobjects = [\"Account\"]\nevery = \"100ms\"\nsince = \"{since}\"\n\
+         [salesforce.events.pubsub]\nendpoint = \"{}\"\ntopics = [\"/data/AccountChangeEvent\"]\n\
+         since = \"{since}\"\n",
+        bus.url
+    );
+    let rule = "[[rules]]\nname = \"changes\"\ntriggers = [\"Account.CHANGED\"]\n\
+                log_task = { subject = \"{event.trigger}\", description = \"{event.id}\" }\n";
+    let setting = Setting::with(
+        |it| {
+            let (before, _) = it.split_once("[[rules]]").unwrap();
+            before.replace("[worker]", &format!("{events}[worker]")) + rule
+        },
+        true,
+    )
+    .await;
+    std::fs::write(setting.home.path().join("outbound.secret"), SECRET).unwrap();
+    let slow = FaultEffect::DelayBefore { millis: 25 };
+    let slow = Fault::on("*/sobjects/*", slow).method("POST");
+    setting.crm.inject(slow.times(u32::MAX));
+    let url = format!("{}/webhooks/salesforce/{SECRET}", setting.url);
+    let tell = async |id: &str| {
+        let message = setting
+            .crm
+            .outbound_message("04kxx0000000001AAA", &[id], &[]);
+        let message = message.unwrap();
+        for _ in 0..2 {
+            let is_taken = async || {
+                let answer = setting.crm.deliver(&url, &message).await;
+                answer.is_ok_and(|it| it.acknowledged)
+            };
+            setting.until("the message to be taken", is_taken).await;
+        }
+    };
+    let mut changes = Vec::new();
+    let happens = async {
+        let mut accounts: Vec<String> = Vec::new();
+        for number in 0..20_usize {
+            let at = ago(3600 - i64::try_from(number).unwrap() * 60);
+            let stamp = at.to_string();
+            let (kind, done, id) = match number % 3 {
+                0 => {
+                    let made = json!({
+                        "Name": "Acme", "CreatedDate": stamp, "SystemModstamp": stamp,
+                    });
+                    let id = setting.crm.create("Account", made).unwrap();
+                    accounts.push(id.clone());
+                    ("CREATE", "CREATED", id)
+                }
+                _ => {
+                    let id = accounts[number % accounts.len()].clone();
+                    let changed = json!({ "Name": stamp, "SystemModstamp": stamp });
+                    setting.crm.update(&id, changed).unwrap();
+                    ("UPDATE", "UPDATED", id)
+                }
+            };
+            for _ in 0..2 {
+                bus.push(change(kind, &[&id], THEIRS, at));
+            }
+            changes.push(format!("{id}:{done}@{}", at.as_second()));
+            tell(&id).await;
+        }
+    };
+    let dies = async {
+        for life in [300, 700, 500, 900, 400] {
+            let mut server = setting.serve();
+            sleep(Duration::from_millis(life)).await;
+            server.kill().await.unwrap();
+        }
+        setting.serve_until_ready().await
+    };
+    let ((), _server) = tokio::join!(happens, dies);
+    let told = || setting.crm.records("Task");
+    setting
+        .until("all changes to be told of", async || {
+            told().len() >= changes.len()
+        })
+        .await;
+    let all = ["list", "--limit", "1000", "--json"];
+    let is_done = |job: &Value| job["state"] == "done";
+    let is_idle = async || setting.queue(&all).await.iter().all(is_done);
+    setting.until("the end of all work", is_idle).await;
+    let first_line = |task: &Value| {
+        let text = task["Description"].as_str().unwrap();
+        text.lines().next().unwrap().to_owned()
+    };
+    let mut tasks: Vec<_> = told().iter().map(first_line).collect();
+    tasks.sort();
+    changes.sort();
+    assert_eq!(tasks, changes);
 }

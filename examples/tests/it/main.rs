@@ -18,6 +18,8 @@ mod events;
 #[cfg(unix)]
 mod exactly_once;
 mod faults;
+#[cfg(unix)]
+mod four_jobs;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod kill;
@@ -30,10 +32,14 @@ mod moto;
 mod operator;
 #[cfg(unix)]
 mod provisioning;
+#[cfg(unix)]
+mod record_folders;
 mod sdks;
 mod secrets;
 mod setting;
 mod storm;
 mod sync;
+#[cfg(unix)]
+mod trouble;
 mod watch;
 mod way;

@@ -13,7 +13,7 @@ use super::fault::Faults;
 use super::log::Log;
 use super::query::Cursors;
 use super::refusal::Refusal;
-use super::schema::{Field, Schema};
+use super::schema::{CustomObject, Field, Schema};
 use super::state::{Config, Shared, State};
 use super::store::{Actor, Org, Record};
 use super::ui_api::Kept;
@@ -38,6 +38,7 @@ pub struct FakeSalesforceBuilder {
     keep_bytes: bool,
     accept_chunked: bool,
     idempotent_uploads: bool,
+    custom_objects: Vec<CustomObject>,
     custom_fields: Vec<(String, Field)>,
     bulk_rows_per_poll: usize,
 }
@@ -78,6 +79,7 @@ impl Default for FakeSalesforceBuilder {
             keep_bytes: true,
             accept_chunked: false,
             idempotent_uploads: true,
+            custom_objects: Vec::new(),
             custom_fields: Vec::new(),
             bulk_rows_per_poll: usize::MAX,
         }
@@ -198,6 +200,12 @@ impl FakeSalesforceBuilder {
         self
     }
 
+    /// Adds an object with its fields, such as one of a managed package.
+    pub fn custom_object(mut self, object: CustomObject) -> Self {
+        self.custom_objects.push(object);
+        self
+    }
+
     /// Sets how many rows of a Bulk job are done each time the job is asked after; all of them by
     /// default.
     pub fn bulk_rows_per_poll(mut self, rows: usize) -> Self {
@@ -225,6 +233,9 @@ impl FakeSalesforceBuilder {
             ));
         };
         let mut schema = Schema::standard(now);
+        for object in self.custom_objects {
+            schema.add_custom_object(object, now)?;
+        }
         for (object, field) in self.custom_fields {
             schema.add_custom_field(&object, field, now)?;
         }

@@ -4,10 +4,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::convert::{LeadConversion, convert};
 use super::fault::Fault;
 use super::refusal::Refusal;
 use super::reply::Reply;
-use super::schema::Field;
+use super::schema::{CustomObject, Field};
 use super::server::decoded_path;
 use super::state::Shared;
 use super::store::Values;
@@ -78,6 +79,13 @@ fn route(shared: &Shared, head: &Parts, received: Received) -> Result<Reply, Ref
         (&Method::POST, ["custom_fields", object]) => {
             far_side::add_custom_field(shared, object, parse::<Field>(received)?)?;
         }
+        (&Method::POST, ["custom_objects"]) => {
+            far_side::add_custom_object(shared, parse::<CustomObject>(received)?)?;
+        }
+        (&Method::POST, ["records", id, "convert"]) => {
+            let how: LeadConversion = parse(received)?;
+            return Ok(Reply::json(200, &json!(convert(shared, id, &how)?)));
+        }
         _ => return Err(Refusal::not_found()),
     }
     Ok(Reply::empty(204))
@@ -97,9 +105,9 @@ fn state(shared: &Shared) -> Value {
     for def in &state.org.schema.objects {
         let living = state
             .org
-            .living(def.name)
+            .living(&def.name)
             .map(|record| json!(record.values));
-        records.insert(def.name.to_owned(), living.collect());
+        records.insert(def.name.to_string(), living.collect());
     }
     let files = file_state::all(&state.org);
     json!({ "records": records, "files": files, "api_calls": state.calls })

@@ -190,7 +190,7 @@ fn check_linkable(org: &Org, entity: &str, field: &str) -> Result<(), Refusal> {
     if def.is_some_and(|def| def.linkable) {
         return Ok(());
     }
-    let name = def.map_or("this object", |def| def.name);
+    let name = def.map_or("this object", |def| &*def.name);
     let message = format!("Files cannot be put on records of {name}");
     Err(Refusal::data(
         "FIELD_INTEGRITY_EXCEPTION",

@@ -31,7 +31,9 @@
 //! | `DELETE /_fake/tokens` | ends all sessions |
 //! | `POST /_fake/records/{object}` | creates a record as a person, answers its `id` |
 //! | `PATCH`, `DELETE /_fake/records/{id}` | changes or deletes one as a person |
+//! | `POST /_fake/records/{lead}/convert` | converts a lead as a person, answers the ids of what it became |
 //! | `POST /_fake/custom_fields/{object}` | adds a [`Field`] |
+//! | `POST /_fake/custom_objects` | adds a [`CustomObject`] |
 //! | `POST`, `DELETE /_fake/faults` | adds a [`Fault`] or a list of them; clears them |
 //! | `GET`, `DELETE /_fake/requests` | what was sent; forgets it |
 //! | `PUT /_fake/api_calls` | sets the `used` calls of the day and how many are `allowed`, if given |
@@ -52,6 +54,7 @@ mod checks;
 mod collections;
 mod composite;
 mod control;
+mod convert;
 mod describe;
 mod far_side;
 mod fault;
@@ -96,12 +99,13 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 pub use builder::FakeSalesforceBuilder;
+pub use convert::{Converted, LeadConversion};
 pub use fault::{Fault, FaultEffect};
 pub use file_state::{FileState, LinkState, VersionState};
 pub use log::RecordedRequest;
 pub use outbound::Delivered;
 pub use refusal::{Refusal, RefusalError};
-pub use schema::{Field, FieldType};
+pub use schema::{CustomObject, Field, FieldType};
 pub use token_store::token_store_contract;
 
 use state::Shared;
@@ -206,9 +210,9 @@ impl FakeSalesforce {
     /// The records of an object that are not deleted, oldest first.
     pub fn records(&self, object: &str) -> Vec<Value> {
         let state = self.shared.lock();
-        let name = state.org.schema.object(object).map(|def| def.name);
-        name.into_iter()
-            .flat_map(|name| state.org.living(name))
+        let def = state.org.schema.object(object);
+        def.into_iter()
+            .flat_map(|def| state.org.living(&def.name))
             .map(fields)
             .collect()
     }
@@ -250,6 +254,11 @@ impl FakeSalesforce {
     /// Adds a custom field; those of Task and Event belong to the object `Activity`.
     pub fn add_custom_field(&self, object: &str, field: Field) -> Result<(), Refusal> {
         far_side::add_custom_field(&self.shared, object, field)
+    }
+
+    /// Adds an object with its fields, such as one of a managed package.
+    pub fn add_custom_object(&self, object: CustomObject) -> Result<(), Refusal> {
+        far_side::add_custom_object(&self.shared, object)
     }
 
     /// API calls that were counted against the daily limit.

@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::blob::Blob;
 use super::checks::{self, Write};
+use super::convert::cannot_reference_converted_lead;
 use super::refusal::Refusal;
-use super::schema::{ObjectDef, Schema};
+use super::schema::{Name, ObjectDef, Schema};
 use super::values::stamp;
 use super::{files, ids, rules};
 
@@ -46,8 +47,8 @@ impl Record {
 pub(super) struct Org {
     pub(super) schema: Schema,
     pub(super) blobs: BTreeMap<String, Blob>,
-    tables: BTreeMap<&'static str, BTreeMap<String, Record>>,
-    counters: BTreeMap<&'static str, u64>,
+    tables: BTreeMap<Name, BTreeMap<String, Record>>,
+    counters: BTreeMap<Name, u64>,
 }
 
 impl Org {
@@ -79,7 +80,7 @@ impl Org {
     /// The record with this 18-character id, be it deleted or not.
     pub(super) fn get(&self, id: &str) -> Option<(&ObjectDef, &Record)> {
         let def = self.schema.by_id(id)?;
-        let record = self.tables.get(def.name)?.get(id)?;
+        let record = self.tables.get(&def.name)?.get(id)?;
         Some((def, record))
     }
 
@@ -94,7 +95,7 @@ impl Org {
         let Some(id) = ids::normalise(id) else {
             return Err(Refusal::bad("MALFORMED_ID", format!("malformed id {id}")));
         };
-        if !id.starts_with(def.prefix) {
+        if !id.starts_with(&*def.prefix) {
             return Err(Refusal::bad(
                 "INVALID_CROSS_REFERENCE_KEY",
                 "invalid cross reference id",
@@ -121,12 +122,12 @@ impl Org {
         if !def.createable && (!actor.is_person || def.name == "ContentDocument") {
             return Err(entity_type_cannot_be("inserted", def));
         }
-        let name = def.name;
+        let name = def.name.clone();
         let values = checks::prepare(self, def, body, Write::Create, actor)?;
-        match name {
+        match &*name {
             "ContentVersion" => files::create_version(self, values, blob, actor),
             "ContentDocumentLink" => files::create_link(self, values, actor),
-            _ => self.insert(name, values, actor),
+            _ => self.insert(&name, values, actor),
         }
     }
 
@@ -142,15 +143,18 @@ impl Org {
         if !def.updateable && !actor.is_person {
             return Err(entity_type_cannot_be("updated", def));
         }
+        if def.name == "Lead" && record.flag("IsConverted") && !actor.is_person {
+            return Err(cannot_reference_converted_lead(&[]));
+        }
         let changes = checks::prepare(self, def, body, Write::Update, actor)?;
         checks::unique(self, def, &changes, Some(&record.id))?;
         files::check_update(def, record)?;
-        let (name, id, before) = (def.name, record.id.clone(), record.values.clone());
+        let (name, id, before) = (def.name.clone(), record.id.clone(), record.values.clone());
         let mut after = before.clone();
         touch(&mut after, actor);
         after.extend(changes);
-        rules::derive(self, name, &mut after, Some(&before), actor)?;
-        self.put(name, &id, after);
+        rules::derive(self, &name, &mut after, Some(&before), actor)?;
+        self.put(name.clone(), &id, after);
         if name == "ContentVersion" {
             files::follow_version(self, &id, actor);
         }
@@ -173,7 +177,7 @@ impl Org {
     /// Stores a new record whose values were checked.
     pub(super) fn insert(
         &mut self,
-        object: &'static str,
+        object: &str,
         mut values: Values,
         actor: &Actor,
     ) -> Result<String, Refusal> {
@@ -181,14 +185,14 @@ impl Org {
         checks::unique(self, def, &values, None)?;
         fill(def, &mut values, actor);
         rules::derive(self, object, &mut values, None, actor)?;
-        let prefix = def.prefix;
-        let number = self.counters.entry(object).or_default();
+        let (object, prefix) = (def.name.clone(), def.prefix.clone());
+        let number = self.counters.entry(object.clone()).or_default();
         *number += 1;
-        let id = ids::make(prefix, *number);
-        rules::number_record(object, *number, &mut values);
+        let id = ids::make(&prefix, *number);
+        rules::number_record(&object, *number, &id, &mut values);
         values.insert("Id".to_owned(), json!(id));
-        self.put(object, &id, values);
-        rules::after_create(self, object, &id, actor)?;
+        self.put(object.clone(), &id, values);
+        rules::after_create(self, &object, &id, actor)?;
         Ok(id)
     }
 
@@ -197,7 +201,7 @@ impl Org {
         let Some(def) = self.schema.by_id(id) else {
             return;
         };
-        let table = self.tables.get_mut(def.name);
+        let table = self.tables.get_mut(&def.name);
         if let Some(record) = table.and_then(|table| table.get_mut(id)) {
             for (field, value) in changes {
                 record.values.insert((*field).to_owned(), value.clone());
@@ -207,12 +211,12 @@ impl Org {
 
     /// Puts a record in the bin together with what cannot live without it.
     fn bury(&mut self, id: &str, actor: &Actor) {
-        let Some(name) = self.schema.by_id(id).map(|def| def.name) else {
+        let Some(name) = self.schema.by_id(id).map(|def| def.name.clone()) else {
             return;
         };
         let Some(record) = self
             .tables
-            .get_mut(name)
+            .get_mut(&name)
             .and_then(|table| table.get_mut(id))
         else {
             return;
@@ -227,12 +231,12 @@ impl Org {
             .values
             .insert("SystemModstamp".to_owned(), Value::String(stamp(actor.now)));
         self.blobs.remove(id);
-        for child in rules::children(self, name, id) {
+        for child in rules::children(self, &name, id) {
             self.bury(&child, actor);
         }
     }
 
-    fn put(&mut self, object: &'static str, id: &str, values: Values) {
+    fn put(&mut self, object: Name, id: &str, values: Values) {
         let record = Record {
             id: id.to_owned(),
             values,

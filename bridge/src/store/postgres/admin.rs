@@ -1,5 +1,7 @@
 //! The inbox as people see it.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -15,6 +17,9 @@ use crate::{
     side::Side,
     store_error::StoreError,
 };
+
+/// So many jobs go in one transaction.
+const AT_ONCE: usize = 200;
 
 const SHOWN: &str = "id, state, attempts, pushed_at, at, owner, note, dedupe, key, kind";
 
@@ -58,23 +63,17 @@ impl QueueAdmin for PostgresStore {
     }
 
     async fn replay(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
-        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let now = now.as_microsecond();
-        self.number("replay", "SELECT bridge.replay($1, $2)", &[&ids, &now])
+        self.each("replay", "SELECT bridge.replay($1, $2)", ids, now)
             .await
     }
 
     async fn retry(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
-        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let now = now.as_microsecond();
-        self.number("retry", "SELECT bridge.retry($1, $2)", &[&ids, &now])
+        self.each("retry", "SELECT bridge.retry($1, $2)", ids, now)
             .await
     }
 
     async fn discard(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
-        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let now = now.as_microsecond();
-        self.number("discard", "SELECT bridge.discard($1, $2)", &[&ids, &now])
+        self.each("discard", "SELECT bridge.discard($1, $2)", ids, now)
             .await
     }
 
@@ -136,6 +135,25 @@ impl QueueAdmin for PostgresStore {
 }
 
 impl PostgresStore {
+    /// Some at a time: each takes its key's lock until the commit, and a database has room for so
+    /// many locks only.
+    async fn each(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        ids: &[JobId],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let ids: BTreeSet<i64> = ids.iter().map(|id| id.0).collect();
+        let ids: Vec<i64> = ids.into_iter().collect();
+        let now = now.as_microsecond();
+        let mut changed = 0;
+        for ids in ids.chunks(AT_ONCE) {
+            changed += self.number(doing, sql, &[&ids, &now]).await?;
+        }
+        Ok(changed)
+    }
+
     async fn number(
         &self,
         doing: &'static str,
@@ -152,18 +170,20 @@ fn job(doing: &'static str, row: &Row, body: Bytes) -> Result<Job, StoreError> {
     let failed = |cause| store_error(doing, cause);
     let state: i16 = row.try_get(1).map_err(failed)?;
     let attempts: i32 = row.try_get(2).map_err(failed)?;
+    let state = match state {
+        0 | 1 => JobState::Ready,
+        2 => JobState::Leased,
+        3 => JobState::Done,
+        _ => JobState::Dead,
+    };
+    let owner: Option<String> = row.try_get(5).map_err(failed)?;
     Ok(Job {
         id: JobId(row.try_get(0).map_err(failed)?),
-        state: match state {
-            0 | 1 => JobState::Ready,
-            2 => JobState::Leased,
-            3 => JobState::Done,
-            _ => JobState::Dead,
-        },
+        state,
         attempts: attempts.unsigned_abs(),
         pushed_at: timestamp(doing, row.try_get(3).map_err(failed)?)?,
         at: timestamp(doing, row.try_get(4).map_err(failed)?)?,
-        owner: row.try_get(5).map_err(failed)?,
+        owner: owner.filter(|_| state == JobState::Leased),
         note: row.try_get(6).map_err(failed)?,
         dedupe: row.try_get(7).map_err(failed)?,
         key: row.try_get(8).map_err(failed)?,

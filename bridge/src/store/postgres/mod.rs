@@ -5,6 +5,7 @@
 //! inbox are functions in the database (`schema.sql`), one round trip and one transaction each.
 
 mod admin;
+mod clock;
 mod connect;
 mod failure;
 mod ledger;
@@ -21,10 +22,11 @@ use tokio_postgres::{Error, Row, types::ToSql};
 use tracing::warn;
 
 use self::{
+    clock::DatabaseClock,
     failure::{is_passing, pool_error, store_error},
     push::Pusher,
 };
-use crate::store_error::StoreError;
+use crate::{clock::Clock, store_error::StoreError};
 
 const OPEN: &str = "open the store";
 
@@ -32,7 +34,7 @@ const OPEN: &str = "open the store";
 /// 13 on. Clones share its connections.
 ///
 /// Any number of processes may work on one database. The leases of one that has died run out and
-/// are taken over by the others, so their clocks should agree to well within a lease.
+/// are taken over by the others, so all should go by one [clock](Self::clock): the database's.
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
@@ -42,7 +44,9 @@ struct Inner {
     pool: Pool,
     pusher: Pusher,
     wake: Arc<Notify>,
+    clock: Arc<DatabaseClock>,
     listener: AbortHandle,
+    timekeeper: AbortHandle,
 }
 
 /// How a [`PostgresStore`] works.
@@ -83,6 +87,9 @@ impl PostgresStore {
         let mut client = pool.get().await.map_err(|cause| pool_error(OPEN, cause))?;
         migrate::migrate(&mut client).await?;
         drop(client);
+        let clock = DatabaseClock::ask(&pool, OPEN).await?;
+        let keep = clock::keep(Arc::downgrade(&clock), pool.clone());
+        let timekeeper = tokio::spawn(keep).abort_handle();
         let wake = Arc::new(Notify::new());
         let listen = listen::listen(config, tls, Arc::downgrade(&wake));
         let listener = tokio::spawn(listen).abort_handle();
@@ -91,9 +98,17 @@ impl PostgresStore {
                 pusher: Pusher::start(pool.clone()),
                 pool,
                 wake,
+                clock,
                 listener,
+                timekeeper,
             }),
         })
+    }
+
+    /// The database's time, followed without its jumps and whatever this machine's clock shows. For
+    /// everything that works on the store: workers, pipelines, receivers and sources.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.inner.clock.clone()
     }
 
     pub(crate) async fn client(&self, doing: &'static str) -> Result<Client, StoreError> {
@@ -146,6 +161,7 @@ async fn run(
 impl Drop for Inner {
     fn drop(&mut self) {
         self.listener.abort();
+        self.timekeeper.abort();
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 const SHOWN: &str = "id, state, attempts, pushed_at, at, owner, note, dedupe, key, kind";
 
 const REPLAY: &str = "
-    UPDATE job SET state = 0, at = ?2, pushed_at = ?2, attempts = 0, tried_at = NULL
+    UPDATE job SET state = 0, at = ?2, attempts = 0, tried_at = NULL
     WHERE id = ?1 AND state = 4
     RETURNING key";
 
@@ -290,18 +290,20 @@ fn distinct(ids: &[JobId]) -> Vec<JobId> {
 }
 
 fn job(row: &Row<'_>, body: Bytes) -> rusqlite::Result<Job> {
+    let state = match row.get::<_, i64>(1)? {
+        0 | 1 => JobState::Ready,
+        2 => JobState::Leased,
+        3 => JobState::Done,
+        _ => JobState::Dead,
+    };
+    let owner: Option<String> = row.get(5)?;
     Ok(Job {
         id: JobId(row.get(0)?),
-        state: match row.get::<_, i64>(1)? {
-            0 | 1 => JobState::Ready,
-            2 => JobState::Leased,
-            3 => JobState::Done,
-            _ => JobState::Dead,
-        },
+        state,
         attempts: row.get(2)?,
         pushed_at: timestamp(row.get(3)?)?,
         at: timestamp(row.get(4)?)?,
-        owner: row.get(5)?,
+        owner: owner.filter(|_| state == JobState::Leased),
         note: row.get(6)?,
         dedupe: row.get(7)?,
         key: row.get(8)?,

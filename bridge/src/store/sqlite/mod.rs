@@ -24,11 +24,15 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use self::thread::{Access, Thread};
-use crate::store_error::{StoreError, StoreErrorKind};
+use crate::{
+    clock::{Clock, SteadyClock},
+    store_error::{StoreError, StoreErrorKind},
+};
 
 /// A [`Queue`](crate::Queue) and a [`Ledger`](crate::Ledger) in one SQLite file. Clones share it.
 ///
@@ -58,6 +62,14 @@ pub struct SqliteOptions {
 /// ends it with the process, however the process ends.
 #[derive(Debug)]
 pub struct SoleWorker(#[expect(dead_code, reason = "the lock is held by the open file")] File);
+
+/// When something was last written, as far as that is quickly found.
+const LAST_TIME: &str = "
+    SELECT max(time) FROM (
+        SELECT max(pushed_at) AS time FROM (SELECT pushed_at FROM job ORDER BY id DESC LIMIT 1)
+        UNION ALL SELECT max(tried_at) FROM job WHERE state = 2
+        UNION ALL SELECT max(at) FROM job WHERE state = 3
+    )";
 
 impl Default for SqliteOptions {
     fn default() -> Self {
@@ -114,6 +126,18 @@ impl SqliteStore {
             }
             Err(TryLockError::Error(cause)) => Err(unavailable(DOING).with_cause(cause)),
         }
+    }
+
+    /// The clock for whoever works on this store: the machine's without its jumps, and not behind
+    /// what an earlier run has written.
+    pub async fn clock(&self) -> Result<Arc<dyn Clock>, StoreError> {
+        let last = |connection: &Connection| {
+            let last = connection.query_row(LAST_TIME, [], |row| row.get::<_, Option<i64>>(0))?;
+            last.map(queue::timestamp).transpose()
+        };
+        let last = self.read("ask for the time", last).await?;
+        let last = last.unwrap_or(Timestamp::MIN);
+        Ok(Arc::new(SteadyClock::not_before(last)))
     }
 
     /// Commits what has been asked for so far, and closes the file; every later call fails. A

@@ -24,9 +24,9 @@ use super::{
 
 const TOPIC: &str = "/data/AccountChangeEvent";
 const MINE: &str = "com/salesforce/api/rest/58.0;client=box-bridge";
-const THEIRS: &str = "com/salesforce/api/soap/58.0;client=SfdcInternalAPI/";
+pub(super) const THEIRS: &str = "com/salesforce/api/soap/58.0;client=SfdcInternalAPI/";
 
-fn ago(seconds: i64) -> Timestamp {
+pub(super) fn ago(seconds: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_secs(seconds)
 }
 
@@ -36,15 +36,15 @@ fn account(org: &FakeSalesforce, at: Timestamp) -> String {
     org.create("Account", fields).unwrap()
 }
 
-struct Listening {
-    org: FakeSalesforce,
-    client: SalesforceClient,
-    bus: Bus,
-    store: Arc<Shaky>,
+pub(super) struct Listening {
+    pub(super) org: FakeSalesforce,
+    pub(super) client: SalesforceClient,
+    pub(super) bus: Bus,
+    pub(super) store: Arc<Shaky>,
 }
 
 impl Listening {
-    async fn up() -> Self {
+    pub(super) async fn up() -> Self {
         let (org, client) = org().await;
         Self {
             org,
@@ -54,7 +54,7 @@ impl Listening {
         }
     }
 
-    fn source(&self) -> EventBus {
+    pub(super) fn source(&self) -> EventBus {
         self.source_of(Topic::new(TOPIC))
     }
 
@@ -90,7 +90,7 @@ impl Listening {
         said(&self.store.store).await
     }
 
-    async fn until_kept(&self, source: EventBus, place: &str) {
+    pub(super) async fn until_kept(&self, source: EventBus, place: &str) {
         let key = EffectKey::new(["source", "events", TOPIC]);
         let kept = async || match self.store.store.read(&key).await.unwrap() {
             Some(EffectState::Finished(position)) => position["replay"] == json!(place.as_bytes()),
@@ -100,7 +100,7 @@ impl Listening {
     }
 }
 
-const IDS: [&str; 3] = [
+pub(super) const IDS: [&str; 3] = [
     "001000000000001AAA",
     "001000000000002AAA",
     "001000000000003AAA",

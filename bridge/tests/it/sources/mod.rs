@@ -5,6 +5,7 @@
 mod bus;
 mod change_event;
 mod event_bus;
+mod one_change;
 mod outbound;
 mod poll;
 mod shaky;

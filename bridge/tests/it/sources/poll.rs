@@ -1,9 +1,16 @@
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bridge::{Ledger, Queue, source::Poll};
 use jiff::{SignedDuration, Timestamp};
-use salesforce_client::{SalesforceClient, testing::FakeSalesforce};
+use salesforce_client::{
+    SalesforceClient,
+    testing::{FakeSalesforce, Fault, FaultEffect},
+};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::{org, records, said, shaky::Shaky};
 
@@ -86,4 +93,50 @@ async fn the_first_run_begins_now_unless_told_otherwise() {
     // A position that is known counts for more than a beginning that is set later.
     assert_eq!(poll.since(ago(3600)).once().await.unwrap(), 0);
     assert_eq!(said(&store.store).await, [""; 0]);
+}
+
+/// As after a month in which nothing was running.
+#[tokio::test]
+async fn what_lies_before_salesforces_lists_is_told_too() {
+    const DAY: i64 = 24 * 3600;
+    let (org, client) = org().await;
+    let store = Arc::new(Shaky::default());
+    let long_ago = account(&org, 50 * DAY);
+    let old = account(&org, 90 * DAY);
+    let changed = json!({ "Name": "Acme 2", "SystemModstamp": ago(40 * DAY).to_string() });
+    org.update(&old, changed).unwrap();
+    let recent = account(&org, 600);
+    let poll = poll(&client, &store).since(ago(60 * DAY));
+    assert_eq!(poll.once().await.unwrap(), 3);
+    let mut said = said(&store.store).await;
+    said.sort();
+    let mut expected = [
+        format!("CREATED {long_ago}"),
+        format!("CREATED {recent}"),
+        format!("UPDATED {old}"),
+    ];
+    expected.sort();
+    assert_eq!(said, expected);
+    assert_eq!(poll.once().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn one_kind_that_is_not_answered_for_keeps_no_other_waiting() {
+    let (org, client) = org().await;
+    let store = Arc::new(Shaky::default());
+    let made = account(&org, 600);
+    let slow = FaultEffect::DelayBefore { millis: 600_000 };
+    let slow = Fault::on("*/sobjects/Contact/*", slow).times(u32::MAX);
+    org.inject(slow);
+    let (queue, ledger): (Arc<dyn Queue>, Arc<dyn Ledger>) = (store.clone(), store.clone());
+    let poll = Poll::new(records(&client), queue, ledger, ["Contact", "Account"]);
+    let told = async {
+        while said(&store.store).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let polling = poll.since(ago(3600));
+    let polling = timeout(Duration::from_secs(60), polling.run(told));
+    polling.await.unwrap();
+    assert_eq!(said(&store.store).await, [format!("CREATED {made}")]);
 }

@@ -337,6 +337,7 @@ pub(crate) struct Rule {
     pub(crate) triggers: Vec<String>,
     pub(crate) folder: Option<String>,
     pub(crate) file: Option<String>,
+    pub(crate) versions: Option<bridge::Versions>,
     pub(crate) attach: Option<Vec<bridge::Target>>,
     pub(crate) advance_stage: Option<String>,
     pub(crate) log_task: Option<LogTask>,
