@@ -188,13 +188,26 @@ fn is_a_change(wanted: &str, trigger: &str) -> bool {
 }
 
 /// Box's guide and its OpenAPI document spell some Sign triggers differently.
-fn one_spelling(trigger: &str) -> &str {
+pub(crate) fn one_spelling(trigger: &str) -> &str {
     match trigger {
         "SIGN_REQUEST.SIGN_SIGNER_SIGNED" => "SIGN_REQUEST.SIGNER_SIGNED",
         "SIGN_REQUEST.SIGN_DOCUMENT_CREATED" => "SIGN_REQUEST.SIGNATURE_REQUESTED",
         "SIGN_REQUEST.SIGN_ERROR_FINALIZING" => "SIGN_REQUEST.ERROR_FINALIZING",
         trigger => trigger,
     }
+}
+
+/// The spelling that this one is not, where there are two.
+pub(crate) fn other_spelling(trigger: &str) -> Option<&'static str> {
+    Some(match trigger {
+        "SIGN_REQUEST.SIGNER_SIGNED" => "SIGN_REQUEST.SIGN_SIGNER_SIGNED",
+        "SIGN_REQUEST.SIGNATURE_REQUESTED" => "SIGN_REQUEST.SIGN_DOCUMENT_CREATED",
+        "SIGN_REQUEST.ERROR_FINALIZING" => "SIGN_REQUEST.SIGN_ERROR_FINALIZING",
+        "SIGN_REQUEST.SIGN_SIGNER_SIGNED" => "SIGN_REQUEST.SIGNER_SIGNED",
+        "SIGN_REQUEST.SIGN_DOCUMENT_CREATED" => "SIGN_REQUEST.SIGNATURE_REQUESTED",
+        "SIGN_REQUEST.SIGN_ERROR_FINALIZING" => "SIGN_REQUEST.ERROR_FINALIZING",
+        _ => return None,
+    })
 }
 
 fn matcher(pattern: &str) -> Result<GlobMatcher, RuleError> {

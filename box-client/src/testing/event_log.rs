@@ -63,6 +63,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("METADATA_INSTANCE.UPDATED", "", "METADATA_INSTANCE_UPDATE"),
     ("METADATA_INSTANCE.DELETED", "", "METADATA_INSTANCE_DELETE"),
     ("SIGN_REQUEST.COMPLETED", "", "SIGN_DOCUMENT_COMPLETED"),
+    ("COMMENT.CREATED", "COMMENT_CREATE", "COMMENT_CREATE"),
 ];
 
 /// What `changes` and `sync` leave out.
@@ -98,9 +99,9 @@ impl State {
             return;
         };
         let at = Timestamp::now();
-        // A collaboration's events are about its item.
+        // A collaboration's events are about its item, as are a comment's.
         let item = match source["type"].as_str() {
-            Some("collaboration") => &source["item"],
+            Some("collaboration" | "comment") => &source["item"],
             _ => source,
         };
         let event = |id: &str, event_type: &str, source: Value| {
@@ -129,7 +130,13 @@ impl State {
         user["recorded_at"] = stamp(at).into();
         let mut enterprise = event(&id, enterprise_type, named);
         enterprise["additional_details"] = match trigger {
-            "SIGN_REQUEST.COMPLETED" => json!({ "sign_request": info }),
+            "SIGN_REQUEST.COMPLETED" => {
+                let mut request = info.clone();
+                request["files"] = json!([{
+                    "id": source["id"], "name": source["name"], "parent": source["parent"],
+                }]);
+                json!({ "sign_request": request })
+            }
             _ => json!({ "version_id": source.pointer("/file_version/id") }),
         };
         let log = &mut self.log;

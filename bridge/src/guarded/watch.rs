@@ -49,6 +49,10 @@ impl EventStream for Guarded<dyn EventStream> {
         self.port.name()
     }
 
+    fn tells(&self, trigger: &str) -> bool {
+        self.port.tells(trigger)
+    }
+
     async fn page(&self, from: Option<&str>) -> Result<EventPage, PortError> {
         self.call("events", self.port.page(from)).await
     }

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::{error::WatchError, missed::found, port::Tree, walk::Walk};
+use super::{error::WatchError, missed::found, port::Tree, room::ahead, walk::Walk};
 use crate::{
     action::ATTACH,
     clock::{Clock, SystemClock},
@@ -147,8 +147,8 @@ impl Backfill {
         }
     }
 
-    /// At most so many events wait in the inbox, ours and all others, so that what happens now need
-    /// not stand behind what has been there for long. 100 unless set.
+    /// At most so many events wait in the inbox that are due or can wait as ours do, so that what
+    /// happens now need not stand behind what has been there for long. 100 unless set.
     #[must_use]
     pub fn most_ahead(mut self, most: u64) -> Self {
         self.most_ahead = most.max(1);
@@ -340,7 +340,7 @@ impl Backfill {
     ) -> Result<bool, WatchError> {
         let mut has_told = false;
         while !jobs.is_empty() {
-            let ready = self.queue.counts().await?.ready;
+            let ready = ahead(&*self.queue, self.most_ahead, self.clock.now()).await?;
             let room = self.most_ahead.saturating_sub(ready);
             let some = usize::try_from(room).unwrap_or(usize::MAX).min(jobs.len());
             if some > 0 {

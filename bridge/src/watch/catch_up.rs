@@ -121,7 +121,6 @@ impl Watch {
         mut position: Position,
     ) -> Result<CaughtUp, WatchError> {
         let mut done = CaughtUp::default();
-        let mut asked = 0;
         loop {
             self.room().await?;
             let at = self.clock.now();
@@ -129,10 +128,13 @@ impl Watch {
             let mut jobs = Vec::new();
             for event in &page.events {
                 done.seen += 1;
-                if !self.concerns(event) {
+                let Some(folders) = self.concerns(event).await? else {
                     continue;
+                };
+                // What only may follow from an event may also not have followed.
+                if let Some(at) = event.at.filter(|_| event.is_certain) {
+                    self.happened_in(folders.iter().map(String::as_str), at);
                 }
-                self.happened(event, &mut asked).await;
                 if self.is_known(event).await? {
                     continue;
                 }
@@ -159,21 +161,6 @@ impl Watch {
                 return Ok(done);
             }
         }
-    }
-
-    /// Whether a webhook of ours would have told of it.
-    fn concerns(&self, event: &Happening) -> bool {
-        if !self.options.triggers.contains(&event.trigger) {
-            return false;
-        }
-        let path = event.source.pointer("/path_collection/entries");
-        let Some(path) = path.and_then(Value::as_array) else {
-            return true;
-        };
-        let own = event.source.get("id");
-        let ids = path.iter().filter_map(|folder| folder.get("id")).chain(own);
-        let mut ids = ids.filter_map(Value::as_str);
-        ids.any(|id| self.options.folders.iter().any(|folder| folder == id))
     }
 
     /// Saves the inbox an event that it would find to be known. A webhook may still be on its way.

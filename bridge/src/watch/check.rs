@@ -12,11 +12,13 @@ use super::{
     port::{Created, Hook},
     service::Watch,
     silence::Silence,
+    whereabouts::Kind,
 };
 use crate::{
     ledger::EffectKey,
     observe,
     port_error::{PortError, PortErrorKind, in_one_line},
+    rules::{one_spelling, other_spelling},
 };
 
 /// How a watched folder's webhook was found.
@@ -88,12 +90,17 @@ impl Watch {
     pub async fn check(&self, repair: bool) -> Result<Vec<HookStatus>, WatchError> {
         let mut all = Vec::new();
         for folder in &self.options.folders {
-            let status = match self.check_one(folder, repair).await {
+            let mut status = match self.check_one(folder, repair).await {
                 Err(WatchError::Port(error)) if error.kind() != PortErrorKind::Outage => {
                     HookStatus::of(folder, None, HookState::Failed, Some(in_one_line(&error)))
                 }
                 status => status?,
             };
+            if let Some(above) = self.above(folder).await {
+                let nested = format!("it lies below folder {above}, whose webhook tells of it too");
+                let note = status.note.take();
+                status.note = Some(note.map_or(nested.clone(), |note| format!("{note}; {nested}")));
+            }
             let note = status.note.as_deref().unwrap_or_default();
             let webhook = status.webhook.as_deref().unwrap_or_default();
             match status.state {
@@ -152,8 +159,7 @@ impl Watch {
                 self.keep(&key, json!(hook.id)).await?;
             }
             if wrong.is_some() {
-                let (address, triggers) = (&self.options.address, &self.options.triggers);
-                let changed = self.hooks.change(&hook.id, address, triggers).await?;
+                let changed = self.change(&hook.id).await?;
                 if let Some(still) = self.wrong(&changed) {
                     let cause = format!("after the change still: {still}");
                     let error = PortError::new(PortErrorKind::Busy, "change the webhook");
@@ -203,8 +209,7 @@ impl Watch {
         let now = self.clock.now();
         self.remade(folder, silence, now).await?;
         self.hooks.remove(&hook.id).await?;
-        let (address, triggers) = (&self.options.address, &self.options.triggers);
-        let made = match self.hooks.create(folder, address, triggers).await? {
+        let made = match self.create(folder).await? {
             Created::Made(made) | Created::There(made) => made,
         };
         let key = EffectKey::new(["watch", "webhook", folder]);
@@ -220,9 +225,8 @@ impl Watch {
     }
 
     async fn find_or_make(&self, folder: &str, make: bool) -> Result<Option<Created>, WatchError> {
-        let (address, triggers) = (&self.options.address, &self.options.triggers);
         if make {
-            return Ok(Some(self.hooks.create(folder, address, triggers).await?));
+            return Ok(Some(self.create(folder).await?));
         }
         let listed = self.hooks.list().await?;
         let there = listed
@@ -234,8 +238,57 @@ impl Watch {
         Ok(self.hooks.hook(&there.id).await?.map(Created::There))
     }
 
+    async fn create(&self, folder: &str) -> Result<Created, PortError> {
+        let (address, triggers) = (&self.options.address, &self.options.triggers);
+        let created = self.hooks.create(folder, address, triggers).await;
+        match (created, self.respelled()) {
+            (Err(refused), Some(other)) if refused.kind() == PortErrorKind::Refused => {
+                let created = self.hooks.create(folder, address, &other).await;
+                // What the first try said is about what is configured.
+                created.map_err(|_| refused)
+            }
+            (created, _) => created,
+        }
+    }
+
+    async fn change(&self, id: &str) -> Result<Hook, PortError> {
+        let (address, triggers) = (&self.options.address, &self.options.triggers);
+        let changed = self.hooks.change(id, address, triggers).await;
+        match (changed, self.respelled()) {
+            (Err(refused), Some(other)) if refused.kind() == PortErrorKind::Refused => {
+                let changed = self.hooks.change(id, address, &other).await;
+                changed.map_err(|_| refused)
+            }
+            (changed, _) => changed,
+        }
+    }
+
+    /// Box's own documents spell some triggers in two ways, and it refuses all for one that it does
+    /// not know.
+    fn respelled(&self) -> Option<Vec<String>> {
+        let triggers = &self.options.triggers;
+        let other =
+            |name: &String| other_spelling(name).map_or_else(|| name.clone(), str::to_owned);
+        let respelled: Vec<_> = triggers.iter().map(other).collect();
+        (respelled != *triggers).then_some(respelled)
+    }
+
+    /// A watched folder below another is told of twice.
+    async fn above(&self, folder: &str) -> Option<String> {
+        if self.options.folders.len() < 2 {
+            return None;
+        }
+        let path = self.path(Kind::Folder, folder).await.ok().flatten()?;
+        let mut above = path.into_iter().rev().filter(|id| id != folder);
+        above.find(|id| self.options.folders.contains(id))
+    }
+
     fn wrong(&self, hook: &Hook) -> Option<String> {
-        let names = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+        // Nobody knows which of two spellings Box gives back.
+        let names = |names: &[String]| {
+            let names = names.iter().map(|name| one_spelling(name).to_owned());
+            names.collect::<BTreeSet<_>>()
+        };
         if hook.address.as_deref() != Some(&self.options.address) {
             return Some("it calls another address".to_owned());
         }

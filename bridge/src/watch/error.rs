@@ -11,6 +11,6 @@ pub enum WatchError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The inbox holds as much as it may; what is left comes later.
-    #[error("the inbox holds {0} events already")]
+    #[error("the inbox holds {0} events already, at least")]
     Full(u64),
 }

@@ -47,7 +47,8 @@ pub(super) fn missed(happening: &Happening) -> Result<NewJob, EventError> {
     };
     let body = json!({
         "type": "webhook_event", "id": id, "trigger": trigger, "created_at": happening.at,
-        "created_by": happening.by, "source": happening.source, "additional_info": [],
+        "created_by": happening.by, "source": happening.source,
+        "additional_info": happening.details,
     });
     job(kind, &id, &body)
 }

@@ -9,14 +9,18 @@ mod box_side;
 mod catch_up;
 mod check;
 mod error;
+#[cfg(feature = "box")]
+mod event_names;
 mod handler;
 mod mapped;
 mod missed;
 mod port;
+mod room;
 mod scan;
 mod service;
 mod silence;
 mod walk;
+mod whereabouts;
 
 #[cfg(feature = "box")]
 pub use self::box_events::BoxEvents;

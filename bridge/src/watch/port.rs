@@ -76,6 +76,11 @@ pub trait EventStream: Debug + Send + Sync + 'static {
     /// Its name: a position in one stream means nothing in another.
     fn name(&self) -> &str;
 
+    /// Whether it tells of what webhooks with this trigger tell of.
+    fn tells(&self, _trigger: &str) -> bool {
+        true
+    }
+
     /// What comes after this position. `None` is now: no events, and where to begin.
     async fn page(&self, from: Option<&str>) -> Result<EventPage, PortError>;
 }
@@ -104,6 +109,8 @@ pub struct Happening {
     pub by: Value,
     /// What it happened to, as a webhook would show it, or a stub with id and type.
     pub source: Value,
+    /// What else a webhook would tell of it; `[]` for nothing.
+    pub details: Value,
     /// Whether it happened for sure. What may only follow from it is a reason to look.
     pub is_certain: bool,
 }

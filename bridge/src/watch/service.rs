@@ -18,7 +18,9 @@ use super::{
     check::{HookState, HookStatus},
     error::WatchError,
     port::{EventStream, Hooks, Tree},
+    room,
     silence::Silences,
+    whereabouts::Paths,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -48,6 +50,7 @@ pub struct Watch {
     /// When what comes again and again had its way last.
     woken: Mutex<Option<Instant>>,
     pub(super) silences: Silences,
+    pub(super) paths: Mutex<Paths>,
     /// As the webhooks were found last.
     pub(super) found: Mutex<Vec<HookStatus>>,
 }
@@ -76,7 +79,8 @@ pub struct WatchOptions {
     pub scan_margin: Duration,
     /// Of a folder that is mapped only now, files changed within this time are brought.
     pub mapped_within: Duration,
-    /// Nothing is added to an inbox that has more than so many events waiting.
+    /// Nothing is added to an inbox that has more than so many events waiting that are due, or can
+    /// wait for as long as what would be added.
     pub most_ahead: u64,
 }
 
@@ -132,6 +136,7 @@ impl Watch {
             options,
             wake: Notify::new(),
             woken: Mutex::new(None),
+            paths: Mutex::default(),
             found: Mutex::default(),
         }
     }
@@ -183,6 +188,7 @@ impl Watch {
 
     /// Watches until `stop`. What it is at then is left as it is: the next run goes on with it.
     pub async fn run(&self, stop: impl Future<Output = ()>) {
+        self.say_what_is_not_told();
         let mut stop = std::pin::pin!(stop);
         let (mut check_at, mut catch_up_at) = (Instant::now(), Instant::now());
         loop {
@@ -208,6 +214,21 @@ impl Watch {
                     (check_at, catch_up_at) = (now, now);
                 }
             }
+        }
+    }
+
+    fn say_what_is_not_told(&self) {
+        let Some(events) = &self.events else {
+            return;
+        };
+        let triggers = self.options.triggers.iter();
+        let untold: Vec<_> = triggers.filter(|it| !events.tells(it)).cloned().collect();
+        if !untold.is_empty() {
+            warn!(
+                stream = events.name(),
+                triggers = untold.join(", "),
+                "the event stream does not tell of these: what webhooks miss of them is lost"
+            );
         }
     }
 
@@ -262,9 +283,10 @@ impl Watch {
 
     /// Waits for nothing: whoever finds the inbox full comes back later.
     pub(super) async fn room(&self) -> Result<(), WatchError> {
-        let ready = self.queue.counts().await?.ready;
-        match ready > self.options.most_ahead {
-            true => Err(WatchError::Full(ready)),
+        let most = self.options.most_ahead.saturating_add(1);
+        let ahead = room::ahead(&*self.queue, most, self.clock.now()).await?;
+        match ahead >= most {
+            true => Err(WatchError::Full(ahead)),
             false => Ok(()),
         }
     }

@@ -8,12 +8,11 @@ use std::{
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use tracing::info;
 
-use super::{error::WatchError, port::Happening, service::Watch};
+use super::{error::WatchError, service::Watch};
 use crate::{
-    content::FolderRef,
     ledger::EffectKey,
     queue::{Job, JobFilter, JobState},
     receive::BOX_WEBHOOK,
@@ -27,9 +26,6 @@ const GRAIN: Duration = Duration::from_secs(60);
 /// So many jobs are looked at for deliveries that nobody has come to.
 const LISTED: usize = 200;
 const MOST_LISTED: usize = 2000;
-/// Of events that do not say where they happened, so many are asked for it in one go.
-const MOST_ASKED: usize = 10;
-
 /// What this process knows.
 #[derive(Debug)]
 pub(super) struct Silences {
@@ -146,53 +142,11 @@ impl Watch {
         self.kept(&heard_key(webhook)).await
     }
 
-    /// Notes for which folders' webhooks there is something to tell. `asked` counts the events
-    /// that had to be looked up.
-    pub(super) async fn happened(&self, event: &Happening, asked: &mut usize) {
-        let Some(at) = event.at.filter(|at| *at >= self.silences.began) else {
-            return;
-        };
-        // What only may follow from an event may also not have followed.
-        if !event.is_certain {
-            return;
-        }
-        let path = event.source.pointer("/path_collection/entries");
-        let own = event.source.get("id");
-        let ids: Vec<String> = match path.and_then(Value::as_array) {
-            Some(path) => {
-                let ids = path.iter().filter_map(|folder| folder.get("id"));
-                let ids = ids.chain(own).filter_map(Value::as_str);
-                ids.map(str::to_owned).collect()
-            }
-            None if *asked < MOST_ASKED => {
-                *asked += 1;
-                self.whereabouts(&event.source).await
-            }
-            None => return,
-        };
-        self.happened_in(ids.iter().map(String::as_str), at);
-    }
-
+    /// Notes for which folders' webhooks there is something to tell.
     pub(super) fn happened_in<'f>(&self, path: impl Iterator<Item = &'f str>, at: Timestamp) {
         for folder in path.filter(|id| self.options.folders.iter().any(|it| it == id)) {
             self.silences.happened(folder, at);
         }
-    }
-
-    /// The folders that it lies in; none where that cannot be said.
-    async fn whereabouts(&self, source: &Value) -> Vec<String> {
-        let text = |key| source.get(key).and_then(Value::as_str);
-        let (Some((content, _)), Some(id)) = (&self.mappings, text("id")) else {
-            return Vec::new();
-        };
-        let path = match text("type") {
-            Some("file") => content.file(id).await.map(|file| file.folders),
-            Some("folder") => content.folder(id).await.map(|folder| folder.with_itself()),
-            _ => return Vec::new(),
-        };
-        let ids = |path: Vec<FolderRef>| path.into_iter().map(|folder| folder.id).collect();
-        // Whoever works on the event asks again, and says so where it fails.
-        path.map(ids).unwrap_or_default()
     }
 
     /// Whether there was something to tell for so long, and nothing has come from the webhook.

@@ -30,6 +30,7 @@ mod signatures;
 mod sources;
 mod stateless;
 mod strangers;
+mod streams;
 mod sync;
 mod sync_fakes;
 mod sync_places;

@@ -8,12 +8,12 @@ use std::{
 
 use async_trait::async_trait;
 use bridge::{
-    BOX_WEBHOOK, Clock, ContentSource, JobFilter, JobState, MappingKeys, NewJob, Pipeline,
-    PortError, Queue, QueueAdmin, Worker,
+    BOX_FOUND, BOX_WEBHOOK, Clock, ContentSource, JobFilter, JobState, MappingKeys, NewJob,
+    Pipeline, PortError, PortErrorKind, Queue, QueueAdmin, Settle, Worker,
     store::memory::MemoryStore,
     watch::{
         Created, Entry, EventPage, EventStream, Happening, Hook, HookRef, HookState, Hooks, SCAN,
-        Tree, Watch, WatchOptions, Watched,
+        Tree, Watch, WatchError, WatchOptions, Watched,
     },
 };
 use futures_core::stream::BoxStream;
@@ -33,6 +33,8 @@ struct State {
     hooks: BTreeMap<String, Hook>,
     made: usize,
     looks: usize,
+    /// A trigger that is spelled otherwise here.
+    spells: Option<&'static str>,
     /// What has happened, as the event stream tells it.
     happened: Vec<Happening>,
 }
@@ -84,6 +86,12 @@ impl Hooks for Far {
         triggers: &[String],
     ) -> Result<Created, PortError> {
         let mut state = self.state();
+        if state
+            .spells
+            .is_some_and(|wrong| triggers.iter().any(|it| it == wrong))
+        {
+            return Err(PortError::new(PortErrorKind::Refused, "make the webhook"));
+        }
         let is_there = |hook: &&Hook| hook.folder.as_deref() == Some(folder);
         if let Some(hook) = state.hooks.values().find(is_there) {
             return Ok(Created::There(hook.clone()));
@@ -159,6 +167,10 @@ impl Watching {
     }
 
     fn with(has_events: bool) -> Self {
+        Self::set(has_events, |_| {})
+    }
+
+    fn set(has_events: bool, set: impl Fn(&mut WatchOptions)) -> Self {
         let (sides, store) = (FarSides::new(), Arc::new(MemoryStore::new()));
         let far = Far {
             state: Arc::default(),
@@ -166,6 +178,7 @@ impl Watching {
         };
         let mut options = WatchOptions::new(["deal"], ADDRESS, ["FILE.UPLOADED"]);
         (options.check_every, options.catch_up_every) = (HOUR, HOUR);
+        set(&mut options);
         let side = Arc::new(far.clone());
         // Behind the worker's, for which nothing may lie in the future.
         let clock = ManualClock::at(Timestamp::now() - 24 * HOUR);
@@ -211,8 +224,18 @@ impl Watching {
 
     /// A file is uploaded, and the event stream tells of it.
     async fn happens(&self, file: &str) {
-        let folder = |id: &str| json!({ "type": "folder", "id": id, "name": id });
-        let version = self.far.sides.add_version(file, b"bytes");
+        self.far.sides.add_version(file, b"bytes");
+        self.happened(file, &["0", "deal"]);
+        self.watch.catch_up().await.unwrap();
+        self.worker.run_until_idle().await.unwrap();
+    }
+
+    fn happened(&self, file: &str, path: &[&str]) {
+        let folder = |id: &&str| json!({ "type": "folder", "id": id, "name": id });
+        let version = self.far.sides.world().versions[file]
+            .last()
+            .unwrap()
+            .clone();
         let happening = Happening {
             id: format!("stream {file}"),
             trigger: "FILE.UPLOADED".to_owned(),
@@ -220,14 +243,13 @@ impl Watching {
             by: json!(null),
             source: json!({
                 "type": "file", "id": file, "name": "NDA.pdf",
-                "file_version": { "type": "file_version", "id": version.id },
-                "path_collection": { "entries": [folder("0"), folder("deal")] },
+                "file_version": { "type": "file_version", "id": version.0.id },
+                "path_collection": { "entries": path.iter().map(folder).collect::<Vec<_>>() },
             }),
+            details: json!([]),
             is_certain: true,
         };
         self.far.state().happened.push(happening);
-        self.watch.catch_up().await.unwrap();
-        self.worker.run_until_idle().await.unwrap();
     }
 
     async fn check(&self) -> HookState {
@@ -457,4 +479,56 @@ async fn what_happened_while_nobody_was_there_to_hear_makes_no_webhook_silent() 
     watch.catch_up().await.unwrap();
     watching.clock.advance(5 * HOUR);
     assert_eq!(watch.check(true).await.unwrap()[0].state, HookState::Fine);
+}
+
+#[tokio::test]
+async fn a_trigger_with_two_spellings_is_asked_for_in_either_and_is_the_same_in_both() {
+    let [guide, document] = [
+        "SIGN_REQUEST.SIGNER_SIGNED",
+        "SIGN_REQUEST.SIGN_SIGNER_SIGNED",
+    ];
+    for (wanted, refused) in [(guide, guide), (document, document)] {
+        let watching = Watching::set(false, |options| options.triggers = vec![wanted.to_owned()]);
+        watching.far.state().spells = Some(refused);
+        assert_eq!(watching.check().await, HookState::Made);
+        assert_eq!(watching.check().await, HookState::Fine, "{wanted}");
+    }
+    let watching = Watching::new();
+    watching.far.state().spells = Some("FILE.UPLOADED");
+    assert_eq!(watching.check().await, HookState::Failed);
+}
+
+#[tokio::test]
+async fn what_waits_for_another_time_takes_no_room_from_what_was_missed() {
+    let watching = Watching::set(true, |options| options.most_ahead = 3);
+    watching.happens("1").await;
+    let put_off = |number: usize, kind: &str| NewJob {
+        dedupe: format!("{kind} {number}"),
+        key: format!("{kind} {number}"),
+        kind: kind.to_owned(),
+        body: "{}".into(),
+    };
+    let wait = async |kind: &str| {
+        let now = watching.clock.now();
+        let jobs = (0..4).map(|number| put_off(number, kind)).collect();
+        watching.store.push(jobs, now).await.unwrap();
+        for job in watching.store.lease("other", 9, HOUR, now).await.unwrap() {
+            let (at, reason) = (now + 48 * HOUR, "later".to_owned());
+            let settle = Settle::Defer { at, reason };
+            watching
+                .store
+                .settle(&job.lease, settle, now)
+                .await
+                .unwrap();
+        }
+    };
+    wait("digest").await;
+    watching.happens("2").await;
+    assert_eq!(watching.far.sides.world().stored.len(), 1);
+    // What can wait itself does take it.
+    wait(BOX_FOUND).await;
+    watching.far.sides.add_version("3", b"bytes");
+    watching.happened("3", &["0", "deal"]);
+    let full = watching.watch.catch_up().await.unwrap_err();
+    assert!(matches!(full, WatchError::Full(_)), "{full}");
 }

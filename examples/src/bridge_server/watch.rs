@@ -182,7 +182,10 @@ pub(crate) fn watch(
     options.most_ahead = wanted.most_ahead;
     let events: Option<Arc<dyn EventStream>> = match wanted.events {
         Stream::User => Some(Arc::new(BoxEvents::user(content.client().clone()))),
-        Stream::Enterprise => Some(Arc::new(BoxEvents::enterprise(content.client().clone()))),
+        Stream::Enterprise => Some(Arc::new(BoxEvents::enterprise(
+            content.client().clone(),
+            triggers(config),
+        ))),
         Stream::None => None,
     };
     let events = events.map(|events| circuits.events(events));

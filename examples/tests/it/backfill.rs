@@ -105,7 +105,7 @@ fn is_shown(setting: &Setting, file: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn backfill_waits_where_the_calls_that_are_left_are_kept_for_what_happens_now() {
     let budget = |text: String| {
-        let kept = "budget = { backfill_reserve = 0.5, pause = \"300ms\" }";
+        let kept = "budget = { backfill_reserve = 0.5, pause = \"2s\" }";
         text.replace("budget = { pause = \"300ms\" }", kept)
     };
     let setting = Setting::with(budget, true).await;
@@ -133,15 +133,19 @@ async fn backfill_waits_where_the_calls_that_are_left_are_kept_for_what_happens_
     live("first.pdf").await;
 
     lines(&backfill(&setting, &setting.folder, &["--json"]).await);
-    let waiting = ["list", "--state", "ready", "--json"];
-    let is_left = |job: &Value| {
+    let of_old = |job: &&Value| {
+        let key = job["key"].as_str().unwrap();
+        old.iter()
+            .any(|(file, _)| key == format!("box-file/{file}"))
+    };
+    let is_left = |job: &&Value| {
         let note = job["note"].as_str().unwrap_or_default();
         note.contains("left for later")
     };
     setting
         .until("backfill to be left for later", async || {
-            let jobs = setting.queue(&waiting).await;
-            jobs.iter().filter(|job| is_left(job)).count() == old.len()
+            let jobs = setting.queue(&["list", "--json"]).await;
+            jobs.iter().filter(of_old).filter(is_left).count() == old.len()
         })
         .await;
     for name in ["second.pdf", "third.pdf"] {
@@ -152,11 +156,6 @@ async fn backfill_waits_where_the_calls_that_are_left_are_kept_for_what_happens_
     }
     assert!(setting.crm.calls() < 700);
     let jobs = setting.queue(&["list", "--json"]).await;
-    let of_old = |job: &&Value| {
-        let key = job["key"].as_str().unwrap();
-        old.iter()
-            .any(|(file, _)| key == format!("box-file/{file}"))
-    };
     let found: Vec<_> = jobs.iter().filter(of_old).collect();
     assert_eq!(found.len(), old.len(), "{jobs:#?}");
     for job in found {
