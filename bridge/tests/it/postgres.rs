@@ -38,6 +38,7 @@ async fn postgres_keeps_every_promise() {
     crate::secrets::postgres::secrets_are_kept(async || cluster.database()).await;
     crate::clocks::nothing_is_lost_or_twice(Arc::new(store(&cluster).await)).await;
     a_restart_of_the_database_is_got_over(&cluster).await;
+    crate::cuts::a_connection_lost_at_any_statement_is_got_over(&cluster).await;
 }
 
 async fn processes_that_start_together_agree_on_the_schema(cluster: &Cluster) {

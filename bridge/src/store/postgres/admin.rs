@@ -1,7 +1,5 @@
 //! The inbox as people see it.
 
-use std::collections::BTreeSet;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -17,9 +15,6 @@ use crate::{
     side::Side,
     store_error::StoreError,
 };
-
-/// So many jobs go in one transaction.
-const AT_ONCE: usize = 200;
 
 const SHOWN: &str = "id, state, attempts, pushed_at, at, owner, note, dedupe, key, kind";
 
@@ -63,17 +58,23 @@ impl QueueAdmin for PostgresStore {
     }
 
     async fn replay(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
-        self.each("replay", "SELECT bridge.replay($1, $2)", ids, now)
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let now = now.as_microsecond();
+        self.number("replay", "SELECT bridge.replay($1, $2)", &[&ids, &now])
             .await
     }
 
     async fn retry(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
-        self.each("retry", "SELECT bridge.retry($1, $2)", ids, now)
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let now = now.as_microsecond();
+        self.number("retry", "SELECT bridge.retry($1, $2)", &[&ids, &now])
             .await
     }
 
     async fn discard(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
-        self.each("discard", "SELECT bridge.discard($1, $2)", ids, now)
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let now = now.as_microsecond();
+        self.number("discard", "SELECT bridge.discard($1, $2)", &[&ids, &now])
             .await
     }
 
@@ -135,25 +136,6 @@ impl QueueAdmin for PostgresStore {
 }
 
 impl PostgresStore {
-    /// Some at a time: each takes its key's lock until the commit, and a database has room for so
-    /// many locks only.
-    async fn each(
-        &self,
-        doing: &'static str,
-        sql: &str,
-        ids: &[JobId],
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let ids: BTreeSet<i64> = ids.iter().map(|id| id.0).collect();
-        let ids: Vec<i64> = ids.into_iter().collect();
-        let now = now.as_microsecond();
-        let mut changed = 0;
-        for ids in ids.chunks(AT_ONCE) {
-            changed += self.number(doing, sql, &[&ids, &now]).await?;
-        }
-        Ok(changed)
-    }
-
     async fn number(
         &self,
         doing: &'static str,

@@ -12,10 +12,7 @@ use super::{OPEN, PostgresOptions};
 use crate::store_error::{StoreError, StoreErrorKind};
 
 /// No statement of ours takes long; one that does waits for something that will not come.
-const TIMEOUTS: &str = "-c statement_timeout=15s -c lock_timeout=10s";
-/// Whatever is the default of the database or the role: whoever has waited for a key's lock has to
-/// see what was committed meanwhile, and what is committed has to be on the disk.
-const PROMISES: &str = "-c default_transaction_isolation=read\\ committed -c synchronous_commit=on";
+const STATEMENT_TIMEOUT: &str = "-c statement_timeout=15s -c lock_timeout=10s";
 const DEAD_PEER_AFTER: Duration = Duration::from_secs(20);
 
 pub(super) fn config(url: &str, options: &PostgresOptions) -> Result<Config, StoreError> {
@@ -26,7 +23,7 @@ pub(super) fn config(url: &str, options: &PostgresOptions) -> Result<Config, Sto
     let options_so_far = config.get_options().unwrap_or_default().to_owned();
     config
         .application_name("box-salesforce-bridge")
-        .options(format!("{TIMEOUTS} {options_so_far} {PROMISES}"))
+        .options(format!("{STATEMENT_TIMEOUT} {options_so_far}"))
         .connect_timeout(options.connect_timeout)
         .keepalives_idle(DEAD_PEER_AFTER)
         .tcp_user_timeout(DEAD_PEER_AFTER);

@@ -19,11 +19,6 @@ const LOCK: i64 = 0x6278_7366;
 pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
     let failed = |cause| store_error(OPEN, cause);
     let transaction = client.transaction().await.map_err(failed)?;
-    // An index on a large table takes its time.
-    transaction
-        .batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
-        .await
-        .map_err(failed)?;
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
         .await
