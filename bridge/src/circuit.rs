@@ -73,7 +73,9 @@ impl Circuits {
 
     pub(crate) fn set(&self, settings: Settings) {
         for side in Side::ALL {
-            self.of(side).lock().settings = settings;
+            let mut inner = self.of(side).lock();
+            inner.settings = settings;
+            inner.show(side);
         }
     }
 
@@ -82,6 +84,7 @@ impl Circuits {
             let mut inner = self.of(side).lock();
             if inner.is_paused != pauses.holds(side) {
                 inner.is_paused = pauses.holds(side);
+                inner.show(side);
                 info!(%side, paused = inner.is_paused, "by an operator's word");
             }
         }
@@ -271,12 +274,17 @@ impl Drop for Pass {
 }
 
 impl Inner {
+    fn show(&self, side: Side) {
+        let is_open = self.is_paused || !matches!(self.phase, Phase::Closed);
+        observe::circuit(side, is_open);
+    }
+
     fn answered(&mut self, side: Side) {
         if !matches!(self.phase, Phase::Closed) {
             info!(%side, "it answers again: everything goes on");
-            observe::circuit(side, false);
         }
         (self.phase, self.failures, self.pauses) = (Phase::Closed, 0, 0);
+        self.show(side);
     }
 
     fn count(&mut self, side: Side, error: &PortError) {
@@ -310,7 +318,7 @@ impl Inner {
         self.phase = Phase::Open {
             until: Instant::now() + pause,
         };
-        observe::circuit(side, true);
+        self.show(side);
         warn!(%side, pause = ?pause, reason = self.reason, "left alone for a while");
     }
 }

@@ -4,11 +4,11 @@
 //! | --- | --- | --- |
 //! | `bridge_deliveries_total` | `outcome`: `accepted`, `duplicate`, or why it was refused | counter |
 //! | `bridge_attempts_total` | `outcome`: `done`, `retried`, `deferred`, `dead` | counter |
-//! | `bridge_lease_takeovers_total` | | counter: jobs that a worker took whose former lease had run out |
+//! | `bridge_lease_takeovers_total` | | counter: jobs that were taken over from a worker that had lost them |
 //! | `bridge_leases_lost_total` | | counter: jobs that a living worker has lost |
 //! | `bridge_calls_total` | `side`, `operation`, `outcome`: `ok`, or what kind of failure; `status`: the vendor's where a call failed, `none` where it gave none, else `2xx` | counter |
 //! | `bridge_call_seconds` | `side`, `operation` | histogram |
-//! | `bridge_circuit_open` | `side` | gauge: 1 while the side is left alone |
+//! | `bridge_circuit_open` | `side` | gauge: 1 while the side is left alone, by a pause too |
 //! | `bridge_content_bytes_total` | | counter: read from the content side |
 //! | `bridge_step_seconds` | `action` | histogram |
 //! | `bridge_event_seconds` | | histogram: from the inbox to the end of an event |

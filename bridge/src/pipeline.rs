@@ -8,7 +8,6 @@ mod record;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::info;
 
@@ -46,7 +45,6 @@ pub struct Pipeline {
     ledger: Arc<dyn Ledger>,
     queue: Option<Arc<dyn Queue>>,
     clock: Arc<dyn Clock>,
-    working_since: Timestamp,
     rules: Vec<Rule>,
     resolver: Resolver,
     records: Option<Arc<dyn Records>>,
@@ -136,7 +134,6 @@ impl Pipeline {
             ledger,
             queue: None,
             clock: Arc::new(SystemClock),
-            working_since: SystemClock.now(),
             rules,
             resolver: Resolver::new(MappingKeys::default()),
             transfers: Semaphore::new(PipelineOptions::default().transfers),
@@ -206,7 +203,6 @@ impl Pipeline {
     /// By another clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.working_since = clock.now();
         self.clock = clock;
         self
     }
@@ -240,7 +236,6 @@ impl Pipeline {
             queue: self.queue.as_deref(),
             clock: &*self.clock,
             hold,
-            working_since: self.working_since,
             options: &self.options,
             transfers: &self.transfers,
         }

@@ -26,8 +26,7 @@ use crate::{
 ///   extend nor settle any more ([`StoreErrorKind::StaleLease`](crate::StoreErrorKind::StaleLease)).
 /// - Whoever is handed a job that another lost is told so ([`Leased::taken_from`]).
 /// - Attempts are counted when a job is leased, so a job that kills its process is counted too.
-///   The time of the first is kept until a [`Settle::Defer`], a lost lease or a replay: neither an
-///   outage nor the time that a machine was off makes a job older.
+///   The time of the first is kept until a [`Settle::Defer`] has given all of them back.
 #[async_trait]
 pub trait Queue: Debug + Send + Sync + 'static {
     /// Stores the jobs, in order, all or none, and tells for each whether it was new.
@@ -275,8 +274,7 @@ pub enum Settle {
         /// A line for people: what failed.
         reason: String,
     },
-    /// Nothing was tried; the attempt is given back and the job is due again at `at`. Its age counts
-    /// anew.
+    /// Nothing was tried; the attempt is given back and the job is due again at `at`.
     Defer {
         /// When the job is due again.
         at: Timestamp,

@@ -188,28 +188,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_replayed_letter_has_done_is_known_also_when_it_dies_again() {
-        let store = MemoryStore::new();
-        let dead = || Settle::Dead {
-            reason: "refused".into(),
-        };
-        push(&store, "e1", 1, dead()).await;
-        let key = EffectKey::new(["task", "e1", "rule"]);
-        store.begin(&key, day(1)).await.unwrap();
-        store.finish(&key, json!(null), day(1)).await.unwrap();
-        push(&store, "e2", 2, dead()).await;
-        let ids: Vec<_> = store.jobs(&JobFilter::default()).await.unwrap();
-        store.replay(&[ids[0].id], day(5000)).await.unwrap();
-        assert_eq!(round(&store, 5000).await, (0, 0), "it waits");
-        let leased = store
-            .lease("w", 1, Duration::from_secs(60), day(5000))
-            .await;
-        let lease = leased.unwrap()[0].lease;
-        store.settle(&lease, dead(), day(5000)).await.unwrap();
-        assert_eq!(round(&store, 5001).await, (0, 0), "it lies dead again");
-    }
-
-    #[tokio::test]
     async fn no_round_forgets_more_than_its_limit() {
         let store = MemoryStore::new();
         for number in 0..5 {

@@ -365,8 +365,7 @@ impl<H: Handler> Attempt<H> {
         } = self;
         let (good_until, hold) = watch::channel(good_until(asked_at, options.lease));
         let hold = Hold { good_until: hold };
-        let good_until = Held(good_until);
-        let outcome = match exhausted(&job, &options.backoff) {
+        let outcome = match exhausted(&job, &options.backoff, clock.now()) {
             Some(outcome) => outcome,
             None => {
                 // A panic in a handler is the handler's failure, and one attempt of one job.
@@ -386,7 +385,7 @@ impl<H: Handler> Attempt<H> {
                             after: None,
                         },
                     },
-                    () = keep(&*queue, &*clock, &job.lease, asked_at, options.lease, &good_until.0) => {
+                    () = keep(&*queue, &*clock, &job.lease, asked_at, options.lease, &good_until) => {
                         observe::lease_lost();
                         warn!(job = %job.lease.job, "the lease was lost; another worker has the job");
                         return;
@@ -409,16 +408,6 @@ impl<H: Handler> Attempt<H> {
     }
 }
 
-/// Ends the hold with the attempt, however that ends: what it has left with others is not to be
-/// written any more.
-struct Held(watch::Sender<Instant>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.send_replace(Instant::now());
-    }
-}
-
 /// Goes on with the work as long as the hold is good, and is over without a result where it is
 /// not. A process that was stopped in the middle of a step must not take the next one when it wakes
 /// up: nothing but the clock tells it how long it was away.
@@ -432,11 +421,17 @@ async fn while_good<T>(hold: &Hold, work: impl Future<Output = T>) -> Option<T> 
 }
 
 /// A job that was leased more often than it may be tried has killed its worker each time.
-fn exhausted(job: &Leased, backoff: &Backoff) -> Option<Outcome> {
-    (job.attempt > backoff.max_attempts).then(|| {
-        Outcome::Dead(format!(
+fn exhausted(job: &Leased, backoff: &Backoff, now: Timestamp) -> Option<Outcome> {
+    if job.attempt > backoff.max_attempts {
+        return Some(Outcome::Dead(format!(
             "tried {} times without an end: the worker may have died of it",
             backoff.max_attempts
+        )));
+    }
+    backoff.is_too_old(job.tried_since, now).then(|| {
+        Outcome::Dead(format!(
+            "tried in vain for {} hours",
+            backoff.max_age.as_secs() / 3600
         ))
     })
 }

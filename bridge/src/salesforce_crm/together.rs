@@ -183,9 +183,6 @@ impl<C: Carrier> Inner<C> {
     async fn travel(&self, group: Vec<Waiting<C>>, is_held: bool) {
         let (mut rows, mut holds, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         for Waiting { row, hold, answer } in group {
-            if answer.is_closed() {
-                continue;
-            }
             if hold.as_ref().is_some_and(|hold| !hold.is_good()) {
                 // Whoever asked may be gone.
                 let _ = answer.send(Err(lost_before(C::DOING)));

@@ -58,7 +58,6 @@ impl Row {
     fn lose(&mut self) {
         self.job.state = JobState::Ready;
         self.lost_by = self.job.owner.take();
-        self.tried_since = None;
     }
 }
 
@@ -247,7 +246,9 @@ impl Queue for MemoryStore {
             Settle::Retry { at, reason } => (JobState::Ready, at, reason),
             Settle::Defer { at, reason } => {
                 job.attempts = job.attempts.saturating_sub(1);
-                row.tried_since = None;
+                if job.attempts == 0 {
+                    row.tried_since = None;
+                }
                 (JobState::Ready, at, reason)
             }
         };
@@ -298,6 +299,7 @@ impl QueueAdmin for MemoryStore {
                 row.job.state = JobState::Ready;
                 row.job.attempts = 0;
                 row.tried_since = None;
+                row.job.pushed_at = now;
                 row.job.at = now;
                 replayed += 1;
             }

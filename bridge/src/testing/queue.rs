@@ -239,14 +239,8 @@ async fn only_what_is_tried_grows_old(queue: &dyn QueueAdmin) {
     };
     settle(queue, &leased, defer(30), 21).await;
     let leased = only(queue, 30).await;
-    assert_eq!((leased.tried_since, leased.attempt), (at(30), 2), "anew");
-    // The worker dies, and the machine is off for a long time.
-    let leased = only(queue, 5000).await;
-    assert_eq!((leased.tried_since, leased.attempt), (at(5000), 3), "anew");
-    settle(queue, &leased, retry(5001), 5001).await;
-    let leased = only(queue, 5001).await;
-    assert_eq!(leased.tried_since, at(5000));
-    settle(queue, &leased, done(), 5001).await;
+    assert_eq!((leased.tried_since, leased.attempt), (at(10), 2));
+    settle(queue, &leased, defer(40), 31).await;
 
     push(queue, job("b", "other"), 40).await;
     let both = lease(queue, 40).await;
@@ -329,10 +323,9 @@ async fn a_replayed_job_begins_anew(queue: &dyn QueueAdmin) {
     let leased = only(queue, 0).await;
     settle(queue, &leased, dead(), 1).await;
     assert_eq!(queue.replay(&[id, id], at(5000)).await.unwrap(), 1);
+    // Else its age would kill it at once.
     let again = only(queue, 5000).await;
-    // Its age would kill it at once; what it has done since it came is still known.
-    assert_eq!((again.attempt, again.tried_since), (1, at(5000)));
-    assert_eq!(again.pushed_at, at(0));
+    assert_eq!((again.attempt, again.pushed_at), (1, at(5000)));
     let late = queue.settle(&leased.lease, done(), at(5000)).await;
     assert_eq!(late.unwrap_err().kind(), StoreErrorKind::StaleLease);
 }

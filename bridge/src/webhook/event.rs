@@ -69,9 +69,6 @@ pub enum EventError {
     /// An id that has control characters or is longer than 128 characters.
     #[error("the {0} id is not one of Box's")]
     BadId(&'static str),
-    /// A file size that is negative, broken, or larger than any file.
-    #[error("the file's size is not one that a file can have")]
-    BadSize,
 }
 
 impl Event {
@@ -91,11 +88,10 @@ impl Event {
                 .map(Trigger::new)
                 .ok_or(EventError::Missing("trigger"))?,
             created_at: body.time("created_at"),
-            webhook_id: match body.object("webhook") {
-                Some(mut webhook) => webhook.id("id", "webhook's")?,
-                None => None,
-            },
-            created_by: body.object("created_by").map(Actor::read).transpose()?,
+            webhook_id: body
+                .object("webhook")
+                .and_then(|mut webhook| webhook.optional_id("id")),
+            created_by: body.object("created_by").map(Actor::read),
             source: body
                 .object("source")
                 .map_or(Ok(Source::None), Source::read)?,
@@ -139,12 +135,12 @@ impl Event {
 }
 
 impl Actor {
-    pub(super) fn read(mut fields: Fields) -> Result<Self, EventError> {
-        Ok(Self {
-            id: fields.id("id", "user's")?,
+    pub(super) fn read(mut fields: Fields) -> Self {
+        Self {
+            id: fields.optional_id("id"),
             kind: fields.text("type"),
             name: fields.text("name"),
             login: fields.text("login"),
-        })
+        }
     }
 }

@@ -20,42 +20,52 @@ impl Fields {
         }
     }
 
-    /// Takes an id; an empty one counts as none. Ids are text, but some guides print them as
-    /// numbers.
+    /// Takes an id without which there is nothing to be done; an empty one counts as none.
     pub(super) fn id(
         &mut self,
         name: &str,
         of: &'static str,
     ) -> Result<Option<String>, EventError> {
-        let id = match self.0.remove(name) {
+        match self.0.get(name) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::String(text)) if text.is_empty() => return Ok(None),
-            Some(Value::String(text)) => Some(text),
-            Some(Value::Number(number)) => number.as_u64().map(|number| number.to_string()),
-            Some(_) => None,
-        };
-        id.filter(|id| is_id(id))
+            Some(_) => {}
+        }
+        self.optional_id(name)
             .map(Some)
             .ok_or(EventError::BadId(of))
     }
 
+    /// Takes an id that is good to know. Ids are text, but some guides print them as numbers.
+    pub(super) fn optional_id(&mut self, name: &str) -> Option<String> {
+        let id = match self.0.get(name)? {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.as_u64()?.to_string(),
+            _ => return None,
+        };
+        if id.is_empty() || !is_id(&id) {
+            return None;
+        }
+        self.0.remove(name);
+        Some(id)
+    }
+
     /// Takes a length in bytes. Box sends large numbers as floats with an exponent.
-    pub(super) fn size(&mut self, name: &str) -> Result<Option<u64>, EventError> {
+    pub(super) fn size(&mut self, name: &str) -> Option<u64> {
         // Beyond this a float does not tell one whole number from the next.
         const LARGEST: f64 = 9_007_199_254_740_992.0;
-        let size = match self.0.remove(name) {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::String(text)) => text.parse().ok(),
-            Some(Value::Number(number)) => number.as_u64().or_else(|| {
+        let size = match self.0.get(name)? {
+            Value::String(text) => text.parse().ok(),
+            Value::Number(number) => number.as_u64().or_else(|| {
                 let size = number.as_f64()?;
                 let whole = (0.0..=LARGEST).contains(&size) && size.fract() == 0.0;
                 whole.then_some(size as u64)
             }),
-            Some(_) => None,
+            _ => None,
         };
-        size.filter(|size| i64::try_from(*size).is_ok())
-            .map(Some)
-            .ok_or(EventError::BadSize)
+        let size = size.filter(|size| i64::try_from(*size).is_ok())?;
+        self.0.remove(name);
+        Some(size)
     }
 
     pub(super) fn text(&mut self, name: &str) -> Option<String> {

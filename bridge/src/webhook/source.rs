@@ -218,12 +218,9 @@ impl FileSource {
     fn read(id: String, mut fields: Fields) -> Result<Self, EventError> {
         Ok(Self {
             id,
-            version: match fields.object("file_version") {
-                Some(version) => FileVersionRef::read(version)?,
-                None => None,
-            },
+            version: fields.object("file_version").and_then(FileVersionRef::read),
             name: fields.text("name"),
-            size: fields.size("size")?,
+            size: fields.size("size"),
             sha1: fields.text("sha1"),
             etag: fields.text_or_number("etag"),
             sequence_id: fields.text_or_number("sequence_id"),
@@ -237,12 +234,13 @@ impl FileSource {
 }
 
 impl FileVersionRef {
-    fn read(mut fields: Fields) -> Result<Option<Self>, EventError> {
-        let id = fields.id("id", "file version's")?;
-        Ok(id.map(|id| Self {
+    /// Without an id that can be one, whoever needs the version asks Box.
+    fn read(mut fields: Fields) -> Option<Self> {
+        let id = fields.optional_id("id")?;
+        Some(Self {
             id,
             sha1: fields.text("sha1"),
-        }))
+        })
     }
 }
 
@@ -268,10 +266,7 @@ impl CollaborationSource {
             id,
             status: fields.text("status"),
             role: fields.text("role"),
-            accessible_by: fields
-                .object("accessible_by")
-                .map(Actor::read)
-                .transpose()?,
+            accessible_by: fields.object("accessible_by").map(Actor::read),
             invite_email: fields.text("invite_email"),
             item: ItemRef::read(fields.object("item"))?,
             created_at: fields.time("created_at"),

@@ -12,6 +12,8 @@ mod cluster;
 mod commands;
 mod contracts;
 mod crash;
+#[cfg(unix)]
+mod cuts;
 mod doubts;
 mod engage;
 mod far_sides;

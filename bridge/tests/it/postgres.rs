@@ -40,6 +40,7 @@ async fn postgres_keeps_every_promise() {
     more_dead_letters_than_the_database_has_locks_are_replayed_at_once(&cluster).await;
     the_databases_own_defaults_change_no_promise(&cluster).await;
     a_restart_of_the_database_is_got_over(&cluster).await;
+    crate::cuts::a_connection_lost_at_any_statement_is_got_over(&cluster).await;
 }
 
 /// PostgreSQL's defaults have room for some 12,000 locks, for all sessions together, and twice as many

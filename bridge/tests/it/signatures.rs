@@ -236,6 +236,28 @@ fn every_shape_of_source_and_info_is_read() {
     assert!(matches!(&big.source, Source::File(file) if file.size == Some(1200)));
 }
 
+/// Box has signed it: what nobody needs is no reason to lose the event.
+#[test]
+fn what_is_strange_and_not_needed_stays_where_it_is() {
+    let long = "9".repeat(1000);
+    let body = format!(
+        r#"{{"id":"1","trigger":"FILE.UPLOADED","webhook":{{"id":"{long}"}},
+            "created_by":{{"type":"user","id":[1],"name":"Ann"}},
+            "source":{{"type":"file","id":"7","size":-1,"file_version":{{"id":"{long}"}}}}}}"#
+    );
+    let event = Event::parse(body.as_bytes()).unwrap();
+    assert_eq!(
+        (event.webhook_id.as_ref(), event.ordering_key().as_str()),
+        (None, "box-file/7")
+    );
+    assert_eq!(event.created_by.unwrap().name.as_deref(), Some("Ann"));
+    let Source::File(file) = event.source else {
+        panic!("no file")
+    };
+    assert_eq!((file.size, &file.version), (None, &None));
+    assert_eq!(file.extra["size"], -1);
+}
+
 #[test]
 fn what_is_no_event_says_why() {
     for (body, says) in [

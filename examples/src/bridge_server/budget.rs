@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bridge::{Counts, EffectKey, EffectState, Ledger, StoreError};
 use jiff::{SignedDuration, Timestamp};
-use salesforce_client::{Governor, Quota, QuotaShare, QuotaShareError};
+use salesforce_client::{ApiUsage, Governor, Quota, QuotaShare, QuotaShareError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tracing::{info, warn};
 
@@ -42,6 +42,15 @@ impl Terms {
         Self {
             reserve: config.reserve,
             pause: config.pause.0,
+        }
+    }
+
+    /// The calls that are left to us of those of 24 hours.
+    fn left(self, usage: ApiUsage, is_refused: bool) -> f64 {
+        let kept = usage.allowed as f64 * self.reserve;
+        match is_refused {
+            true => 0.0,
+            false => (usage.left() as f64 - kept).max(0.0),
         }
     }
 }
@@ -118,6 +127,10 @@ impl Budget {
         for looks in 0_u64.. {
             let state = self.governor.state();
             let is_refused = state.refused_until.is_some();
+            if let Some(usage) = state.quota.usage {
+                metrics::gauge!("bridge_server_salesforce_calls_left")
+                    .set(self.terms.left(usage, is_refused));
+            }
             if is_refused != was_refused || looks.is_multiple_of(COUNT_EVERY) {
                 match store.queue.counts().await {
                     Ok(counts) => {
@@ -191,16 +204,13 @@ fn line(
     let usage = quota.usage?;
     let until = quota.refused_until(terms.reserve, terms.pause, now);
     let waiting = counts.ready + counts.leased;
-    let ours = |calls: u64| calls as f64 - usage.allowed as f64 * terms.reserve;
-    let left = match until {
-        Some(_) => 0.0,
-        None => ours(usage.left()).max(0.0),
-    };
+    let left = terms.left(usage, until.is_some());
     let missing = pace.calls_for(waiting) - left;
     if until.is_none() && missing <= 0.0 {
         return None;
     }
-    let seconds = missing.max(0.0) / ours(usage.allowed).max(1.0) * DAY;
+    let of_a_day = usage.allowed as f64 * (1.0 - terms.reserve);
+    let seconds = missing.max(0.0) / of_a_day.max(1.0) * DAY;
     let caught_up = (seconds < LONGEST)
         .then(|| SignedDuration::try_from_secs_f64(seconds).ok())
         .flatten()

@@ -214,6 +214,11 @@ fn vault(secrets: &Secrets) -> Result<VaultSecrets, String> {
         return Err("it is not Vault".to_owned());
     };
     let auth = match (token, role_id, secret_id) {
+        (Some(token @ Secret::File(_)), _, _) => {
+            let token = token.clone();
+            token.read()?;
+            VaultAuth::renewed(move || token.read())
+        }
         (Some(token), _, _) => VaultAuth::token(token.read()?),
         (None, Some(role_id), Some(secret_id)) => VaultAuth::app_role(role_id, secret_id.read()?),
         _ => return Err("set either token, or role_id and secret_id".to_owned()),

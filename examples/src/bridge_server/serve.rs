@@ -171,11 +171,8 @@ async fn tidy(store: &Store, config: &Config, stop: impl Future<Output = ()>) {
         let (queue, ledger) = (&*store.queue, &*store.ledger);
         match bridge::tidy(queue, ledger, &retention, store.clock.now(), TIDY_AT_ONCE).await {
             Ok(tidied) if tidied.is_unfinished => {
-                tokio::select! {
-                    biased;
-                    () = &mut stop => return,
-                    () = tokio::task::yield_now() => continue,
-                }
+                tokio::task::yield_now().await;
+                continue;
             }
             Ok(_) => {}
             Err(error) => warn!(

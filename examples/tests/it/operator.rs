@@ -47,10 +47,30 @@ async fn a_paused_vendor_is_left_alone_until_somebody_resumes_it() {
     setting.assert_once(&upload.file_id, &[b"%PDF-1.7".to_vec()]);
 }
 
+fn refusal() -> Fault {
+    let effect = FaultEffect::Status {
+        status: 400,
+        headers: Default::default(),
+        body: r#"[{"message":"No.","errorCode":"FIELD_CUSTOM_VALIDATION_EXCEPTION","fields":[]}]"#
+            .to_owned(),
+    };
+    Fault::on("*/sobjects/ContentVersion", effect).method("POST")
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_numbers_tell_what_was_taken_refused_done_and_moved() {
+async fn the_numbers_tell_what_was_taken_refused_done_tried_again_dead_and_moved() {
     let setting = Setting::up().await;
     let _server = setting.serve_until_ready().await;
+    // One is refused by Salesforce, and of another nobody knows at first whether it was stored.
+    setting.crm.inject(refusal());
+    setting.upload("refused.pdf", "%PDF-1.7").await;
+    setting
+        .until("a dead letter", async || {
+            setting.queue(&["dead", "--json"]).await.len() == 1
+        })
+        .await;
+    let lost = Fault::on("*/sobjects/ContentVersion", FaultEffect::LostAnswer);
+    setting.crm.inject(lost.method("POST"));
     setting.upload("contract.pdf", "%PDF-1.7").await;
     setting.wait_done(1).await;
     let stranger = reqwest::Client::new();
@@ -59,25 +79,81 @@ async fn the_numbers_tell_what_was_taken_refused_done_and_moved() {
         .send();
     assert_eq!(stranger.await.unwrap().status(), 401);
 
-    let numbers = reqwest::get(format!("{}/metrics", setting.url)).await;
-    let numbers = numbers.unwrap().text().await.unwrap();
+    let numbers = async || {
+        let numbers = reqwest::get(format!("{}/metrics", setting.url)).await;
+        numbers.unwrap().text().await.unwrap()
+    };
+    // They are counted, or looked at, a little later.
+    let late = [
+        "bridge_jobs{state=\"done\"} 1",
+        "bridge_jobs{state=\"dead\"} 1",
+        "bridge_server_salesforce_calls_left ",
+    ];
+    setting
+        .until("the numbers to be taken", async || {
+            let numbers = numbers().await;
+            late.iter().all(|due| numbers.contains(due))
+        })
+        .await;
+    let numbers = numbers().await;
     for due in [
-        "bridge_deliveries_total{outcome=\"accepted\"} 1",
+        // Accepted, and refused by reason.
+        "bridge_deliveries_total{outcome=\"accepted\"} 2",
         "bridge_deliveries_total{outcome=\"missing_signature\"} 1",
+        // Done, retried, dead.
         "bridge_attempts_total{outcome=\"done\"} 1",
-        "bridge_content_bytes_total 8",
-        "bridge_calls_total{side=\"crm\",operation=\"upload\",outcome=\"ok\"} 1",
-        // More often than once, where the deal was changed just now.
+        "bridge_attempts_total{outcome=\"retried\"} 1",
+        "bridge_attempts_total{outcome=\"dead\"} 1",
+        "bridge_event_seconds_count 1",
+        // How far behind.
+        "bridge_oldest_unfinished_seconds 0",
+        // Calls per vendor and status.
+        "bridge_calls_total{side=\"crm\",operation=\"upload\",outcome=\"refused\",status=\"400\"} 1",
+        "bridge_calls_total{side=\"crm\",operation=\"upload\",outcome=\"unknown\",status=\"none\"} 1",
+        "bridge_calls_total{side=\"content\",operation=\"open\",outcome=\"ok\",status=\"2xx\"} 2",
+        "bridge_call_seconds_bucket{side=\"crm\",operation=\"upload\",le=\"",
+        "box_client_calls_total{",
+        "salesforce_client_calls_total{",
+        "bridge_circuit_open{side=\"content\"} 0",
+        "bridge_circuit_open{side=\"crm\"} 0",
+        // The budget.
+        "salesforce_client_api_calls_used ",
+        "salesforce_client_api_calls_allowed ",
+        // Bytes moved.
+        "bridge_content_bytes_total 16",
+        // How long attaching takes.
+        "bridge_step_seconds_bucket{action=\"attach\",le=\"",
         "bridge_step_seconds_count{action=\"attach\"}",
         "bridge_step_seconds_count{action=\"log_task\"} 1",
-        "bridge_event_seconds_count 1",
-        "bridge_jobs{state=\"done\"} 1",
-        "bridge_oldest_unfinished_seconds 0",
-        "box_client_calls_total{",
-        "salesforce_client_api_calls_allowed",
     ] {
         assert!(numbers.contains(due), "{due} is not in\n{numbers}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_over_from_a_dead_process_is_counted() {
+    let setting = Setting::up().await;
+    let mut server = setting.serve_until_ready().await;
+    let slow = Fault::on(
+        "*/sobjects/ContentVersion",
+        FaultEffect::Delay { millis: 60_000 },
+    );
+    setting.crm.inject(slow.method("POST"));
+    setting.upload("contract.pdf", "%PDF-1.7").await;
+    setting
+        .until("the upload to be under way", async || {
+            !setting.crm.files().is_empty()
+        })
+        .await;
+    server.kill().await.unwrap();
+    let _server = setting.serve_until_ready().await;
+    setting.wait_done(1).await;
+    let numbers = reqwest::get(format!("{}/metrics", setting.url)).await;
+    let numbers = numbers.unwrap().text().await.unwrap();
+    assert!(
+        numbers.contains("bridge_lease_takeovers_total 1"),
+        "{numbers}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,17 +161,7 @@ async fn what_follows_a_dead_letter_waits_until_it_is_discarded_where_that_is_wa
     let hold = |it: String| it.replace("[worker]\n", "[worker]\nafter_dead = \"hold\"\n");
     let setting = Setting::with(hold, true).await;
     let _server = setting.serve_until_ready().await;
-    let refused = Fault::on(
-        "*/sobjects/ContentVersion",
-        FaultEffect::Status {
-            status: 400,
-            headers: Default::default(),
-            body:
-                r#"[{"message":"No.","errorCode":"FIELD_CUSTOM_VALIDATION_EXCEPTION","fields":[]}]"#
-                    .to_owned(),
-        },
-    );
-    setting.crm.inject(refused.method("POST"));
+    setting.crm.inject(refusal());
     let upload = setting.upload("contract.pdf", "%PDF-1.7 one").await;
     let dead = ["dead", "--json"];
     setting

@@ -22,8 +22,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How the bridge shows who it is.
 pub struct VaultAuth(Auth);
 
+type ReadToken =
+    dyn Fn() -> Result<SecretString, Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
+
 enum Auth {
     Token(SecretString),
+    Renewed(Box<ReadToken>),
     AppRole {
         mount: &'static str,
         role_id: String,
@@ -32,9 +36,18 @@ enum Auth {
 }
 
 impl VaultAuth {
-    /// A token that somebody else renews, such as Vault Agent, or a periodic one.
+    /// A token that somebody else keeps alive, such as a periodic one.
     pub fn token(token: SecretString) -> Self {
         Self(Auth::Token(token))
+    }
+
+    /// A token in whose place somebody else puts another one from time to time, as Vault Agent does
+    /// in its file. It is read anew for each call.
+    pub fn renewed<E>(read: impl Fn() -> Result<SecretString, E> + Send + Sync + 'static) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        Self(Auth::Renewed(Box::new(move || read().map_err(Into::into))))
     }
 
     /// An AppRole, by which a token is fetched, and another one when its time is over. Its secret
@@ -54,6 +67,7 @@ impl fmt::Debug for VaultAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Auth::Token(_) => "Token",
+            Auth::Renewed(_) => "Renewed",
             Auth::AppRole { .. } => "AppRole",
         })
     }
@@ -165,6 +179,10 @@ impl Client {
     async fn token(&self, refused: Option<&SecretString>) -> Result<SecretString, SecretError> {
         let (mount, role_id, secret_id) = match &self.auth.0 {
             Auth::Token(token) => return Ok(token.clone()),
+            Auth::Renewed(read) => {
+                let token = read();
+                return token.map_err(|cause| self.denied(LOGIN).with_cause(cause));
+            }
             Auth::AppRole {
                 mount,
                 role_id,

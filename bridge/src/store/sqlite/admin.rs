@@ -19,7 +19,7 @@ use crate::{
 const SHOWN: &str = "id, state, attempts, pushed_at, at, owner, note, dedupe, key, kind";
 
 const REPLAY: &str = "
-    UPDATE job SET state = 0, at = ?2, attempts = 0, tried_at = NULL
+    UPDATE job SET state = 0, at = ?2, pushed_at = ?2, attempts = 0, tried_at = NULL
     WHERE id = ?1 AND state = 4
     RETURNING key";
 

@@ -38,12 +38,11 @@ const EXTEND: &str = "
 
 const SETTLE: &str = "
     UPDATE job SET state = ?4, at = ?5, attempts = max(attempts - ?6, 0), note = ?7, owner = NULL,
-        tried_at = iif(?6 = 0, tried_at, NULL)
+        tried_at = iif(attempts > ?6, tried_at, NULL)
     WHERE id = ?1 AND state = 2 AND fence = ?2 AND at > ?3 RETURNING key";
 
 /// The owner stays there until the next one takes it over, and knows from whom.
-const GIVE_BACK: &str = "
-    UPDATE job SET state = 0, at = ?2, tried_at = NULL WHERE id = ?1";
+const GIVE_BACK: &str = "UPDATE job SET state = 0, at = ?2 WHERE id = ?1";
 
 const GIVE_TURN: &str = "
     UPDATE job SET state = 1

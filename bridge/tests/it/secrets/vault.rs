@@ -205,6 +205,26 @@ async fn a_refusal_is_told_without_a_secret() {
 }
 
 #[tokio::test]
+async fn a_token_that_somebody_else_replaces_is_read_anew() {
+    let (fake, url) = FakeVault::start().await;
+    let there = std::sync::Arc::new(std::sync::Mutex::new("hvs.first"));
+    let file = there.clone();
+    let auth = VaultAuth::renewed(move || match *file.lock().unwrap() {
+        "" => Err("the file is empty"),
+        token => Ok(token.into()),
+    });
+    let store = VaultSecrets::new(&url, "secret", auth).unwrap();
+    fake.with(|it| it.tokens.push("hvs.first".to_owned()));
+    assert_eq!(put(&store, "a").await, 1);
+    fake.with(|it| it.tokens = vec!["hvs.second".to_owned()]);
+    *there.lock().unwrap() = "hvs.second";
+    assert_eq!(text(&store).await.as_deref(), Some("a"));
+    *there.lock().unwrap() = "";
+    let error = store.load(&name()).await.unwrap_err();
+    assert_eq!(error.kind(), SecretErrorKind::Denied);
+}
+
+#[tokio::test]
 async fn a_lost_answer_is_not_taken_for_a_conflict() {
     let (fake, url) = FakeVault::start().await;
     let store = app_role(&url);

@@ -27,8 +27,13 @@ impl Secret {
         let text = match self {
             Self::Env(name) => std::env::var(name)
                 .map_err(|_| format!("the variable {name} is not set (or is not text)"))?,
-            Self::File(path) => std::fs::read_to_string(path)
-                .map_err(|error| format!("the file {} cannot be read: {error}", path.display()))?,
+            Self::File(path) => {
+                let unreadable =
+                    |error| format!("the file {} cannot be read: {error}", path.display());
+                let text = std::fs::read_to_string(path).map_err(unreadable)?;
+                is_guarded(path, &std::fs::metadata(path).map_err(unreadable)?)?;
+                text
+            }
         };
         // Editors put a mark at the beginning and a line break at the end.
         let text = text.trim_start_matches('\u{feff}').trim();
@@ -40,6 +45,29 @@ impl Secret {
         }
         Ok(text.to_owned().into())
     }
+}
+
+/// What others can read they may know, as in a container's mount of secrets, which is made so; what
+/// they can write is not to be trusted.
+#[cfg(unix)]
+fn is_guarded(path: &Path, meta: &std::fs::Metadata) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    let (path, mode) = (path.display(), meta.permissions().mode() & 0o777);
+    if mode & 0o002 != 0 {
+        return Err(format!(
+            "everybody can write the file {path}, whose mode is {mode:03o}: chmod 600 it"
+        ));
+    }
+    if mode & 0o004 != 0 {
+        tracing::warn!("everybody can read the secret in {path}, whose mode is {mode:03o}");
+    }
+    Ok(())
+}
+
+/// Elsewhere a file inherits who may see it from its folder.
+#[cfg(not(unix))]
+fn is_guarded(_: &Path, _: &std::fs::Metadata) -> Result<(), String> {
+    Ok(())
 }
 
 impl<'de> Deserialize<'de> for Secret {

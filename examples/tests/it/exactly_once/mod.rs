@@ -24,6 +24,8 @@ use self::{
 };
 use crate::cluster::Cluster;
 
+/// A long run says so often how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 const LEASE: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,8 +129,17 @@ async fn run_with(schedule: Schedule, processes: usize, cluster: Option<Cluster>
 
     let start = Instant::now();
     let people = async {
-        for (at, deed) in &schedule.deeds {
+        let mut tell_at = TELL_EVERY;
+        for (number, (at, deed)) in schedule.deeds.iter().enumerate() {
             sleep_until(start + *at).await;
+            if *at >= tell_at {
+                tell_at = *at + TELL_EVERY;
+                eprintln!(
+                    "{number} of {} deeds, after {at:.0?} of {:.0?}",
+                    schedule.deeds.len(),
+                    schedule.deeds.last().map_or(Duration::ZERO, |it| it.0)
+                );
+            }
             for event in deals.act(*deed) {
                 post.deliver(&event);
             }
