@@ -335,8 +335,10 @@ fn rule(
         };
         actions.push(Arc::new(provision(wanted, side, content, crm)?));
     }
-    if let Some(sync) = sync {
-        actions.push(sync.clone());
+    match (sync, &rule.sync_metadata) {
+        (Some(sync), _) => actions.push(sync.clone()),
+        (None, Some(_)) if sides.is_none() => return Ok(None),
+        (None, _) => {}
     }
     let said = |error: bridge::RuleError| in_one_line(&error);
     let mut built = Rule::new(&rule.name, rule.triggers.clone(), actions).map_err(said)?;

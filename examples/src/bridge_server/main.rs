@@ -198,6 +198,12 @@ fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
     })
 }
 
+/// Says what is only to be watched, beside what was asked for.
+fn aside(line: impl std::fmt::Display) {
+    // Who has closed standard error does not want to watch.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 fn in_one_line(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut next = error.source();

@@ -10,7 +10,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::{Failure, build, config::Config, in_one_line, say, secrets, store::Store};
+use crate::{Failure, aside, build, config::Config, in_one_line, say, secrets, store::Store};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -148,7 +148,10 @@ async fn carry_out(
                 (reason, left.try_into().unwrap_or(PAUSE))
             }
         };
-        tracing::info!(attempt, reason, "not yet");
+        aside(format_args!(
+            "not yet, attempt {attempt}: {reason}; again in {} s",
+            pause.as_secs()
+        ));
         if attempt == config.retry.max_attempts {
             return Err(Failure::Run(reason));
         }
