@@ -128,3 +128,31 @@ async fn one_creation_that_asking_and_the_bus_tell_of_is_one_job_whenever_it_is_
     kill.arg(&id).status().await.unwrap();
     assert!(server.wait().await.unwrap().success(), "{}", setting.log());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_asks_the_bus_whether_it_will_tell_us() {
+    // It lets everybody publish, and nobody subscribe.
+    let bus = Bus::start(&schema()).await;
+    let events = format!(
+        "[salesforce.events.pubsub]\nendpoint = \"{}\"\ntopics = [\"/data/ContactChangeEvent\"]\n",
+        bus.url
+    );
+    let setting = Setting::with(
+        |it| it.replace("[worker]", &format!("{events}[worker]")),
+        true,
+    );
+    let setting = setting.await;
+    let mut check = setting.program();
+    let output = check.args(["check", "--json"]).output().await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let mut found = said
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let topic = found.find(|it| it["about"] == "salesforce.topics").unwrap();
+    assert_eq!(topic["state"], "problem");
+    assert_eq!(
+        topic["says"],
+        "we may not subscribe to /data/ContactChangeEvent"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
