@@ -3,11 +3,12 @@
 #![allow(missing_docs)]
 
 use bridge_benches::{
-    Failure, Role, at_once,
+    Failure, Role, at_once, cirrus,
     contest::Contest,
     far_side::{self, FAR_SIDE, FarSide},
     runtime,
 };
+use cirrus::Cirrus;
 use http::header::AUTHORIZATION;
 use salesforce_client::{NewTask, RecordId, SalesforceClient, StaticToken};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,7 @@ fn bench((calls, rounds): (u64, usize)) -> Result<(), Failure> {
     let http = reqwest::Client::new();
     let url = format!("{}/services/data/v58.0/sobjects/Task", far_side.url);
     let client = SalesforceClient::new(StaticToken::new("token", &far_side.url)?)?;
+    let cirrus = cirrus(&far_side.url)?;
     let deal = RecordId::new(DEAL)?;
     Contest::new(
         format!("{calls} Tasks a round, {WIDTH} at once"),
@@ -61,6 +63,10 @@ fn bench((calls, rounds): (u64, usize)) -> Result<(), Failure> {
     })
     .with("tasks().create", || {
         let call = |_| checked(client.clone(), deal.clone());
+        runtime.block_on(at_once(calls, WIDTH, call))
+    })
+    .with("cirrus", || {
+        let call = |_| by_cirrus(cirrus.clone());
         runtime.block_on(at_once(calls, WIDTH, call))
     })
     .run(rounds)
@@ -97,5 +103,10 @@ async fn checked(client: SalesforceClient, deal: RecordId) -> Result<(), Failure
         .what_id(&deal)
         .description(DESCRIPTION);
     client.tasks().create(&task).await?;
+    Ok(())
+}
+
+async fn by_cirrus(client: Cirrus) -> Result<(), Failure> {
+    client.sobject("Task").create(&task()).await?;
     Ok(())
 }

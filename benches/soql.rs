@@ -3,12 +3,13 @@
 #![allow(missing_docs)]
 
 use bridge_benches::{
-    Failure, Role,
+    Failure, Role, cirrus,
     contest::Contest,
     far_side::{self, FAR_SIDE, FarSide, ROWS},
     runtime,
     sample::{BorrowedDeal, Deal},
 };
+use cirrus::Cirrus;
 use futures_util::TryStreamExt;
 use http::header::AUTHORIZATION;
 use salesforce_client::{SalesforceClient, StaticToken};
@@ -36,6 +37,7 @@ fn bench(rounds: usize) -> Result<(), Failure> {
     let runtime = runtime()?;
     let http = reqwest::Client::new();
     let client = SalesforceClient::new(StaticToken::new("token", &far_side.url)?)?;
+    let cirrus = cirrus(&far_side.url)?;
     Contest::new(format!("{ROWS} rows in pages of 2,000"), "row", ROWS)
         .with("reqwest and serde (floor)", || {
             all(runtime.block_on(bare(&http, &far_side.url))?)
@@ -45,6 +47,9 @@ fn bench(rounds: usize) -> Result<(), Failure> {
         })
         .with("query().pages(), borrowed", || {
             all(runtime.block_on(borrowed(&client))?)
+        })
+        .with("cirrus query_stream_as()", || {
+            all(runtime.block_on(by_cirrus(&cirrus))?)
         })
         .run(rounds)
 }
@@ -84,4 +89,10 @@ async fn borrowed(client: &SalesforceClient) -> Result<u64, Failure> {
         rows += deals.iter().filter(|deal| !deal.is_closed).count() as u64;
     }
     Ok(rows)
+}
+
+async fn by_cirrus(client: &Cirrus) -> Result<u64, Failure> {
+    let deals = client.query_stream_as::<Deal>(SOQL);
+    let count = |rows, deal: Deal| async move { Ok(rows + u64::from(!deal.is_closed)) };
+    Ok(deals.try_fold(0, count).await?)
 }

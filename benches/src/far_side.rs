@@ -162,8 +162,29 @@ async fn answer(
                 format!("{{\"id\":\"{id}000000000001{checksum}\",\"success\":true,\"errors\":[]}}");
             json(stream, "201 Created", &body).await
         }
+        (Some("POST"), ["services", "data", _, "jobs", "ingest"]) => {
+            json(stream, "200 OK", &ingest_job("Open")).await
+        }
+        (Some("PUT"), ["services", "data", _, "jobs", "ingest", _, "batches"]) => {
+            let answer = "HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await
+        }
+        (Some("PATCH"), ["services", "data", _, "jobs", "ingest", _]) => {
+            json(stream, "200 OK", &ingest_job("UploadComplete")).await
+        }
         _ => json(stream, "400 Bad Request", "[]").await,
     }
+}
+
+fn ingest_job(state: &str) -> String {
+    format!(
+        "{{\"id\":\"750000000000001AAA\",\"operation\":\"insert\",\"object\":\"Task\",\
+         \"createdById\":\"005000000000001AAA\",\"createdDate\":\"2031-06-30T00:00:00.000+0000\",\
+         \"systemModstamp\":\"2031-06-30T00:00:00.000+0000\",\"state\":\"{state}\",\
+         \"concurrencyMode\":\"Parallel\",\"contentType\":\"CSV\",\"apiVersion\":58.0,\
+         \"contentUrl\":\"services/data/v58.0/jobs/ingest/750000000000001AAA/batches\",\
+         \"lineEnding\":\"LF\",\"columnDelimiter\":\"COMMA\",\"jobType\":\"V2Ingest\"}}"
+    )
 }
 
 /// JSON ends in its brace, multipart in its last boundary.

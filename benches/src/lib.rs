@@ -42,6 +42,15 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .build()?)
 }
 
+/// What a stranger would take else, on the same far side.
+pub fn cirrus(url: &str) -> Result<cirrus::Cirrus, Failure> {
+    let token = cirrus::auth::StaticTokenAuth::new("token", url);
+    Ok(cirrus::Cirrus::builder()
+        .auth(std::sync::Arc::new(token))
+        .api_version("v58.0")
+        .build()?)
+}
+
 /// Does `one` for each number below `count`, so many at once, each in a task of its own.
 pub async fn at_once<F>(
     count: u64,

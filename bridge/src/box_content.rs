@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use box_client::{
     BoxClient, Error, ErrorKind, File, FileId, FileVersionId, FolderId, IdError, PathCollection,
-    SignRequestId,
+    SignRequest, SignRequestId, SignRequestStatus, WebhookId, WebhookTarget,
 };
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -180,12 +180,24 @@ impl ContentSource for BoxContent {
         const DOING: &str = "read the sign request in Box";
         let id = SignRequestId::new(sign_request).map_err(|cause| not_an_id(DOING, cause))?;
         match self.client.sign_requests().get(&id).await {
-            Ok(request) => {
-                let files = request.sign_files.as_ref();
-                Ok(files.is_none_or(|files| files.is_ready_for_download != Some(false)))
-            }
+            Ok(request) => signed(DOING, &request),
             // Nobody can ask for it any more: the file itself is all that there is to go by.
             Err(error) if error.kind() == ErrorKind::NotFound && error.api().is_some() => Ok(true),
+            Err(error) => Err(port_error(DOING, error)),
+        }
+    }
+
+    async fn watched(&self, webhook: &str) -> Result<Option<FolderState>, PortError> {
+        const DOING: &str = "read the webhook in Box";
+        let Ok(id) = WebhookId::new(webhook) else {
+            return Ok(None);
+        };
+        match self.client.webhooks().get(&id).await {
+            Ok(webhook) => match webhook.target {
+                Some(WebhookTarget::Folder { id }) => self.folder(id.as_str()).await.map(Some),
+                _ => Ok(None),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound && error.api().is_some() => Ok(None),
             Err(error) => Err(port_error(DOING, error)),
         }
     }
@@ -242,11 +254,32 @@ pub(crate) fn not_an_id(doing: &'static str, cause: IdError) -> PortError {
 }
 
 /// A write that left this machine and got no answer may have happened.
+/// Whether all have signed and the file is there to be had.
+fn signed(doing: &'static str, request: &SignRequest) -> Result<bool, PortError> {
+    let files = request.sign_files.as_ref();
+    let is_ready = files.is_none_or(|files| files.is_ready_for_download != Some(false));
+    let Some(status) = request.status.as_ref().map(SignRequestStatus::as_str) else {
+        return Ok(is_ready);
+    };
+    match status {
+        "signed" | "signed and downloaded" | "downloaded" => Ok(is_ready),
+        "cancelled" | "declined" | "expired" => Err(ended(doing, status)),
+        error if error.starts_with("error") => Err(ended(doing, error)),
+        _ => Ok(false),
+    }
+}
+
+fn ended(doing: &'static str, status: &str) -> PortError {
+    let cause = format!("the sign request has ended as `{status}`, so nothing is signed");
+    PortError::new(PortErrorKind::Refused, doing).with_cause(cause)
+}
+
 pub(crate) fn write_error(doing: &'static str, error: Error) -> PortError {
     if !error.may_have_happened() {
         return port_error(doing, error);
     }
     PortError::new(PortErrorKind::Unknown, doing)
+        .with_status(error.status())
         .with_retry_after(error.retry_after())
         .with_cause(error)
 }
@@ -264,6 +297,7 @@ pub(crate) fn port_error(doing: &'static str, error: Error) -> PortError {
     };
     let retry_after = error.retry_after();
     PortError::new(kind, doing)
+        .with_status(error.status())
         .with_retry_after(retry_after)
         .with_cause(error)
 }

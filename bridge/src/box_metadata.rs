@@ -5,12 +5,16 @@ use box_client::{
     Error, ErrorKind, FieldType, FolderId, FoundItem, MetadataPatch, TemplateField as BoxField,
     TemplateUpdate,
 };
-use futures_util::TryStreamExt;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, future::ready, stream};
 use serde_json::{Map, Value};
 
 use crate::{
     box_content::{BoxContent, not_an_id, port_error, write_error},
-    metadata::{Claimed, Instance, Metadata, TemplateField, ValueChange, ValueKind},
+    metadata::{
+        Claimed, Instance, MappedFolder, MappedFolders, Metadata, TemplateField, ValueChange,
+        ValueKind,
+    },
     port_error::{PortError, PortErrorKind},
 };
 
@@ -200,6 +204,38 @@ impl Metadata for BoxContent {
                 _ => None,
             })
             .collect())
+    }
+}
+
+impl MappedFolders for BoxContent {
+    fn mapped(&self, key: &str) -> BoxStream<'_, Result<MappedFolder, PortError>> {
+        const DOING: &str = "look for mapped folders in Box";
+        let key = key.to_owned();
+        let failed = |error| port_error(DOING, error);
+        let folders = async move {
+            let scope = self.full_scope(DOING).await?;
+            let field = format!("metadata.{scope}.{}.{key}", self.template());
+            let found = self
+                .client()
+                .metadata()
+                .query(&scope, self.template(), &FolderId::root())
+                .fields([field])
+                .stream();
+            let mapped = move |item: FoundItem| {
+                let instance = item.metadata(&scope, self.template())?;
+                let record = instance.values.get(&key)?.as_str()?.trim().to_owned();
+                match item {
+                    FoundItem::Folder(folder) if !record.is_empty() => Some(MappedFolder {
+                        folder: folder.id.as_str().to_owned(),
+                        record,
+                    }),
+                    _ => None,
+                }
+            };
+            let mapped = move |item| ready(Ok(mapped(item)));
+            Ok(found.map_err(failed).try_filter_map(mapped))
+        };
+        stream::once(folders).try_flatten().boxed()
     }
 }
 

@@ -25,7 +25,8 @@ use crate::{
 /// finds out for itself.
 ///
 /// A side that an operator has [paused](crate::QueueAdmin::pause) is closed in the same way, for as
-/// long as the operator wants.
+/// long as the operator wants: to actions, to the watch and to sources that ask. What a side sends
+/// by itself, such as webhooks, outbound messages and the events of a bus, is taken in all the same.
 #[derive(Clone, Debug, Default)]
 pub struct Circuits {
     content: Circuit,
@@ -130,6 +131,8 @@ struct Inner {
     reason: String,
     /// Which probe is the last one.
     probe: u64,
+    /// The call that several share and that has failed last.
+    last_call: Option<Arc<()>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -225,8 +228,13 @@ impl Pass {
     pub(crate) fn ended<T>(mut self, result: &Result<T, PortError>) {
         let side = self.side;
         let error = result.as_ref().err();
-        if error.is_some_and(|error| error.side() != Some(side)) {
-            // The other side's failure, met on the way. Whether this one lives is not known.
+        if error.is_some_and(|error| error.side() != Some(side) || error.is_ours()) {
+            // The other side's failure, met on the way, or our own. Whether this one lives is not
+            // known.
+            return;
+        }
+        if error.is_some_and(|error| error.kind() == PortErrorKind::Later) {
+            // Nobody has asked it.
             return;
         }
         let circuit = self.circuit.clone();
@@ -234,7 +242,10 @@ impl Pass {
         let probe = self.probe.take();
         let is_heard = match inner.phase {
             Phase::Closed => true,
-            Phase::Probing { .. } => probe == Some(inner.probe),
+            // A slow probe may have been given up for dead, and another sent.
+            Phase::Probing { .. } => {
+                probe == Some(inner.probe) || (probe.is_some() && error.is_none())
+            }
             // It was let through before the others failed.
             Phase::Open { .. } => false,
         };
@@ -269,6 +280,15 @@ impl Inner {
     }
 
     fn count(&mut self, side: Side, error: &PortError) {
+        // Many can share one call: they fail together, and once.
+        if self
+            .last_call
+            .as_ref()
+            .is_some_and(|call| error.is_of_call(call))
+        {
+            return;
+        }
+        self.last_call = error.call().cloned();
         self.failures = self.failures.saturating_add(1);
         let was_probe = matches!(self.phase, Phase::Probing { .. });
         let is_over = error.kind() == PortErrorKind::Outage;

@@ -29,9 +29,17 @@ pub trait ContentSource: Debug + Send + Sync + 'static {
     async fn folder(&self, folder: &str) -> Result<FolderState, PortError>;
 
     /// Whether what a sign request has its signers sign is final, so that its file is the signed
-    /// one. A side that knows of no sign requests has nothing to wait for.
+    /// one. A request that has ended without that, for somebody has declined or it has expired, is
+    /// [`Refused`](crate::PortErrorKind::Refused). A side that knows of no sign requests has
+    /// nothing to wait for.
     async fn is_final(&self, _sign_request: &str) -> Result<bool, PortError> {
         Ok(true)
+    }
+
+    /// The folder that a webhook watches, which is all that is known of where something happened
+    /// when its event does not say. A side without webhooks has none.
+    async fn watched(&self, _webhook: &str) -> Result<Option<FolderState>, PortError> {
+        Ok(None)
     }
 
     /// The record that a folder itself, not one above it, is mapped to.

@@ -1,203 +1,106 @@
 //! The far sides behind their circuits. Every call of a port asks first and tells afterwards.
 
+mod content;
+mod crm;
+mod watch;
+
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::{
+    Circuits, ContentSource, Crm, Folders, Metadata, PackageLinks, Records,
     circuit::Circuit,
-    content::{Content, ContentSource, FileState, FileVersion, FolderState, Mapping},
-    crm::{Activity, Crm, Deal, NewFile, Origin, Record, StoredVersion},
     observe,
     port_error::PortError,
     side::Side,
-    worker::Hold,
+    watch::{EventStream, Hooks, Tree},
 };
 
-/// A content side that is asked only while its circuit lets calls through.
+/// A port that is asked only while the circuit of its side lets calls through.
 #[derive(Debug)]
-pub(crate) struct GuardedContent {
-    pub(crate) side: Arc<dyn ContentSource>,
-    pub(crate) circuit: Circuit,
-}
-
-/// A CRM side that is asked only while its circuit lets calls through.
-#[derive(Debug)]
-pub(crate) struct GuardedCrm {
-    pub(crate) side: Arc<dyn Crm>,
-    pub(crate) circuit: Circuit,
-}
-
-async fn guarded<T>(
-    circuit: &Circuit,
+pub(crate) struct Guarded<P: ?Sized> {
+    port: Arc<P>,
     side: Side,
-    operation: &'static str,
-    call: impl Future<Output = Result<T, PortError>>,
-) -> Result<T, PortError> {
-    let pass = circuit.pass(side)?;
-    let started = Instant::now();
-    let result = call.await.map_err(|error| error.or_side(side));
-    pass.ended(&result);
-    let failure = result.as_ref().err().map(PortError::kind);
-    observe::call(side, operation, failure, started.elapsed());
-    result
+    circuit: Circuit,
 }
 
-#[async_trait]
-impl ContentSource for GuardedContent {
-    async fn file(&self, file: &str) -> Result<FileState, PortError> {
-        guarded(&self.circuit, Side::Content, "file", self.side.file(file)).await
+impl<P: ?Sized> Guarded<P> {
+    async fn call<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, PortError>>,
+    ) -> Result<T, PortError> {
+        let pass = self.circuit.pass(self.side)?;
+        let started = Instant::now();
+        let result = call.await.map_err(|error| error.or_side(self.side));
+        pass.ended(&result);
+        observe::call(
+            self.side,
+            operation,
+            result.as_ref().err(),
+            started.elapsed(),
+        );
+        result
     }
+}
 
-    async fn earlier_versions(&self, file: &str) -> Result<Vec<FileVersion>, PortError> {
-        let versions = self.side.earlier_versions(file);
-        guarded(&self.circuit, Side::Content, "earlier_versions", versions).await
-    }
-
-    async fn open(&self, file: &str, version: &FileVersion) -> Result<Content, PortError> {
-        let open = self.side.open(file, version);
-        let Content { size, bytes } = guarded(&self.circuit, Side::Content, "open", open).await?;
-        let circuit = self.circuit.clone();
-        let bytes = bytes.map(move |chunk| match chunk {
-            Ok(chunk) => {
-                observe::content(chunk.len());
-                Ok(chunk)
-            }
-            Err(error) => {
-                let error = error.or_side(Side::Content);
-                circuit.failed(Side::Content, &error);
-                Err(error)
-            }
-        });
-        Ok(Content {
-            size,
-            bytes: bytes.boxed(),
+/// Ports behind the circuits: what is built from them asks a far side only while it is let through,
+/// tells how the call ended, and is counted. Give each port through here once: the
+/// [`Pipeline`](crate::Pipeline) does so itself with those that it is given.
+impl Circuits {
+    fn guarded<P: ?Sized>(&self, port: Arc<P>, side: Side) -> Arc<Guarded<P>> {
+        let circuit = self.of(side).clone();
+        Arc::new(Guarded {
+            port,
+            side,
+            circuit,
         })
     }
 
-    async fn folder(&self, folder: &str) -> Result<FolderState, PortError> {
-        guarded(
-            &self.circuit,
-            Side::Content,
-            "folder",
-            self.side.folder(folder),
-        )
-        .await
+    /// The content side, for whoever is not the pipeline.
+    pub fn content(&self, port: Arc<dyn ContentSource>) -> Arc<dyn ContentSource> {
+        self.guarded(port, Side::Content)
     }
 
-    async fn is_final(&self, sign_request: &str) -> Result<bool, PortError> {
-        let is_final = self.side.is_final(sign_request);
-        guarded(&self.circuit, Side::Content, "is_final", is_final).await
+    /// The CRM side, for whoever is not the pipeline.
+    pub fn crm(&self, port: Arc<dyn Crm>) -> Arc<dyn Crm> {
+        self.guarded(port, Side::Crm)
     }
 
-    async fn mapping(&self, folder: &str) -> Result<Option<Mapping>, PortError> {
-        guarded(
-            &self.circuit,
-            Side::Content,
-            "mapping",
-            self.side.mapping(folder),
-        )
-        .await
-    }
-}
-
-#[async_trait]
-impl Crm for GuardedCrm {
-    fn record(&self, text: &str) -> Result<Record, PortError> {
-        self.side.record(text)
+    /// Folders, for [`Provision`](crate::Provision).
+    pub fn folders(&self, port: Arc<dyn Folders>) -> Arc<dyn Folders> {
+        self.guarded(port, Side::Content)
     }
 
-    async fn upload(&self, file: &NewFile, content: Content) -> Result<String, PortError> {
-        guarded(
-            &self.circuit,
-            Side::Crm,
-            "upload",
-            self.side.upload(file, content),
-        )
-        .await
+    /// Metadata, for [`Provision`](crate::Provision) and [`SyncMetadata`](crate::SyncMetadata).
+    pub fn metadata(&self, port: Arc<dyn Metadata>) -> Arc<dyn Metadata> {
+        self.guarded(port, Side::Content)
     }
 
-    async fn stored(&self, version: &str) -> Result<StoredVersion, PortError> {
-        guarded(
-            &self.circuit,
-            Side::Crm,
-            "stored",
-            self.side.stored(version),
-        )
-        .await
+    /// Records, for actions and sources.
+    pub fn records(&self, port: Arc<dyn Records>) -> Arc<dyn Records> {
+        self.guarded(port, Side::Crm)
     }
 
-    async fn stored_and_linked(
-        &self,
-        version: &str,
-        records: &[Record],
-    ) -> Result<(StoredVersion, Vec<Record>), PortError> {
-        let stored = self.side.stored_and_linked(version, records);
-        guarded(&self.circuit, Side::Crm, "stored_and_linked", stored).await
+    /// The package's links, for [`Provision::package`](crate::Provision::package).
+    pub fn package_links(&self, port: Arc<dyn PackageLinks>) -> Arc<dyn PackageLinks> {
+        self.guarded(port, Side::Crm)
     }
 
-    async fn find(
-        &self,
-        origin: &Origin,
-        record: &Record,
-        document: Option<&str>,
-    ) -> Result<Vec<StoredVersion>, PortError> {
-        let find = self.side.find(origin, record, document);
-        guarded(&self.circuit, Side::Crm, "find", find).await
+    /// Webhooks, for a [`Watch`](crate::watch::Watch).
+    pub fn hooks(&self, port: Arc<dyn Hooks>) -> Arc<dyn Hooks> {
+        self.guarded(port, Side::Content)
     }
 
-    async fn link(&self, document: &str, record: &Record) -> Result<(), PortError> {
-        guarded(
-            &self.circuit,
-            Side::Crm,
-            "link",
-            self.side.link(document, record),
-        )
-        .await
+    /// An event stream, for a [`Watch`](crate::watch::Watch).
+    pub fn events(&self, port: Arc<dyn EventStream>) -> Arc<dyn EventStream> {
+        self.guarded(port, Side::Content)
     }
 
-    async fn log_activity(&self, activity: &Activity) -> Result<String, PortError> {
-        guarded(
-            &self.circuit,
-            Side::Crm,
-            "log_activity",
-            self.side.log_activity(activity),
-        )
-        .await
-    }
-
-    async fn log_activity_held(
-        &self,
-        activity: &Activity,
-        hold: &Hold,
-    ) -> Result<String, PortError> {
-        let logged = self.side.log_activity_held(activity, hold);
-        guarded(&self.circuit, Side::Crm, "log_activity", logged).await
-    }
-
-    async fn find_activity(&self, activity: &Activity) -> Result<Option<String>, PortError> {
-        guarded(
-            &self.circuit,
-            Side::Crm,
-            "find_activity",
-            self.side.find_activity(activity),
-        )
-        .await
-    }
-
-    async fn deal(&self, record: &Record) -> Result<Deal, PortError> {
-        guarded(&self.circuit, Side::Crm, "deal", self.side.deal(record)).await
-    }
-
-    async fn set_stage(
-        &self,
-        record: &Record,
-        stage: &str,
-        seen: &Deal,
-    ) -> Result<bool, PortError> {
-        let set = self.side.set_stage(record, stage, seen);
-        guarded(&self.circuit, Side::Crm, "set_stage", set).await
+    /// Folders' content, for a [`Watch`](crate::watch::Watch) or a
+    /// [`Backfill`](crate::watch::Backfill).
+    pub fn tree(&self, port: Arc<dyn Tree>) -> Arc<dyn Tree> {
+        self.guarded(port, Side::Content)
     }
 }

@@ -31,6 +31,7 @@ mod pipeline;
 mod plan;
 mod port_error;
 mod queue;
+mod quota_class;
 mod receive;
 mod record_event;
 pub mod records;
@@ -66,7 +67,7 @@ pub use backoff::Backoff;
 #[cfg(feature = "box")]
 pub use box_content::BoxContent;
 pub use circuit::{CircuitState, Circuits};
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, SteadyClock, SystemClock};
 pub use command::{
     AttachFile, COMMAND, Command, CommandError, CommandState, Commands, IdempotencyKey,
     IdempotencyKeyError, LogRecordTask, ProvisionRecord,
@@ -86,11 +87,12 @@ pub use queue::{
     AfterDead, Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue,
     QueueAdmin, Settle,
 };
+pub use quota_class::QuotaClass;
 pub use receive::{BOX_WEBHOOK, Received, Receiver, Refusal};
 pub use record_event::{Change, RECORD_EVENT, RecordChange, RecordEvent};
 pub use records::Records;
 pub use resolve::MappingKeys;
-pub use rules::{Rule, RuleError};
+pub use rules::{Rule, RuleError, Versions};
 #[cfg(feature = "salesforce")]
 pub use salesforce_crm::SalesforceCrm;
 pub use side::Side;

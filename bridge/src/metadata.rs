@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use futures_core::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -37,6 +38,21 @@ pub trait Metadata: Debug + Send + Sync + 'static {
 
     /// The folders anywhere below `under` with this text in `key`.
     async fn find(&self, under: &str, key: &str, text: &str) -> Result<Vec<String>, PortError>;
+}
+
+/// Finds the folders that say which record they belong to.
+pub trait MappedFolders: Debug + Send + Sync + 'static {
+    /// All folders that have a value in this key, as they are found.
+    fn mapped(&self, key: &str) -> BoxStream<'_, Result<MappedFolder, PortError>>;
+}
+
+/// A folder that says which record it belongs to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MappedFolder {
+    /// Its id.
+    pub folder: String,
+    /// What it says.
+    pub record: String,
 }
 
 /// A template's values on one folder.

@@ -4,13 +4,15 @@
 //! | --- | --- | --- |
 //! | `bridge_deliveries_total` | `outcome`: `accepted`, `duplicate`, or why it was refused | counter |
 //! | `bridge_attempts_total` | `outcome`: `done`, `retried`, `deferred`, `dead` | counter |
-//! | `bridge_leases_lost_total` | | counter: another worker has taken a job over |
-//! | `bridge_calls_total` | `side`, `operation`, `outcome`: `ok`, or what kind of failure | counter |
+//! | `bridge_lease_takeovers_total` | | counter: jobs that a worker took whose former lease had run out |
+//! | `bridge_leases_lost_total` | | counter: jobs that a living worker has lost |
+//! | `bridge_calls_total` | `side`, `operation`, `outcome`: `ok`, or what kind of failure; `status`: the vendor's where a call failed, `none` where it gave none, else `2xx` | counter |
 //! | `bridge_call_seconds` | `side`, `operation` | histogram |
 //! | `bridge_circuit_open` | `side` | gauge: 1 while the side is left alone |
 //! | `bridge_content_bytes_total` | | counter: read from the content side |
 //! | `bridge_step_seconds` | `action` | histogram |
 //! | `bridge_event_seconds` | | histogram: from the inbox to the end of an event |
+//! | `bridge_webhooks` | `state`: `well`, `silent`, `unwell` | gauge: webhooks that are watched |
 //! | `bridge_jobs` | `state` | gauge, see [`Counts::record`](crate::Counts::record) |
 //! | `bridge_oldest_unfinished_seconds` | | gauge, likewise: how far behind the bridge is |
 
@@ -18,7 +20,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{port_error::PortErrorKind, queue::Settle, side::Side};
+use crate::{
+    port_error::PortError,
+    queue::Settle,
+    side::Side,
+    watch::{HookState, HookStatus},
+};
 
 pub(crate) fn delivery(outcome: &'static str) {
     count("bridge_deliveries_total", &[("outcome", outcome)], 1);
@@ -39,21 +46,42 @@ pub(crate) fn attempt(settle: &Settle, pushed_at: Timestamp, now: Timestamp) {
     }
 }
 
+pub(crate) fn takeover() {
+    count("bridge_lease_takeovers_total", &[], 1);
+}
+
 pub(crate) fn lease_lost() {
     count("bridge_leases_lost_total", &[], 1);
 }
 
+/// A call of a port, which may have taken several of the vendor's API.
 pub(crate) fn call(
     side: Side,
     operation: &'static str,
-    failure: Option<PortErrorKind>,
+    failure: Option<&PortError>,
     took: Duration,
 ) {
-    let outcome = failure.map_or("ok", PortErrorKind::word);
     let labels = [("side", side.as_str()), ("operation", operation)];
     time("bridge_call_seconds", &labels, took);
-    let labels = [labels[0], labels[1], ("outcome", outcome)];
-    count("bridge_calls_total", &labels, 1);
+    #[cfg(feature = "metrics")]
+    {
+        let (outcome, status) = match failure {
+            None => ("ok", "2xx".to_owned()),
+            Some(error) => {
+                let status = error.status();
+                let status = status.map_or_else(|| "none".to_owned(), |it| it.to_string());
+                (error.kind().word(), status)
+            }
+        };
+        metrics::counter!(
+            "bridge_calls_total",
+            "side" => side.as_str(), "operation" => operation, "outcome" => outcome,
+            "status" => status,
+        )
+        .increment(1);
+    }
+    #[cfg(not(feature = "metrics"))]
+    let _ = failure;
 }
 
 pub(crate) fn circuit(side: Side, is_open: bool) {
@@ -63,6 +91,18 @@ pub(crate) fn circuit(side: Side, is_open: bool) {
 
 pub(crate) fn content(bytes: usize) {
     count("bridge_content_bytes_total", &[], bytes as u64);
+}
+
+pub(crate) fn webhooks(all: &[HookStatus]) {
+    let state = |hook: &HookStatus| match hook.state {
+        HookState::Silent => "silent",
+        state if state.is_well() => "well",
+        _ => "unwell",
+    };
+    for name in ["well", "silent", "unwell"] {
+        let number = all.iter().filter(|hook| state(hook) == name).count();
+        gauge("bridge_webhooks", &[("state", name)], number as f64);
+    }
 }
 
 pub(crate) fn step(action: &str, took: Duration) {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     ledger::{EffectKey, EffectState, Ledger},
     receive::BOX_WEBHOOK,
-    situation::{Situation, Subject},
+    situation::{Person, Situation, Subject},
     store_error::{StoreError, StoreErrorKind},
 };
 
@@ -23,6 +23,8 @@ pub const BOX_FOUND: &str = "box.found";
 pub(crate) const UPLOADED: &str = "FILE.UPLOADED";
 /// A webhook and the event stream give the time of one event, and need not agree to the second.
 const SAME_TIME: Duration = Duration::from_secs(60);
+/// Two webhooks give it to the second.
+const ONE_TIME: Duration = Duration::from_secs(1);
 
 /// So many seconds' events of one kind on one item lie together in the ledger.
 const TOGETHER: i64 = 600;
@@ -53,22 +55,38 @@ impl Teller {
 #[derive(Debug, Deserialize, Serialize)]
 struct Told {
     by: Teller,
+    /// The webhook, where one told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    webhook: Option<String>,
     at: Timestamp,
     record: Option<String>,
     who: Option<String>,
-    /// The other event that told of the same.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    twin: Option<String>,
+    /// Who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    actor: Option<String>,
+    /// The other events that told of the same, each by another teller.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    twins: Vec<Twin>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Twin {
+    event: String,
+    by: Teller,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    webhook: Option<String>,
 }
 
 /// Takes the occurrence for this event, or tells by which other event it was taken.
 ///
-/// Two deliveries of webhooks are never taken for one: Box told of two events. The events of one
-/// item are worked on one after the other, so nobody else takes it meanwhile. To come again, after a
-/// crash or a failure, gives the same answer.
+/// Two deliveries of one `webhook` are never taken for one: Box told of two events. Where several
+/// webhooks watch an item, on folders one inside of the other, each of them tells of it once. The
+/// events of one item are worked on one after the other, so nobody else takes it meanwhile. To come
+/// again, after a crash or a failure, gives the same answer.
 pub(crate) async fn claim(
     ledger: &dyn Ledger,
     teller: Teller,
+    webhook: Option<String>,
     situation: &Situation,
     now: Timestamp,
 ) -> Result<Option<String>, StoreError> {
@@ -83,10 +101,12 @@ pub(crate) async fn claim(
         .or(situation.account.as_ref());
     let own = Told {
         by: teller,
+        webhook,
         at: situation.at,
         record: record.map(|record| record.id.clone()),
-        who: situation.person.as_ref().and_then(|who| who.email.clone()),
-        twin: None,
+        who: email(situation.person.as_ref()),
+        actor: email(situation.actor.as_ref()),
+        twins: Vec::new(),
     };
     let mut candidates = Vec::new();
     let mut told_before = Vec::new();
@@ -102,7 +122,7 @@ pub(crate) async fn claim(
         if event == situation.event {
             return Ok(None);
         }
-        if told.twin.as_deref() == Some(&situation.event) {
+        if told.twins.iter().any(|twin| twin.event == situation.event) {
             return Ok(Some(event));
         }
         if own.may_be(&told, version.is_some()) {
@@ -117,8 +137,12 @@ pub(crate) async fn claim(
         ledger.finish(&key, written(&own)?, now).await?;
         return Ok(None);
     };
-    if told.twin.is_none() {
-        told.twin = Some(situation.event.clone());
+    if !told.is_by(own.by, own.webhook.as_deref()) {
+        told.twins.push(Twin {
+            event: situation.event.clone(),
+            by: own.by,
+            webhook: own.webhook,
+        });
         ledger.finish(&key, written(&told)?, now).await?;
     }
     Ok(Some(event))
@@ -140,20 +164,34 @@ impl Told {
     /// Whether this, which is new, can be what `told` was about.
     fn may_be(&self, told: &Self, names_a_version: bool) -> bool {
         let same_record = self.record == told.record;
-        let same_person = self.who.is_none() || told.who.is_none() || self.who == told.who;
-        let same_time = names_a_version || apart(self.at, told.at) <= SAME_TIME;
+        let is_same = |own: &Option<String>, its: &Option<String>| {
+            own.is_none() || its.is_none() || own == its
+        };
+        let same_person = is_same(&self.who, &told.who) && is_same(&self.actor, &told.actor);
+        let within = |time| names_a_version || apart(self.at, told.at) <= time;
+        // Each delivery stands for one event, so it takes the place of one at most.
+        let is_new = !told.is_by(self.by, self.webhook.as_deref());
         match (self.by, told.by) {
-            (Teller::Webhook, Teller::Webhook) => false,
             (Teller::Look, _) => same_record,
-            // Each delivery stands for one event, so it takes the place of one at most.
-            (Teller::Webhook, Teller::Look) => told.twin.is_none() && same_record,
-            (Teller::Webhook, Teller::Stream) => told.twin.is_none() && same_time && same_person,
+            (Teller::Webhook, Teller::Webhook) => is_new && within(ONE_TIME) && same_person,
+            (Teller::Webhook | Teller::Stream, Teller::Look) => is_new && same_record,
             // A version is uploaded once, and the stream may show a later one in its place.
             (Teller::Stream, _) if names_a_version => true,
-            (Teller::Stream, Teller::Webhook) => told.twin.is_none() && same_time && same_person,
-            (Teller::Stream, Teller::Look) => told.twin.is_none() && same_record,
+            (Teller::Webhook, Teller::Stream) | (Teller::Stream, Teller::Webhook) => {
+                is_new && within(SAME_TIME) && same_person
+            }
             (Teller::Stream, Teller::Stream) => false,
         }
+    }
+
+    /// Whether this teller has told of it. A webhook that is not named may be any.
+    fn is_by(&self, teller: Teller, webhook: Option<&str>) -> bool {
+        let is_it = |by: Teller, of: Option<&str>| {
+            by == teller && (of == webhook || of.is_none() || webhook.is_none())
+        };
+        let mut twins = self.twins.iter();
+        is_it(self.by, self.webhook.as_deref())
+            || twins.any(|twin| is_it(twin.by, twin.webhook.as_deref()))
     }
 }
 
@@ -178,6 +216,10 @@ fn places(situation: &Situation, version: Option<&str>) -> Vec<EffectKey> {
         .iter()
         .map(|time| prefix(trigger, item, &time.to_string()))
         .collect()
+}
+
+fn email(person: Option<&Person>) -> Option<String> {
+    person.and_then(|person| Some(person.email.as_ref()?.to_lowercase()))
 }
 
 fn prefix(trigger: &str, item: &str, version: &str) -> EffectKey {

@@ -40,11 +40,17 @@ impl Work<'_> {
                 return Err(settling(self, now));
             }
             Some(EffectState::Doubted(since)) => {
-                // A clock that was set back makes the doubt lie in the future: waiting for it could
-                // take for ever.
                 let now = self.clock.now();
-                if since <= now && now < rested(self, since) {
-                    return Err(settling(self, since));
+                if since > now {
+                    // The clock was set back: waiting for this could take for ever, and looking
+                    // now could be too early.
+                    self.ledger.doubt(key, now).await?;
+                    return Err(settling(self, now));
+                }
+                // Of what was before our start only a clock tells that is not ours.
+                let rests_since = since.max(self.working_since);
+                if now < rested(self, rests_since) {
+                    return Err(settling(self, rests_since));
                 }
                 if let Some(found) = look().await? {
                     finish(self, key, &found).await?;

@@ -13,7 +13,12 @@ pub trait PackageLinks: Debug + Send + Sync + 'static {
     /// The folder that the package shows on a record.
     async fn folder_of(&self, record: &Record) -> Result<Option<String>, PortError>;
 
-    /// Makes the package show a folder on a record that it shows none on; tells whether there is
-    /// such a package. Not safe to repeat without a look.
-    async fn show(&self, record: &Record, folder: &str) -> Result<bool, PortError>;
+    /// Makes the package show a folder on a record, where it shows none or `instead_of` this one;
+    /// tells whether there is such a package. Not safe to repeat without a look.
+    async fn show(
+        &self,
+        record: &Record,
+        folder: &str,
+        instead_of: Option<&str>,
+    ) -> Result<bool, PortError>;
 }

@@ -8,6 +8,7 @@ mod record;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::info;
 
@@ -21,7 +22,6 @@ use crate::{
     command::COMMAND,
     content::ContentSource,
     crm::Crm,
-    guarded::{GuardedContent, GuardedCrm},
     ledger::Ledger,
     observe,
     occurrence::Teller,
@@ -32,7 +32,6 @@ use crate::{
     records::Records,
     resolve::{MappingKeys, Resolver},
     rules::Rule,
-    side::Side,
     situation::{Situation, Subject},
     worker::{Handler, Hold, Outcome},
 };
@@ -42,15 +41,25 @@ use crate::{
 pub struct Pipeline {
     content: Arc<dyn ContentSource>,
     crm: Arc<dyn Crm>,
+    unguarded: Unguarded,
     circuits: Circuits,
     ledger: Arc<dyn Ledger>,
     queue: Option<Arc<dyn Queue>>,
     clock: Arc<dyn Clock>,
+    working_since: Timestamp,
     rules: Vec<Rule>,
     resolver: Resolver,
     records: Option<Arc<dyn Records>>,
     options: PipelineOptions,
     transfers: Semaphore,
+}
+
+/// The ports as they were given.
+#[derive(Debug)]
+struct Unguarded {
+    content: Arc<dyn ContentSource>,
+    crm: Arc<dyn Crm>,
+    records: Option<Arc<dyn Records>>,
 }
 
 /// How a [`Pipeline`] works.
@@ -113,25 +122,24 @@ impl Pipeline {
         rules: Vec<Rule>,
     ) -> Self {
         let circuits = Circuits::default();
-        let content = GuardedContent {
-            side: content,
-            circuit: circuits.of(Side::Content).clone(),
-        };
-        let crm = GuardedCrm {
-            side: crm,
-            circuit: circuits.of(Side::Crm).clone(),
+        let unguarded = Unguarded {
+            content,
+            crm,
+            records: None,
         };
         Self {
-            content: Arc::new(content),
-            crm: Arc::new(crm),
+            content: circuits.content(Arc::clone(&unguarded.content)),
+            crm: circuits.crm(Arc::clone(&unguarded.crm)),
+            records: None,
+            unguarded,
             circuits,
             ledger,
             queue: None,
             clock: Arc::new(SystemClock),
+            working_since: SystemClock.now(),
             rules,
             resolver: Resolver::new(MappingKeys::default()),
             transfers: Semaphore::new(PipelineOptions::default().transfers),
-            records: None,
             options: PipelineOptions::default(),
         }
     }
@@ -155,25 +163,50 @@ impl Pipeline {
     pub fn options(mut self, options: PipelineOptions) -> Self {
         let places = options.transfers.clamp(1, Semaphore::MAX_PERMITS);
         self.transfers = Semaphore::new(places);
-        self.circuits.set(Settings {
-            opens_after: options.outage_after,
-            pause: options.outage_pause,
-            longest_pause: options.longest_outage_pause,
-        });
         self.options = options;
+        self.set_circuits();
         self
     }
 
-    /// Where the contacts are that a [`Command`](crate::Command) names.
+    /// Behind these circuits, so that it shares them with the [ports](Circuits#implementations) of
+    /// actions, sources and the watch. A side that is out of order, or
+    /// [paused](crate::QueueAdmin::pause), is then left alone by all of them.
+    #[must_use]
+    pub fn behind(mut self, circuits: &Circuits) -> Self {
+        self.circuits = circuits.clone();
+        let Unguarded {
+            content,
+            crm,
+            records,
+        } = &self.unguarded;
+        self.content = circuits.content(Arc::clone(content));
+        self.crm = circuits.crm(Arc::clone(crm));
+        self.records = records.clone().map(|records| circuits.records(records));
+        self.set_circuits();
+        self
+    }
+
+    fn set_circuits(&self) {
+        self.circuits.set(Settings {
+            opens_after: self.options.outage_after,
+            pause: self.options.outage_pause,
+            longest_pause: self.options.longest_outage_pause,
+        });
+    }
+
+    /// Where the contacts are that a [`Command`](crate::Command) names, and the times by which an
+    /// event of a record that does not say what was done is told from others.
     #[must_use]
     pub fn records(mut self, records: Arc<dyn Records>) -> Self {
-        self.records = Some(records);
+        self.records = Some(self.circuits.records(Arc::clone(&records)));
+        self.unguarded.records = Some(records);
         self
     }
 
     /// By another clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.working_since = clock.now();
         self.clock = clock;
         self
     }
@@ -207,6 +240,7 @@ impl Pipeline {
             queue: self.queue.as_deref(),
             clock: &*self.clock,
             hold,
+            working_since: self.working_since,
             options: &self.options,
             transfers: &self.transfers,
         }
@@ -254,9 +288,11 @@ impl Handler for Pipeline {
         if job.kind == COMMAND {
             return self.handle_command(job, hold).await;
         }
+        if job.kind == RECORD_EVENT {
+            return self.handle_record_event(job, hold).await;
+        }
         let prepared = match job.kind.as_str() {
             kind if Teller::of(kind).is_some() => self.prepare_delivery(job).await,
-            RECORD_EVENT => self.prepare_record_event(job),
             kind => Err(Outcome::Dead(format!("nobody handles jobs of kind {kind}"))),
         };
         match prepared {

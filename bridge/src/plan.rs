@@ -35,7 +35,8 @@ impl Plan {
     pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>, situation: &Situation) -> Self {
         let mut steps = Vec::new();
         for (rule_position, rule) in rules.into_iter().enumerate() {
-            if !rule.wants(&situation.trigger) || !rule.fits(&situation.subject) {
+            let fits = rule.wants(&situation.trigger) && rule.fits(&situation.subject);
+            if !fits || !rule.is_for_version(situation) || rule.waits_for_the_end(situation) {
                 continue;
             }
             let actions = rule.actions();

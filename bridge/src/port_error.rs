@@ -1,6 +1,6 @@
 //! What can go wrong on the far sides, in the words that the bridge decides by.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::side::Side;
 
@@ -12,6 +12,9 @@ pub struct PortError {
     kind: PortErrorKind,
     doing: &'static str,
     side: Option<Side>,
+    status: Option<u16>,
+    call: Option<Arc<()>>,
+    is_ours: bool,
     retry_after: Option<Duration>,
     detail: Option<String>,
     cause: Option<Cause>,
@@ -37,12 +40,16 @@ pub enum PortErrorKind {
     /// Nothing at all will succeed for a while: a daily limit is used up or the credentials are
     /// refused. Trying costs attempts for nothing.
     Outage,
+    /// It was not sent: the calls that are left are kept for what is more urgent than
+    /// [backfill](crate::QuotaClass::Backfill).
+    Later,
     /// The bytes are not the ones that the content side promised.
     Integrity,
 }
 
 impl PortErrorKind {
     /// A word for metrics.
+    #[cfg(feature = "metrics")]
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Gone => "gone",
@@ -52,6 +59,7 @@ impl PortErrorKind {
             Self::Down => "down",
             Self::Unknown => "unknown",
             Self::Outage => "outage",
+            Self::Later => "later",
             Self::Integrity => "integrity",
         }
     }
@@ -64,6 +72,9 @@ impl PortError {
             kind,
             doing,
             side: None,
+            status: None,
+            call: None,
+            is_ours: false,
             retry_after: None,
             detail: None,
             cause: None,
@@ -87,6 +98,38 @@ impl PortError {
 
     pub(crate) fn or_side(mut self, side: Side) -> Self {
         self.side = self.side.or(Some(side));
+        self
+    }
+
+    /// One of several failures of the same call.
+    pub(crate) fn of_call(mut self, call: &Arc<()>) -> Self {
+        self.call = Some(Arc::clone(call));
+        self
+    }
+
+    /// Whether both are failures of the same call.
+    pub(crate) fn is_of_call(&self, call: &Arc<()>) -> bool {
+        self.call.as_ref().is_some_and(|own| Arc::ptr_eq(own, call))
+    }
+
+    pub(crate) fn call(&self) -> Option<&Arc<()>> {
+        self.call.as_ref()
+    }
+
+    /// Of our own making, so that it tells nothing about the far side.
+    pub(crate) fn of_ours(mut self) -> Self {
+        self.is_ours = true;
+        self
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        self.is_ours
+    }
+
+    /// Adds the HTTP status of the far side's answer, if there was one.
+    #[must_use]
+    pub fn with_status(mut self, status: Option<u16>) -> Self {
+        self.status = status;
         self
     }
 
@@ -119,6 +162,11 @@ impl PortError {
         self.side
     }
 
+    /// The HTTP status of the far side's answer, if there was one.
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
     /// How long the far side asked to wait.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -140,6 +188,7 @@ impl fmt::Display for PortError {
             PortErrorKind::Busy => "did not succeed this time",
             PortErrorKind::Unknown => "may or may not have happened",
             PortErrorKind::Outage => "not possible for now",
+            PortErrorKind::Later => "left for later",
             PortErrorKind::Integrity => "the bytes are not the expected ones",
         };
         write!(f, "{}: {what}", self.doing)?;

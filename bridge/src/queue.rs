@@ -7,7 +7,11 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{pauses::Pauses, side::Side, store_error::StoreError};
+use crate::{
+    pauses::Pauses,
+    side::Side,
+    store_error::{StoreError, StoreErrorKind},
+};
 
 /// Hands each job to one worker at a time, at least once, in order per key.
 ///
@@ -20,8 +24,10 @@ use crate::{pauses::Pauses, side::Side, store_error::StoreError};
 ///   job does is up to the operator ([`AfterDead`]).
 /// - A lease that has run out is handed to whoever asks next. The worker that held it can neither
 ///   extend nor settle any more ([`StoreErrorKind::StaleLease`](crate::StoreErrorKind::StaleLease)).
+/// - Whoever is handed a job that another lost is told so ([`Leased::taken_from`]).
 /// - Attempts are counted when a job is leased, so a job that kills its process is counted too.
-///   The time of the first is kept until a [`Settle::Defer`] has given all of them back.
+///   The time of the first is kept until a [`Settle::Defer`], a lost lease or a replay: neither an
+///   outage nor the time that a machine was off makes a job older.
 #[async_trait]
 pub trait Queue: Debug + Send + Sync + 'static {
     /// Stores the jobs, in order, all or none, and tells for each whether it was new.
@@ -72,7 +78,9 @@ pub trait QueueAdmin: Queue {
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
 
     /// Makes dead jobs due again with their attempts back at zero; tells how many there were.
-    /// Jobs in any other state are left alone.
+    /// Jobs in any other state are left alone. Of many jobs, as with [`retry`](Self::retry) and
+    /// [`discard`](Self::discard), some are done at a time: those before an error stay so, and to
+    /// ask for all of them again is harmless.
     async fn replay(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError>;
 
     /// Makes waiting jobs due at once, whatever they wait for, but not before older ones of their
@@ -129,6 +137,35 @@ pub struct NewJob {
     pub body: Bytes,
 }
 
+impl NewJob {
+    /// How many bytes each of the texts may have.
+    pub const LONGEST_TEXT: usize = 1024;
+
+    /// Whether a store can keep this: databases have limits for what they index, and PostgreSQL has
+    /// no room for a NUL. Every store asks before it stores anything of a push.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let texts = [
+            ("dedupe", &self.dedupe),
+            ("key", &self.key),
+            ("kind", &self.kind),
+        ];
+        for (name, text) in texts {
+            let why = match text {
+                text if text.len() > Self::LONGEST_TEXT => "is too long",
+                text if text.contains('\0') => "has a NUL in it",
+                _ => continue,
+            };
+            let cause = format!("the job's {name} {why}");
+            return Err(StoreError::new(StoreErrorKind::Invalid, "push").with_cause(cause));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_all(jobs: &[Self]) -> Result<(), StoreError> {
+        jobs.iter().try_for_each(Self::check)
+    }
+}
+
 /// What became of a pushed job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Push {
@@ -173,6 +210,8 @@ pub struct Leased {
     pub pushed_at: Timestamp,
     /// When the first of the attempts that count began; what waits for its turn does not age.
     pub tried_since: Timestamp,
+    /// Who had it before and lost it: the lease ran out, or was [released](QueueAdmin::release).
+    pub taken_from: Option<String>,
     /// As pushed.
     pub dedupe: String,
     /// As pushed.
@@ -205,11 +244,19 @@ impl Leased {
             attempt,
             pushed_at,
             tried_since,
+            taken_from: None,
             dedupe,
             key,
             kind,
             body,
         }
+    }
+
+    /// The same, taken over from whoever had it before.
+    #[must_use]
+    pub fn taken_from(mut self, owner: Option<String>) -> Self {
+        self.taken_from = owner;
+        self
     }
 }
 
@@ -228,7 +275,8 @@ pub enum Settle {
         /// A line for people: what failed.
         reason: String,
     },
-    /// Nothing was tried; the attempt is given back and the job is due again at `at`.
+    /// Nothing was tried; the attempt is given back and the job is due again at `at`. Its age counts
+    /// anew.
     Defer {
         /// When the job is due again.
         at: Timestamp,

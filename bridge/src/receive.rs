@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use jiff::Timestamp;
 
 use crate::{
+    clock::Clock,
     observe,
     queue::{JobId, NewJob, Push, Queue},
     store_error::StoreError,
@@ -23,8 +24,10 @@ pub const BOX_WEBHOOK: &str = "box.webhook";
 pub struct Receiver {
     verifier: Arc<Verifier>,
     queue: Arc<dyn Queue>,
+    clock: Option<Arc<dyn Clock>>,
     body_limit: usize,
     body_timeout: Duration,
+    store_within: Duration,
 }
 
 /// A delivery that is safe with us.
@@ -98,14 +101,28 @@ impl Receiver {
     /// As long as Box waits for an answer.
     pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+    /// Stricter than Box, which waits for thirty seconds: where the store is in trouble, deliveries
+    /// are not to pile up.
+    pub const DEFAULT_STORE_WITHIN: Duration = Duration::from_secs(2);
+
     /// A receiver that verifies with `verifier` and stores in `queue`.
     pub fn new(verifier: Verifier, queue: Arc<dyn Queue>) -> Self {
         Self {
             verifier: Arc::new(verifier),
             queue,
+            clock: None,
             body_limit: Self::DEFAULT_BODY_LIMIT,
             body_timeout: Self::DEFAULT_BODY_TIMEOUT,
+            store_within: Self::DEFAULT_STORE_WITHIN,
         }
+    }
+
+    /// By the clock of those who work on the inbox: when an event came is told by it, and not by the
+    /// time that deliveries are verified at.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
     }
 
     /// With another limit for bodies.
@@ -120,6 +137,19 @@ impl Receiver {
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
         self
+    }
+
+    /// With another time that the inbox has for storing an event.
+    #[must_use]
+    pub fn store_within(mut self, time: Duration) -> Self {
+        self.store_within = time;
+        self
+    }
+
+    /// How long a server should wait for [`receive`](Self::receive) before it answers 503, so that
+    /// Box comes again. What is stored all the same is known then.
+    pub fn patience(&self) -> Duration {
+        self.store_within
     }
 
     /// How long a server should read a body at most.
@@ -186,7 +216,8 @@ impl Receiver {
             kind: BOX_WEBHOOK.to_owned(),
             body: verified.into_body(),
         };
-        match self.queue.push(vec![job], now).await?.as_slice() {
+        let came_at = self.clock.as_ref().map_or(now, |clock| clock.now());
+        match self.queue.push(vec![job], came_at).await?.as_slice() {
             [Push::Queued(id)] => Ok(Received::Accepted(*id)),
             [Push::Duplicate(id)] => Ok(Received::Duplicate(*id)),
             _ => Err(StoreError::new(crate::StoreErrorKind::Corrupt, "push").into()),

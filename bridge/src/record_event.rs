@@ -18,9 +18,15 @@ pub const RECORD_EVENT: &str = "crm.record";
 /// The one rule by which two events are the same: the record, the kind of change, and the second
 /// of the change ([`dated`](Self::dated)), but only once that second is over on the record's side.
 /// Before, a further change in the same second could come after the job has been worked on, and
-/// would be taken for the first one. Where the second is unknown or not over, the event goes by its
-/// source's own name for it ([`new`](Self::new)); should another source tell of the same change,
-/// that is a job more, which finds nothing left to do.
+/// would be taken for the first one. Where the second is unknown or not over, or what was done is
+/// not told, the event goes by its source's own name for it ([`new`](Self::new)) into the inbox.
+/// When its job is worked on, a pipeline with [records](crate::Pipeline::records) reads the record's
+/// times, and what it does then it does for the event that these name: a Task that another source
+/// has brought about is there already, and folders and fields are as they should be.
+///
+/// What cannot be told apart: changes of one record within one second are one event, and of the
+/// changes that were made before somebody looked, [`Poll`](crate::source::Poll) and outbound
+/// messages know only the last.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RecordEvent {
@@ -72,7 +78,7 @@ impl RecordEvent {
 
     /// A change of this second, which is over: every source names it alike.
     pub fn dated(record: Record, change: Change, at: Timestamp) -> Self {
-        Self::new(format!("{change}@{}", at.as_second()), record, change).at(at)
+        Self::new(by_second(change, at), record, change).at(at)
     }
 
     /// That happened at this time.
@@ -85,8 +91,27 @@ impl RecordEvent {
     /// What starts rules, such as `Opportunity.CREATED`; `None` where the record's id does not
     /// tell what it is.
     pub fn trigger(&self) -> Option<String> {
+        self.trigger_of(self.changed.change)
+    }
+
+    pub(crate) fn trigger_of(&self, change: Change) -> Option<String> {
         let object = self.changed.record.object.as_deref()?;
-        Some(format!("{object}.{}", self.changed.change))
+        Some(format!("{object}.{change}"))
+    }
+
+    /// Whether it goes by the second of the change.
+    pub(crate) fn is_dated(&self) -> bool {
+        let by_second = |at| self.id == by_second(self.changed.change, at);
+        self.at.is_some_and(by_second)
+    }
+
+    /// What its effects go by among those of its record. Not every source tells that a record came
+    /// out of the bin; to the others that is a change.
+    pub(crate) fn effects_go_by(&self) -> String {
+        match (self.changed.change, self.at) {
+            (Change::Undeleted, Some(at)) if self.is_dated() => by_second(Change::Updated, at),
+            _ => self.id.clone(),
+        }
     }
 
     /// The job for the inbox. The events of one record are worked on in the order of their
@@ -102,6 +127,10 @@ impl RecordEvent {
             body: body.into(),
         })
     }
+}
+
+fn by_second(change: Change, at: Timestamp) -> String {
+    format!("{change}@{}", at.as_second())
 }
 
 impl std::fmt::Display for Change {

@@ -38,6 +38,10 @@ pub trait Records: Debug + Send + Sync + 'static {
     /// The records of a kind that were made, changed or deleted since `since`, and up to when that
     /// is all of them. A long time can come in parts: ask again from there until nothing is new.
     async fn changed(&self, object: &str, since: Timestamp) -> Result<Changed, PortError>;
+
+    /// When a record was made and last changed, told alike by [`changed`](Records::changed). `None`
+    /// where the CRM knows nothing of it any more.
+    async fn times(&self, record: &Record) -> Result<Option<RecordTimes>, PortError>;
 }
 
 /// A record's fields at one time.
@@ -133,6 +137,17 @@ pub struct ChangedRecord {
     /// When it was last changed, by anybody and anything, where that is known. It may have changed
     /// again after `covered_until`.
     pub changed_at: Option<Timestamp>,
+}
+
+/// The times of one record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RecordTimes {
+    /// When it was made, where that is known.
+    pub created_at: Option<Timestamp>,
+    /// When it was last changed, by anybody and anything; when it was deleted, if it is.
+    pub changed_at: Timestamp,
+    /// Whether it is deleted and may come back.
+    pub is_deleted: bool,
 }
 
 /// A record that was deleted.

@@ -3,8 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use globset::{GlobBuilder, GlobMatcher};
+use serde::{Deserialize, Serialize};
 
-use crate::{action::Action, situation::Subject};
+use crate::{
+    action::Action,
+    situation::{Situation, Subject},
+    webhook::Trigger,
+};
 
 /// One rule: when one of these triggers comes for something that fits, do these actions in order.
 #[derive(Clone)]
@@ -13,7 +18,19 @@ pub struct Rule {
     triggers: Vec<String>,
     folder: Option<GlobMatcher>,
     file: Option<GlobMatcher>,
+    versions: Option<Versions>,
     actions: Vec<Arc<dyn Action>>,
+}
+
+/// Which versions of a file a rule is for: Box tells of a new file and of a new version of one in the
+/// same way.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Versions {
+    /// The first one: the file is new.
+    First,
+    /// Any but the first.
+    Later,
 }
 
 /// A rule cannot be as written.
@@ -39,8 +56,11 @@ pub enum RuleError {
 
 impl Rule {
     /// A rule for these triggers, such as `FILE.UPLOADED`, `Opportunity.CREATED` or, for all that
-    /// happens to Opportunities, `Opportunity.*`. Its name stands in the ledger: a rule
-    /// of another name is another rule.
+    /// happens to Opportunities, `Opportunity.*`. `Opportunity.CHANGED` stands for made, changed
+    /// or brought back. Its name stands in the ledger: a rule of another name is another rule.
+    ///
+    /// With both `FILE.UPLOADED` and `SIGN_REQUEST.COMPLETED` it leaves out the versions that Box
+    /// Sign makes of a file with each signer's turn: the end brings the signed one.
     pub fn new<T: Into<String>>(
         name: impl Into<String>,
         triggers: impl IntoIterator<Item = T>,
@@ -59,6 +79,7 @@ impl Rule {
             triggers,
             folder: None,
             file: None,
+            versions: None,
             actions,
         })
     }
@@ -75,6 +96,13 @@ impl Rule {
     pub fn for_files(mut self, pattern: &str) -> Result<Self, RuleError> {
         self.file = Some(matcher(pattern)?);
         Ok(self)
+    }
+
+    /// Only for these versions of files.
+    #[must_use]
+    pub fn for_versions(mut self, versions: Versions) -> Self {
+        self.versions = Some(versions);
+        self
     }
 
     /// Its name.
@@ -97,7 +125,9 @@ impl Rule {
             .iter()
             .any(|wanted| match wanted.strip_suffix('*') {
                 Some(start) => start.ends_with('.') && trigger.starts_with(start),
-                None => one_spelling(wanted) == one_spelling(trigger),
+                None => {
+                    one_spelling(wanted) == one_spelling(trigger) || is_a_change(wanted, trigger)
+                }
             })
     }
 
@@ -110,6 +140,23 @@ impl Rule {
         let in_folder = |pattern: &GlobMatcher| above.iter().any(|it| pattern.is_match(&it.name));
         let is_file = |pattern: &GlobMatcher| file.is_some_and(|name| pattern.is_match(name));
         self.file.as_ref().is_none_or(is_file) && self.folder.as_ref().is_none_or(in_folder)
+    }
+}
+
+impl Rule {
+    /// Whether it has to be known which version of its file an event is about.
+    pub(crate) fn asks_for_versions(&self) -> bool {
+        self.versions.is_some()
+    }
+
+    pub(crate) fn is_for_version(&self, situation: &Situation) -> bool {
+        self.versions.is_none() || self.versions == situation.versions
+    }
+
+    /// A rule about uploads and about the end of sign requests takes a file that is being signed
+    /// once, at the end.
+    pub(crate) fn waits_for_the_end(&self, situation: &Situation) -> bool {
+        situation.is_being_signed && self.wants(Trigger::SIGN_REQUEST_COMPLETED.as_str())
     }
 }
 
@@ -126,9 +173,18 @@ impl fmt::Debug for Rule {
                 "file",
                 &self.file.as_ref().map(|pattern| pattern.glob().glob()),
             )
+            .field("versions", &self.versions)
             .field("actions", &self.actions)
             .finish()
     }
+}
+
+/// Whether the trigger is one of those that `CHANGED` stands for.
+fn is_a_change(wanted: &str, trigger: &str) -> bool {
+    let done = wanted
+        .strip_suffix("CHANGED")
+        .and_then(|start| trigger.strip_prefix(start));
+    matches!(done, Some("CREATED" | "UPDATED" | "UNDELETED"))
 }
 
 /// Box's guide and its OpenAPI document spell some Sign triggers differently.
@@ -226,6 +282,18 @@ mod tests {
     fn a_trigger_can_stand_for_all_that_happens_to_one_kind_of_thing() {
         let rule = Rule::new("r", ["Opportunity.*"], rule().actions().to_vec()).unwrap();
         assert!(rule.wants("Opportunity.CREATED") && rule.wants("Opportunity.UPDATED"));
+        let changed = ["Opportunity.CHANGED"];
+        let changed = Rule::new("r", changed, rule.actions().to_vec()).unwrap();
+        for (trigger, is_wanted) in [
+            ("Opportunity.CREATED", true),
+            ("Opportunity.UPDATED", true),
+            ("Opportunity.UNDELETED", true),
+            ("Opportunity.CHANGED", true),
+            ("Opportunity.DELETED", false),
+            ("Account.UPDATED", false),
+        ] {
+            assert_eq!(changed.wants(trigger), is_wanted, "{trigger}");
+        }
         let signed = ["SIGN_REQUEST.SIGNER_SIGNED"];
         let signed = Rule::new("r", signed, rule.actions().to_vec()).unwrap();
         assert!(signed.wants("SIGN_REQUEST.SIGN_SIGNER_SIGNED"));

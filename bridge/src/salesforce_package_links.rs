@@ -1,7 +1,7 @@
 //! Box for Salesforce, the package that Box publishes itself, and its folder records (FRUP).
 
 use async_trait::async_trait;
-use salesforce_client::{Error, soql};
+use salesforce_client::{Error, RecordId, soql};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -24,34 +24,70 @@ const MOST_ROWS: usize = 50;
 impl PackageLinks for SalesforceCrm {
     async fn folder_of(&self, record: &Record) -> Result<Option<String>, PortError> {
         const DOING: &str = "look for the package's folder in Salesforce";
-        #[derive(Deserialize)]
-        struct Row {
-            #[serde(rename = "box__Folder_ID__c")]
-            folder: Option<String>,
-        }
-        let query = soql(format!(
-            "SELECT {FOLDER} FROM {OBJECT} WHERE {RECORD} = :id OR {RECORD} = :short"
-        ));
-        let short = record.id.get(..SHORT_ID).unwrap_or(&record.id);
-        let query = query.bind("id", &record.id).bind("short", short);
-        match self.client().query::<Row>(query).all(MOST_ROWS).await {
-            Ok(rows) => Ok(rows
-                .into_iter()
-                .find_map(|row| row.folder)
-                .filter(|folder| !folder.is_empty())),
+        let rows = self.folder_records(record).await;
+        match rows {
+            Ok(rows) => Ok(rows.into_iter().find_map(|row| row.folder)),
             Err(error) if is_not_installed(&error) => Ok(None),
             Err(error) => Err(port_error(DOING, error)),
         }
     }
 
-    async fn show(&self, record: &Record, folder: &str) -> Result<bool, PortError> {
+    async fn show(
+        &self,
+        record: &Record,
+        folder: &str,
+        instead_of: Option<&str>,
+    ) -> Result<bool, PortError> {
         const DOING: &str = "tell the package of the folder in Salesforce";
-        let fields = json!({ RECORD: record.id, FOLDER: folder });
-        match self.client().sobject(OBJECT).create(&fields).await {
-            Ok(_) => Ok(true),
+        let package = self.client().sobject(OBJECT);
+        let told = match instead_of {
+            None => {
+                let fields = json!({ RECORD: record.id, FOLDER: folder });
+                package.create(&fields).await.map(drop)
+            }
+            Some(other) => {
+                let change = async |rows: Vec<FolderRecord>| {
+                    for row in rows {
+                        if row.folder.as_deref() == Some(other) {
+                            package.update(&row.id, &json!({ FOLDER: folder })).await?;
+                        }
+                    }
+                    Ok(())
+                };
+                match self.folder_records(record).await {
+                    Ok(rows) => change(rows).await,
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        match told {
+            Ok(()) => Ok(true),
             Err(error) if is_not_installed(&error) => Ok(false),
             Err(error) => Err(port_error(DOING, error)),
         }
+    }
+}
+
+/// What the package knows of one record and one folder.
+#[derive(Deserialize)]
+struct FolderRecord {
+    #[serde(rename = "Id")]
+    id: RecordId,
+    #[serde(rename = "box__Folder_ID__c")]
+    folder: Option<String>,
+}
+
+impl SalesforceCrm {
+    async fn folder_records(&self, record: &Record) -> Result<Vec<FolderRecord>, Error> {
+        let query = soql(format!(
+            "SELECT Id, {FOLDER} FROM {OBJECT} WHERE {RECORD} = :id OR {RECORD} = :short"
+        ));
+        let short = record.id.get(..SHORT_ID).unwrap_or(&record.id);
+        let query = query.bind("id", &record.id).bind("short", short);
+        let rows = self.client().query::<FolderRecord>(query);
+        let mut rows = rows.all(MOST_ROWS).await?;
+        rows.retain(|row| row.folder.as_ref().is_some_and(|it| !it.is_empty()));
+        Ok(rows)
     }
 }
 

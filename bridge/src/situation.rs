@@ -7,6 +7,7 @@ use crate::{
     content::{FileState, FolderState, Mapping},
     crm::Record,
     record_event::RecordChange,
+    rules::Versions,
     webhook::Actor,
 };
 
@@ -27,6 +28,10 @@ pub struct Situation {
     pub subject: Subject,
     /// Whether the event itself says that the file had no version before this one.
     pub is_first_version: bool,
+    /// Which version of its file it is about, where a rule asks for that.
+    pub versions: Option<Versions>,
+    /// Whether the version is one that Box Sign has made on the way: with each signer's turn.
+    pub is_being_signed: bool,
     /// The folder's metadata that names the records. A record's own event comes without.
     pub mapping: Option<Mapping>,
     /// The Opportunity concerned.
@@ -78,6 +83,8 @@ impl Situation {
             actor: None,
             person: None,
             is_first_version: false,
+            versions: None,
+            is_being_signed: false,
             mapping: None,
             opportunity: if_it_is("Opportunity"),
             account: if_it_is("Account"),

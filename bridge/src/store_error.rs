@@ -26,6 +26,8 @@ pub enum StoreErrorKind {
     Corrupt,
     /// The file or the schema is of another kind or a newer version.
     Incompatible,
+    /// What was to be stored is nothing that a store can keep: it has to be changed.
+    Invalid,
 }
 
 impl StoreError {
@@ -59,6 +61,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Unavailable => "the store is not available",
             StoreErrorKind::Corrupt => "the store holds something that cannot be read",
             StoreErrorKind::Incompatible => "the store is not one of this program's version",
+            StoreErrorKind::Invalid => "it cannot be stored as it is",
         };
         write!(f, "{}: {what}", self.doing)
     }

@@ -51,7 +51,7 @@ pub struct Tidied {
 }
 
 /// The effects that belong to a single event, by their key's first part.
-const OF_ONE_EVENT: [&str; 4] = ["task", "seen", "digested", "digest"];
+const OF_ONE_EVENT: [&str; 5] = ["task", "seen", "made", "digested", "digest"];
 
 /// Forgets what is over for long enough, at most `limit` of each kind, so that nobody waits long.
 /// To be called again at once as long as it [is unfinished](Tidied::is_unfinished), and then now
@@ -179,6 +179,28 @@ mod tests {
         let dead = store.jobs(&JobFilter::default()).await.unwrap();
         store.discard(&[dead[0].id], day(5000)).await.unwrap();
         assert_eq!(round(&store, 5001).await, (0, 1));
+    }
+
+    #[tokio::test]
+    async fn what_a_replayed_letter_has_done_is_known_also_when_it_dies_again() {
+        let store = MemoryStore::new();
+        let dead = || Settle::Dead {
+            reason: "refused".into(),
+        };
+        push(&store, "e1", 1, dead()).await;
+        let key = EffectKey::new(["task", "e1", "rule"]);
+        store.begin(&key, day(1)).await.unwrap();
+        store.finish(&key, json!(null), day(1)).await.unwrap();
+        push(&store, "e2", 2, dead()).await;
+        let ids: Vec<_> = store.jobs(&JobFilter::default()).await.unwrap();
+        store.replay(&[ids[0].id], day(5000)).await.unwrap();
+        assert_eq!(round(&store, 5000).await, (0, 0), "it waits");
+        let leased = store
+            .lease("w", 1, Duration::from_secs(60), day(5000))
+            .await;
+        let lease = leased.unwrap()[0].lease;
+        store.settle(&lease, dead(), day(5000)).await.unwrap();
+        assert_eq!(round(&store, 5001).await, (0, 0), "it lies dead again");
     }
 
     #[tokio::test]

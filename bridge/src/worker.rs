@@ -28,6 +28,7 @@ use crate::{
     pauses::Pauses,
     port_error::in_one_line,
     queue::{JobId, LeaseId, Leased, Queue, Settle},
+    quota_class::QuotaClass,
     store_error::{StoreError, StoreErrorKind},
 };
 
@@ -208,7 +209,7 @@ impl<H: Handler> Worker<H> {
                 Some(ended) = running.jobs.join_next_with_id() => running.ended(ended),
                 // With room left the inbox had nothing more: wait for a hint.
                 () = self.queue.wait(), if room && filled => {}
-                () = sleep(self.options.poll), if room => {}
+                () = sleep(self.options.poll) => {}
             }
         }
         info!(
@@ -267,11 +268,13 @@ impl<H: Handler> Worker<H> {
             .concurrency
             .max(1)
             .saturating_sub(running.jobs.len());
-        let asked_at = Instant::now();
-        let now = self.clock.now();
-        if room == 0 || self.pauses(running).await?.all {
+        // Also where there is no room: what is in hand has to hear of a pause.
+        let is_paused = self.pauses(running).await?.all;
+        if room == 0 || is_paused {
             return Ok(());
         }
+        let asked_at = Instant::now();
+        let now = self.clock.now();
         running.asked_at = Some(asked_at);
         let leased = self
             .queue
@@ -279,6 +282,10 @@ impl<H: Handler> Worker<H> {
             .await?;
         for job in leased {
             let lease = job.lease;
+            if let Some(from) = &job.taken_from {
+                observe::takeover();
+                info!(job = %lease.job, event = job.dedupe, from, "taken over: its lease was lost");
+            }
             let attempt = Attempt {
                 queue: Arc::clone(&self.queue),
                 handler: Arc::clone(&self.handler),
@@ -358,11 +365,14 @@ impl<H: Handler> Attempt<H> {
         } = self;
         let (good_until, hold) = watch::channel(good_until(asked_at, options.lease));
         let hold = Hold { good_until: hold };
-        let outcome = match exhausted(&job, &options.backoff, clock.now()) {
+        let good_until = Held(good_until);
+        let outcome = match exhausted(&job, &options.backoff) {
             Some(outcome) => outcome,
             None => {
                 // A panic in a handler is the handler's failure, and one attempt of one job.
-                let work = std::panic::AssertUnwindSafe(handler.handle(&job, &hold)).catch_unwind();
+                let class = QuotaClass::of_kind(&job.kind);
+                let work = class.scope(handler.handle(&job, &hold));
+                let work = std::panic::AssertUnwindSafe(work).catch_unwind();
                 tokio::select! {
                     outcome = while_good(&hold, work) => match outcome {
                         Some(Ok(outcome)) => outcome,
@@ -376,7 +386,7 @@ impl<H: Handler> Attempt<H> {
                             after: None,
                         },
                     },
-                    () = keep(&*queue, &*clock, &job.lease, asked_at, options.lease, &good_until) => {
+                    () = keep(&*queue, &*clock, &job.lease, asked_at, options.lease, &good_until.0) => {
                         observe::lease_lost();
                         warn!(job = %job.lease.job, "the lease was lost; another worker has the job");
                         return;
@@ -388,14 +398,24 @@ impl<H: Handler> Attempt<H> {
         let now = clock.now();
         let settle = settle(&job, outcome, &options.backoff, now);
         log(job.lease.job, &settle);
-        observe::attempt(&settle, job.pushed_at, now);
-        if let Err(error) = write(&*queue, &job.lease, settle, &*clock, options.lease).await {
-            error!(
+        match write(&*queue, &job.lease, settle.clone(), &*clock, options.lease).await {
+            Ok(()) => observe::attempt(&settle, job.pushed_at, now),
+            Err(error) => error!(
                 job = %job.lease.job,
                 error = in_one_line(&error),
                 "the end of the attempt could not be stored; it will be repeated"
-            );
+            ),
         }
+    }
+}
+
+/// Ends the hold with the attempt, however that ends: what it has left with others is not to be
+/// written any more.
+struct Held(watch::Sender<Instant>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.send_replace(Instant::now());
     }
 }
 
@@ -412,17 +432,11 @@ async fn while_good<T>(hold: &Hold, work: impl Future<Output = T>) -> Option<T> 
 }
 
 /// A job that was leased more often than it may be tried has killed its worker each time.
-fn exhausted(job: &Leased, backoff: &Backoff, now: Timestamp) -> Option<Outcome> {
-    if job.attempt > backoff.max_attempts {
-        return Some(Outcome::Dead(format!(
+fn exhausted(job: &Leased, backoff: &Backoff) -> Option<Outcome> {
+    (job.attempt > backoff.max_attempts).then(|| {
+        Outcome::Dead(format!(
             "tried {} times without an end: the worker may have died of it",
             backoff.max_attempts
-        )));
-    }
-    backoff.is_too_old(job.tried_since, now).then(|| {
-        Outcome::Dead(format!(
-            "tried in vain for {} hours",
-            backoff.max_age.as_secs() / 3600
         ))
     })
 }

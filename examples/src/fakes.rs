@@ -21,6 +21,12 @@ struct Arguments {
     /// The port of Salesforce: login host and instance in one.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     salesforce_port: u16,
+    /// The port of Salesforce's Pub/Sub API.
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pubsub_port: u16,
+    /// Objects that are selected for Change Data Capture, such as Account,Opportunity.
+    #[arg(long, value_name = "OBJECTS", value_delimiter = ',')]
+    capture: Vec<String>,
     /// Box's OpenAPI document (openapi.json of github.com/box/box-openapi). With it every request
     /// to Box is held against the document; see /_fake/violations.
     #[arg(long, value_name = "FILE")]
@@ -58,20 +64,30 @@ async fn run(arguments: Arguments) -> Result<(), String> {
         .map_err(|error| format!("--box-port {}: {error}", arguments.box_port))?;
     let crm = FakeSalesforce::builder()
         .port(arguments.salesforce_port)
+        .pubsub_port(arguments.pubsub_port)
         .client(CLIENT.0, CLIENT.1)
         .keep_bytes(!arguments.forget_bytes)
         .start()
         .await
-        .map_err(|error| format!("--salesforce-port {}: {error}", arguments.salesforce_port))?;
+        .map_err(|error| {
+            let ports = (arguments.salesforce_port, arguments.pubsub_port);
+            format!(
+                "--salesforce-port {} or --pubsub-port {}: {error}",
+                ports.0, ports.1
+            )
+        })?;
+    crm.capture_changes(&arguments.capture)
+        .map_err(|error| format!("--capture {}: {error}", arguments.capture.join(",")))?;
 
     let greeting = format!(
-        "Box         {}\n  downloads {}\n  token     {}\nSalesforce  {}\n  token     {}\n\
+        "Box         {}\n  downloads {}\n  token     {}\nSalesforce  {}\n  Pub/Sub   {}\n  token     {}\n\
          Client id {}, secret {}, at both.\n\
          Faults and state: /_fake/faults, /_fake/requests, /_fake/state. Ctrl-C ends.",
         content.url(),
         content.download_url(),
         content.issue_token(),
         crm.url(),
+        crm.pubsub_url(),
         crm.issue_token(),
         CLIENT.0,
         CLIENT.1,

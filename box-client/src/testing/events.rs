@@ -90,7 +90,9 @@ impl State {
         info: &Value,
     ) -> Vec<String> {
         let listens = |webhook: &&Webhook| {
-            watched.contains(&webhook.target_id) && webhook.triggers.iter().any(|t| t == trigger)
+            !webhook.is_silent
+                && watched.contains(&webhook.target_id)
+                && webhook.triggers.iter().any(|t| t == trigger)
         };
         let webhooks: Vec<u64> = self
             .webhooks

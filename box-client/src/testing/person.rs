@@ -241,6 +241,21 @@ impl FakeBox {
         })
     }
 
+    /// Has Box send nothing more for this webhook, or send again. To whoever reads it, it looks as
+    /// before. What happens meanwhile is never sent.
+    ///
+    /// # Errors
+    ///
+    /// When the webhook is not there.
+    pub fn silence_webhook(&self, id: &str, is_silent: bool) -> Result<(), Refused> {
+        self.act(|state, _| {
+            let webhook = id.parse().ok().and_then(|id| state.webhooks.get_mut(&id));
+            let webhook = webhook.ok_or_else(|| Refused::not_found("webhook", id))?;
+            webhook.is_silent = is_silent;
+            Ok(())
+        })
+    }
+
     /// Invites somebody to a folder and gives the collaboration's id. Users of the enterprise
     /// are in at once, others are pending.
     ///

@@ -27,6 +27,8 @@ pub(super) struct Webhook {
     pub(super) target_id: String,
     pub(super) address: String,
     pub(super) triggers: Vec<String>,
+    /// Whether Box sends nothing for it, and says nothing about that.
+    pub(super) is_silent: bool,
     owner: Holder,
     created_at: Timestamp,
 }
@@ -150,6 +152,7 @@ impl State {
             target_id,
             address,
             triggers,
+            is_silent: false,
             owner,
             created_at: Timestamp::now(),
         };

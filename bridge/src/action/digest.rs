@@ -20,6 +20,11 @@ use crate::{
 /// The kind of job that a digest is; its body is the [`Digest`] as JSON.
 pub(crate) const DIGEST: &str = "digest";
 
+/// How long closing a digest may take; it is two writes.
+const CLOSING: Duration = Duration::from_secs(2);
+/// So many digests in a row can be closed to somebody whose clock is behind.
+const MOST_CLOSED: usize = 10;
+
 /// What one activity will tell of.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Digest {
@@ -38,6 +43,15 @@ struct Note {
     at: Timestamp,
     subject: String,
     description: String,
+}
+
+/// Whether anything can be noted in a digest still.
+enum Closed {
+    No,
+    /// Somebody is reading what was noted.
+    Just,
+    /// It tells of these events and no others.
+    With(Vec<String>),
 }
 
 /// Into how long a time events are put together.
@@ -63,45 +77,58 @@ impl Digests {
         let now = work.clock.now();
         let event = &work.situation.event;
         let own = EffectKey::new(["digested", rule, event]);
-        let from = match work.ledger.read(&own).await? {
+        let mut from = match work.ledger.read(&own).await? {
             Some(EffectState::Finished(from)) => Timestamp::deserialize(from).map_err(corrupt)?,
             _ => self.start(now),
         };
-        let mut digest = Digest {
-            rule: rule.to_owned(),
-            record: activity.record.clone(),
-            who: None,
-            of: of.to_owned(),
-            from,
-            until: from.checked_add(self.every).unwrap_or(Timestamp::MAX),
-        };
-        let noted = digest.key("note", &[event]);
-        let is_noted = work.ledger.read(&noted).await?.is_some();
-        if !is_noted && digest.until <= now {
-            // A crash kept it from being noted in its time, which is over.
-            digest.from = self.start(now);
-            digest.until = digest
-                .from
-                .checked_add(self.every)
-                .unwrap_or(Timestamp::MAX);
-        }
-        let from = serde_json::to_value(digest.from).map_err(corrupt)?;
-        work.ledger.finish(&own, from, now).await?;
         let note = json!(Note {
             at: work.situation.at,
             subject: activity.subject.clone(),
             description: activity.description.clone(),
         });
-        work.ledger
-            .finish(&digest.key("note", &[event]), note, now)
-            .await?;
-        let opened = digest.key("open", &[]);
-        if work.ledger.read(&opened).await?.is_none() {
-            digest.who = who().await?;
-            queue.push(vec![digest.job()?], now).await?;
-            work.ledger.finish(&opened, json!(null), now).await?;
+        // Whoever logs a digest may have a clock that is ahead, or this may have been stopped since it
+        // has looked at its own: then the digest is closed, and the next one is open.
+        for _ in 0..MOST_CLOSED {
+            let mut digest = Digest {
+                rule: rule.to_owned(),
+                record: activity.record.clone(),
+                who: None,
+                of: of.to_owned(),
+                from,
+                until: from.checked_add(self.every).unwrap_or(Timestamp::MAX),
+            };
+            let noted = digest.key("note", &[event]);
+            work.ledger.finish(&own, written(&from)?, now).await?;
+            work.ledger.finish(&noted, note.clone(), now).await?;
+            match digest.closed(work).await? {
+                Closed::No => {
+                    let opened = digest.key("open", &[]);
+                    if work.ledger.read(&opened).await?.is_none() {
+                        digest.who = who().await?;
+                        queue.push(vec![digest.job()?], now).await?;
+                        work.ledger.finish(&opened, json!(null), now).await?;
+                    }
+                    return Ok(format!("noted for the digest of {from}"));
+                }
+                Closed::With(told) if told.contains(event) => {
+                    return Ok(format!("told of in the digest of {from}"));
+                }
+                Closed::With(_) => {
+                    work.ledger.forget(&noted).await?;
+                    from = self.start(now).max(digest.until);
+                }
+                Closed::Just => {
+                    let soon = now.checked_add(CLOSING).unwrap_or(Timestamp::MAX);
+                    return Err(StepError::Wait {
+                        reason: "the digest is being closed".to_owned(),
+                        until: soon,
+                    });
+                }
+            }
         }
-        Ok(format!("noted for the digest of {}", digest.from))
+        Err(StepError::Person(format!(
+            "the digests until {from} are closed: some process' clock is far ahead of this one's"
+        )))
     }
 
     /// Times begin at multiples of their length since 1970, so that every process means the same.
@@ -134,12 +161,7 @@ impl Digest {
                 until: due,
             });
         }
-        let mut notes = Vec::new();
-        for effect in work.ledger.under(&self.key("note", &[])).await? {
-            if let EffectState::Finished(note) = effect.state {
-                notes.push(Note::deserialize(note).map_err(corrupt)?);
-            }
-        }
+        let mut notes = self.told(work).await?;
         notes.sort_by_key(|note| note.at);
         let Some(newest) = notes.last() else {
             return Ok("nothing to tell of".to_owned());
@@ -163,6 +185,49 @@ impl Digest {
             )
             .await?;
         Ok(format!("task {task} of {} events", notes.len()))
+    }
+
+    /// Closes the digest, and gives what it tells of: the same whenever it is asked, whoever notes
+    /// something in it meanwhile.
+    async fn told(&self, work: &Work<'_>) -> Result<Vec<Note>, StepError> {
+        let now = work.clock.now();
+        let known = match self.closed(work).await? {
+            Closed::With(events) => Some(events),
+            Closed::No | Closed::Just => None,
+        };
+        if known.is_none() {
+            let closed = self.key("closed", &[]);
+            work.ledger.finish(&closed, json!(null), now).await?;
+        }
+        let mut notes = Vec::new();
+        let mut events = Vec::new();
+        for effect in work.ledger.under(&self.key("note", &[])).await? {
+            let event = effect.key.parts().last().unwrap_or_default();
+            let is_in = known.as_ref().is_none_or(|known| known.contains(&event));
+            if let EffectState::Finished(note) = effect.state
+                && is_in
+            {
+                notes.push(Note::deserialize(note).map_err(corrupt)?);
+                events.push(event);
+            }
+        }
+        if known.is_none() {
+            let told = self.key("told", &[]);
+            work.ledger.finish(&told, written(&events)?, now).await?;
+        }
+        Ok(notes)
+    }
+
+    async fn closed(&self, work: &Work<'_>) -> Result<Closed, StepError> {
+        if work.ledger.read(&self.key("closed", &[])).await?.is_none() {
+            return Ok(Closed::No);
+        }
+        Ok(match work.ledger.read(&self.key("told", &[])).await? {
+            Some(EffectState::Finished(events)) => {
+                Closed::With(Vec::deserialize(events).map_err(corrupt)?)
+            }
+            _ => Closed::Just,
+        })
     }
 
     fn key(&self, what: &str, more: &[&str]) -> EffectKey {
@@ -190,6 +255,10 @@ impl Note {
             more => format!("{at}  {}: {}\n", self.subject, more.replace('\n', " ")),
         }
     }
+}
+
+fn written(value: &impl Serialize) -> Result<serde_json::Value, StoreError> {
+    serde_json::to_value(value).map_err(corrupt)
 }
 
 fn corrupt(cause: serde_json::Error) -> StoreError {

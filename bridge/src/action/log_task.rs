@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::{Action, StepError, Template, Work, digest::Digests};
 use crate::{
     crm::{Activity, Record},
-    ledger::EffectKey,
+    ledger::{EffectKey, EffectState},
     plan::Step,
     port_error::PortError,
+    record_event::Change,
     records::Records,
     situation::{Person, Situation},
+    store_error::{StoreError, StoreErrorKind},
 };
 
 /// Logs what has happened as a completed activity on the mapped Opportunity, or on the Account
@@ -78,11 +80,16 @@ impl LogTask {
     }
 
     fn activity(&self, situation: &Situation, rule: &str) -> Option<Activity> {
+        // Nothing can be shown on a record that is not there.
+        let own = situation.record();
+        if own.is_some_and(|own| own.change == Change::Deleted) {
+            return None;
+        }
         let record = situation
             .opportunity
             .as_ref()
             .or(situation.account.as_ref())
-            .or_else(|| Some(&situation.record()?.record))?;
+            .or_else(|| Some(&own?.record))?;
         Some(Activity {
             key: format!("{}/{rule}", situation.event),
             record: record.clone(),
@@ -123,6 +130,22 @@ impl LogTask {
     }
 }
 
+/// The activity as it was when it was first to be written. A later attempt may find another name,
+/// another mapping or another day, and looks for what may have arrived.
+async fn as_begun(work: &Work<'_>, rule: &str, activity: Activity) -> Result<Activity, StoreError> {
+    const DOING: &str = "read the activity";
+    let key = EffectKey::new(["task", &work.situation.event, rule, "as begun"]);
+    let unreadable = |cause: serde_json::Error| {
+        StoreError::new(StoreErrorKind::Corrupt, DOING).with_cause(cause)
+    };
+    if let Some(EffectState::Finished(begun)) = work.ledger.read(&key).await? {
+        return Activity::deserialize(begun).map_err(unreadable);
+    }
+    let begun = serde_json::to_value(&activity).map_err(unreadable)?;
+    work.ledger.finish(&key, begun, work.clock.now()).await?;
+    Ok(activity)
+}
+
 #[async_trait]
 impl Action for LogTask {
     fn name(&self) -> &str {
@@ -150,6 +173,10 @@ impl Action for LogTask {
         };
         let Some(activity) = self.activity(work.situation, &rule) else {
             return Ok("no record to log on".to_owned());
+        };
+        let activity = match &self.digests {
+            Some(_) => activity,
+            None => as_begun(work, &rule, activity).await?,
         };
         let who = async || self.who(work.situation, &activity.record).await;
         if let Some(digests) = &self.digests {

@@ -60,6 +60,8 @@ pub struct Work<'a> {
     pub clock: &'a dyn Clock,
     /// To be asked before each write.
     pub hold: &'a Hold,
+    /// Since when, by this clock, this process is at work.
+    pub(crate) working_since: Timestamp,
     pub(crate) options: &'a PipelineOptions,
     /// Places for files on their way.
     pub(crate) transfers: &'a Semaphore,

@@ -61,6 +61,13 @@ impl Api {
         }
     }
 
+    /// By another clock: that of those who work on the inbox.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// With another limit for bodies.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {

@@ -155,6 +155,8 @@ impl Pipeline {
             actor: None,
             person: None,
             is_first_version: false,
+            versions: None,
+            is_being_signed: false,
             subject: Subject::File(file),
             mapping,
             opportunity,

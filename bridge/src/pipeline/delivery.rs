@@ -6,10 +6,11 @@ use tracing::warn;
 use super::{Pipeline, Prepared};
 use crate::{
     content::{FileState, FileVersion, FolderRef, FolderState},
-    occurrence::{self, BOX_FOUND, Teller},
+    occurrence::{self, BOX_FOUND, Teller, UPLOADED},
     plan::Plan,
     port_error::{PortError, PortErrorKind, in_one_line},
     queue::Leased,
+    rules::{Rule, Versions},
     situation::{Person, Situation, Subject},
     store_error::StoreError,
     webhook::{Event, FileSource, FolderSource, ItemRef, Source},
@@ -19,6 +20,8 @@ use crate::{
 /// Sent in place of any event while the login that made the webhook is over.
 const NO_ACTIVE_SESSION: &str = "NO_ACTIVE_SESSION";
 const WEBHOOK_DELETED: &str = "WEBHOOK.DELETED";
+/// The user that Box Sign works as.
+const BOX_SIGN: &str = "Box Sign";
 /// Of what was found, only actions of this name are taken.
 const ONLY: &str = "only";
 
@@ -35,7 +38,7 @@ impl Pipeline {
         let trigger = match event.trigger.as_str() {
             // The event itself is lost, all but the item. An upload is what it most likely was,
             // and what matters most.
-            NO_ACTIVE_SESSION => "FILE.UPLOADED",
+            NO_ACTIVE_SESSION => UPLOADED,
             trigger => trigger,
         };
         if trigger.starts_with("METADATA_INSTANCE.")
@@ -46,7 +49,7 @@ impl Pipeline {
         if !self.rules.iter().any(|rule| rule.wants(trigger)) {
             return Ok(Prepared::Nothing(format!("no rule for {trigger}")));
         }
-        let subject = match self.subject(&event.source).await {
+        let subject = match self.subject(event).await {
             Err(error) if error.kind() == PortErrorKind::Gone => {
                 return Ok(Prepared::Nothing("it is not there any more".into()));
             }
@@ -77,6 +80,16 @@ impl Pipeline {
                 "no folder above it is mapped to a record".into(),
             ));
         };
+        let is_first_version = is_first(&event.source, &subject);
+        let versions = match &subject {
+            Subject::File(file) if self.asks_for_versions(trigger, &subject) => {
+                Some(match is_first_version || self.is_first(file).await? {
+                    true => Versions::First,
+                    false => Versions::Later,
+                })
+            }
+            _ => None,
+        };
         let mut details = event.additional_info.0.clone();
         if event.trigger.as_str() == NO_ACTIVE_SESSION {
             details.insert(NO_ACTIVE_SESSION.to_owned(), true.into());
@@ -87,13 +100,28 @@ impl Pipeline {
             at: event.created_at.unwrap_or(received_at),
             actor: event.created_by.as_ref().and_then(Person::of),
             person: concerned(&event.source),
-            is_first_version: is_first(&event.source, &subject),
+            is_first_version,
+            versions,
+            is_being_signed: trigger == UPLOADED && is_by_box_sign(event),
             subject,
             mapping: Some(mapped.mapping),
             opportunity: mapped.opportunity,
             account: mapped.account,
             details,
         }))
+    }
+
+    fn asks_for_versions(&self, trigger: &str, subject: &Subject) -> bool {
+        let asks =
+            |rule: &Rule| rule.asks_for_versions() && rule.wants(trigger) && rule.fits(subject);
+        self.rules.iter().any(asks)
+    }
+
+    /// Whether the file had no version before this one.
+    async fn is_first(&self, file: &FileState) -> Result<bool, PortError> {
+        let past = self.content.earlier_versions(&file.id).await?;
+        let before = past.iter().take_while(|past| past.id != file.version.id);
+        Ok(before.count() == 0)
     }
 
     pub(super) async fn prepare_delivery(&self, job: &Leased) -> Result<Prepared, Outcome> {
@@ -144,12 +172,16 @@ impl Pipeline {
             Some(_) => Teller::Look,
             None => teller,
         };
-        occurrence::claim(&*self.ledger, teller, situation, self.clock.now()).await
+        let webhook = match teller {
+            Teller::Webhook => Event::parse(&job.body).ok().and_then(|it| it.webhook_id),
+            Teller::Stream | Teller::Look => None,
+        };
+        occurrence::claim(&*self.ledger, teller, webhook, situation, self.clock.now()).await
     }
 
     /// The file or folder that an event is about: itself, or the one that its source hangs on.
-    async fn subject(&self, source: &Source) -> Result<Option<Subject>, PortError> {
-        let item = match source {
+    async fn subject(&self, event: &Event) -> Result<Option<Subject>, PortError> {
+        let item = match &event.source {
             Source::File(source) => {
                 return Ok(Some(Subject::File(match complete(source) {
                     Some(file) => file,
@@ -173,7 +205,14 @@ impl Pipeline {
             Some(ItemRef { id, kind, .. }) if kind.as_deref() == Some("folder") => {
                 Some(Subject::Folder(self.content.folder(id).await?))
             }
-            _ => None,
+            // Box keeps it to itself while an invitation is open.
+            _ => match (&event.source, &event.webhook_id) {
+                (Source::Collaboration(_), Some(webhook)) => {
+                    let watched = self.content.watched(webhook).await?;
+                    watched.map(Subject::Folder)
+                }
+                _ => None,
+            },
         })
     }
 }
@@ -189,6 +228,18 @@ fn is_first(source: &Source, subject: &Subject) -> bool {
         && source.sequence_id.as_deref() == Some("0")
         && source.created_at.is_some()
         && source.created_at == source.modified_at
+}
+
+/// Each signer's turn makes a version, by a user of Box Sign's own.
+fn is_by_box_sign(event: &Event) -> bool {
+    let is_it = |name: &str| name.trim().eq_ignore_ascii_case(BOX_SIGN);
+    let by_event = event.created_by.as_ref().and_then(|by| by.name.as_deref());
+    let of_version = match &event.source {
+        Source::File(file) => file.extra.get("modified_by"),
+        _ => None,
+    };
+    let by_version = of_version.and_then(|by| by.get("name")?.as_str());
+    by_event.is_some_and(is_it) || by_version.is_some_and(is_it)
 }
 
 /// Whom it was done to, where the event is about somebody else's rights.

@@ -54,15 +54,24 @@ impl Pipeline {
                 }
             }
             PortErrorKind::Outage => self.outage(reason, rest.or(error.retry_after())),
+            // No door is closed to anybody else.
+            PortErrorKind::Later => Outcome::Defer {
+                reason,
+                until: self.after(error.retry_after()),
+            },
         }
     }
 
     fn outage(&self, reason: String, rest: Option<Duration>) -> Outcome {
-        let pause = rest.unwrap_or(self.options.outage_pause);
-        let until = self.clock.now().checked_add(pause);
         Outcome::Outage {
             reason,
-            until: until.unwrap_or(Timestamp::MAX),
+            until: self.after(rest),
         }
+    }
+
+    fn after(&self, pause: Option<Duration>) -> Timestamp {
+        let pause = pause.unwrap_or(self.options.outage_pause);
+        let until = self.clock.now().checked_add(pause);
+        until.unwrap_or(Timestamp::MAX)
     }
 }

@@ -6,6 +6,7 @@ use salesforce_client::{Error, ErrorCode, ErrorKind, RecordId};
 
 use crate::{
     port_error::{PortError, PortErrorKind},
+    quota_class::QuotaClass,
     side::Side,
 };
 
@@ -40,6 +41,7 @@ pub(crate) fn port_error(doing: &'static str, error: Error) -> PortError {
         Err(error) => error,
     };
     PortError::new(kind(&error), doing)
+        .with_status(error.status())
         .with_retry_after(error.retry_after())
         .with_detail(explanation(&error))
         .with_cause(error)
@@ -48,6 +50,7 @@ pub(crate) fn port_error(doing: &'static str, error: Error) -> PortError {
 /// The same where one failure is that of many.
 pub(super) fn port_error_of_many(doing: &'static str, error: &Error) -> PortError {
     PortError::new(kind(error), doing)
+        .with_status(error.status())
         .with_retry_after(error.retry_after())
         .with_detail(explanation(error))
         .with_cause(error.to_string())
@@ -59,6 +62,12 @@ fn kind(error: &Error) -> PortErrorKind {
         // A session that ended in the middle: the next call logs in anew.
         ErrorKind::Auth if error.is_retryable() => PortErrorKind::Busy,
         ErrorKind::Deleted => PortErrorKind::Gone,
+        // What was sent would be refused to all.
+        ErrorKind::DailyLimit
+            if error.status().is_none() && QuotaClass::current() == QuotaClass::Backfill =>
+        {
+            PortErrorKind::Later
+        }
         // A 404 without Salesforce's own body is a proxy's, or that of a wrong login URL.
         ErrorKind::NotFound if says_why(error) => PortErrorKind::Gone,
         // These concern the user or the org as a whole: every other call would fare the same.
@@ -89,8 +98,9 @@ fn from_content(error: Error) -> Result<PortError, Error> {
     match cause {
         Some(cause) if error.kind() == ErrorKind::Content => {
             let cause_side = cause.side().unwrap_or(Side::Content);
-            let port_error =
-                PortError::new(cause.kind(), cause.doing()).with_retry_after(cause.retry_after());
+            let port_error = PortError::new(cause.kind(), cause.doing())
+                .with_status(cause.status())
+                .with_retry_after(cause.retry_after());
             // Nothing but the content comes from another side.
             Ok(port_error.with_side(cause_side).with_cause(error))
         }

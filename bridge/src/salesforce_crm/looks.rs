@@ -76,7 +76,7 @@ impl Looks {
             // A description cannot be filtered by, so it is read and searched here.
             None => soql(
                 "SELECT Id, Description FROM Task \
-                 WHERE WhatId IN :records AND Subject IN :subjects AND ActivityDate IN :dates",
+                 WHERE (WhatId IN :records OR WhoId IN :records) AND Subject IN :subjects AND ActivityDate IN :dates",
             )
             .bind("records", texts(|it| it.record.id.clone()))
             .bind("subjects", texts(|it| subject(it).into_owned()))

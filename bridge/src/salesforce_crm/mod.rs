@@ -13,7 +13,7 @@ mod together;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use salesforce_client::{ErrorKind, SalesforceClient, Visibility};
+use salesforce_client::{ErrorKind, Priority, SalesforceClient, Visibility};
 
 pub(crate) use self::failure::{id, port_error};
 use self::{
@@ -29,6 +29,7 @@ use crate::{
     content::Content,
     crm::{Activity, Crm, Deal, NewFile, Origin, Place, Record, StoredVersion},
     port_error::{PortError, PortErrorKind},
+    quota_class::QuotaClass,
     worker::Hold,
 };
 
@@ -39,14 +40,21 @@ use crate::{
 /// to a call. Who asks alone does not wait for others.
 #[derive(Clone, Debug)]
 pub struct SalesforceCrm {
-    client: SalesforceClient,
     settings: Settings,
+    live: Lane,
+    backfill: Lane,
+    known_stages: Known,
+}
+
+/// What goes to Salesforce with one urgency, and together with nothing of another.
+#[derive(Clone, Debug)]
+struct Lane {
+    client: SalesforceClient,
     tasks: Together<Tasks>,
     looks: Together<Looks>,
     links: Together<Links>,
     deals: Together<Deals>,
     stages: Together<Stages>,
-    known_stages: Known,
 }
 
 #[derive(Clone, Debug)]
@@ -82,54 +90,31 @@ impl SalesforceCrm {
     }
 
     fn with(client: SalesforceClient, settings: Settings) -> Self {
-        let Settings {
-            task_key,
-            visibility,
-            linger,
-            bulk_from,
-            remember_stages,
-            ..
-        } = settings.clone();
-        let tasks = Tasks {
-            client: client.clone(),
-            key: task_key.clone(),
-            bulk_from,
-        };
-        let looks = Looks {
-            client: client.clone(),
-            key: task_key,
-        };
-        let links = Links {
-            client: client.clone(),
-            visibility,
-        };
-        let deals = Deals {
-            client: client.clone(),
-        };
-        let known_stages = Known::new(remember_stages);
-        let stages = Stages {
-            client: client.clone(),
-            known: known_stages.clone(),
-        };
+        let known_stages = Known::new(settings.remember_stages);
+        let patient = client.with_priority(Priority::Backfill);
         Self {
-            client,
+            live: Lane::new(client, QuotaClass::Live, &settings, &known_stages),
+            backfill: Lane::new(patient, QuotaClass::Backfill, &settings, &known_stages),
             settings,
-            tasks: Together::new(tasks, linger),
-            looks: Together::new(looks, linger),
-            links: Together::new(links, linger),
-            deals: Together::new(deals, linger),
-            stages: Together::new(stages, linger),
             known_stages,
         }
     }
 
     pub(crate) fn client(&self) -> &SalesforceClient {
-        &self.client
+        &self.lane().client
+    }
+
+    /// That of whoever calls.
+    fn lane(&self) -> &Lane {
+        match QuotaClass::current() {
+            QuotaClass::Live => &self.live,
+            QuotaClass::Backfill => &self.backfill,
+        }
     }
 
     fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         set(&mut self.settings);
-        Self::with(self.client, self.settings)
+        Self::with(self.live.client, self.settings)
     }
 
     /// A unique external id field on ContentVersion for the Box version. With it Salesforce itself
@@ -182,6 +167,45 @@ impl SalesforceCrm {
     }
 }
 
+impl Lane {
+    fn new(
+        client: SalesforceClient,
+        class: QuotaClass,
+        settings: &Settings,
+        known_stages: &Known,
+    ) -> Self {
+        let tasks = Tasks {
+            client: client.clone(),
+            key: settings.task_key.clone(),
+            bulk_from: settings.bulk_from,
+        };
+        let looks = Looks {
+            client: client.clone(),
+            key: settings.task_key.clone(),
+        };
+        let links = Links {
+            client: client.clone(),
+            visibility: settings.visibility.clone(),
+        };
+        let deals = Deals {
+            client: client.clone(),
+        };
+        let stages = Stages {
+            client: client.clone(),
+            known: known_stages.clone(),
+        };
+        let linger = settings.linger;
+        Self {
+            client,
+            tasks: Together::new(tasks, linger, class),
+            looks: Together::new(looks, linger, class),
+            links: Together::new(links, linger, class),
+            deals: Together::new(deals, linger, class),
+            stages: Together::new(stages, linger, class),
+        }
+    }
+}
+
 #[async_trait]
 impl Crm for SalesforceCrm {
     fn record(&self, text: &str) -> Result<Record, PortError> {
@@ -195,7 +219,7 @@ impl Crm for SalesforceCrm {
     async fn upload(&self, file: &NewFile, content: Content) -> Result<String, PortError> {
         const DOING: &str = "upload to Salesforce";
         let request = self
-            .client
+            .client()
             .files()
             .upload(&file.name)
             .description(marker(&file.origin));
@@ -224,7 +248,7 @@ impl Crm for SalesforceCrm {
 
     async fn stored(&self, version: &str) -> Result<StoredVersion, PortError> {
         const DOING: &str = "read the version back from Salesforce";
-        let version = self.client.files().version(&id(DOING, version)?).await;
+        let version = self.client().files().version(&id(DOING, version)?).await;
         version
             .map(stored)
             .map_err(|error| port_error(DOING, error))
@@ -240,7 +264,7 @@ impl Crm for SalesforceCrm {
         }
         let version = id("read the version back from Salesforce", version)?;
         let visibility = &self.settings.visibility;
-        read_back::stored_and_linked(&self.client, &version, records, visibility).await
+        read_back::stored_and_linked(self.client(), &version, records, visibility).await
     }
 
     async fn find(
@@ -251,7 +275,7 @@ impl Crm for SalesforceCrm {
     ) -> Result<Vec<StoredVersion>, PortError> {
         const DOING: &str = "look for the file in Salesforce";
         let failed = |error| port_error(DOING, error);
-        let files = self.client.files();
+        let files = self.client().files();
         if let Some(field) = &self.settings.version_key {
             let found = files
                 .find_by(field, &origin.version)
@@ -283,12 +307,15 @@ impl Crm for SalesforceCrm {
     async fn link(&self, document: &str, record: &Record) -> Result<(), PortError> {
         const DOING: &str = "link the file in Salesforce";
         let (document, record) = (id(DOING, document)?, id(DOING, &record.id)?);
-        self.links.ask(LinkRow { document, record }, None).await
+        self.lane()
+            .links
+            .ask(LinkRow { document, record }, None)
+            .await
     }
 
     async fn log_activity(&self, activity: &Activity) -> Result<String, PortError> {
         let row = TaskRow::of(activity, &self.settings.task_status)?;
-        self.tasks.ask(row, None).await
+        self.lane().tasks.ask(row, None).await
     }
 
     async fn log_activity_held(
@@ -297,19 +324,19 @@ impl Crm for SalesforceCrm {
         hold: &Hold,
     ) -> Result<String, PortError> {
         let row = TaskRow::of(activity, &self.settings.task_status)?;
-        self.tasks.ask(row, Some(hold)).await
+        self.lane().tasks.ask(row, Some(hold)).await
     }
 
     async fn find_activity(&self, activity: &Activity) -> Result<Option<String>, PortError> {
-        self.looks.ask(activity.clone(), None).await
+        self.lane().looks.ask(activity.clone(), None).await
     }
 
     async fn deal(&self, record: &Record) -> Result<Deal, PortError> {
         const DOING: &str = "read the Opportunity's stage";
-        let now = self.deals.ask(id(DOING, &record.id)?, None).await?;
+        let now = self.lane().deals.ask(id(DOING, &record.id)?, None).await?;
         let stages = match self.known_stages.fresh() {
             Some(stages) => stages,
-            None => self.stages.ask((), None).await?,
+            None => self.lane().stages.ask((), None).await?,
         };
         Ok(Deal {
             stage: now.stage_name.unwrap_or_default(),
@@ -328,7 +355,7 @@ impl Crm for SalesforceCrm {
         const DOING: &str = "set the Opportunity's stage";
         let record = id(DOING, &record.id)?;
         match self
-            .client
+            .client()
             .opportunities()
             .set_stage(&record, stage, seen.changed_at)
             .await

@@ -43,23 +43,30 @@ pub(super) struct TaskRow {
     description: String,
     status: String,
     date: Date,
-    what: RecordId,
+    what: Option<RecordId>,
     who: Option<RecordId>,
 }
 
 impl TaskRow {
     pub(super) fn of(activity: &Activity, status: &str) -> Result<Self, PortError> {
+        let on = id(CREATE, &activity.record.id)?;
+        let who = match &activity.who {
+            Some(who) => Some(id(CREATE, &who.id)?),
+            None => None,
+        };
+        // Salesforce has people in a field of their own, and no other field beside a Lead.
+        let (what, who) = match is_person(&on) {
+            true => (None, Some(on)),
+            false => (Some(on), who),
+        };
         Ok(Self {
             key: task_key(activity).into_owned(),
             subject: subject(activity).into_owned(),
             description: description(activity),
             status: status.to_owned(),
             date: activity.date,
-            what: id(CREATE, &activity.record.id)?,
-            who: match &activity.who {
-                Some(who) => Some(id(CREATE, &who.id)?),
-                None => None,
-            },
+            what,
+            who,
         })
     }
 
@@ -67,8 +74,11 @@ impl TaskRow {
         let task = NewTask::new(&self.subject)
             .description(&self.description)
             .status(&self.status)
-            .activity_date(self.date)
-            .what_id(&self.what);
+            .activity_date(self.date);
+        let task = match &self.what {
+            Some(what) => task.what_id(what),
+            None => task,
+        };
         let task = match &self.who {
             Some(who) => task.who_id(who),
             None => task,
@@ -86,13 +96,19 @@ impl TaskRow {
             self.description.clone(),
             self.status.clone(),
             self.date.to_string(),
-            self.what.to_string(),
-            self.who
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            or_empty(&self.what),
+            or_empty(&self.who),
         ]
     }
+}
+
+/// A Lead or a Contact.
+fn is_person(record: &RecordId) -> bool {
+    matches!(record.prefix(), "00Q" | "003")
+}
+
+fn or_empty(id: &Option<RecordId>) -> String {
+    id.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
 #[async_trait]

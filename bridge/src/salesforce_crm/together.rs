@@ -18,6 +18,7 @@ use tracing::{Instrument, debug_span};
 
 use crate::{
     port_error::{PortError, PortErrorKind},
+    quota_class::QuotaClass,
     worker::Hold,
 };
 
@@ -60,6 +61,8 @@ pub(super) struct Together<C: Carrier>(Arc<Inner<C>>);
 struct Inner<C: Carrier> {
     carrier: C,
     linger: Duration,
+    /// That of all who ask here.
+    class: QuotaClass,
     state: Mutex<State<C>>,
 }
 
@@ -93,10 +96,11 @@ impl<C: Carrier> fmt::Debug for Together<C> {
 }
 
 impl<C: Carrier> Together<C> {
-    pub(super) fn new(carrier: C, linger: Duration) -> Self {
+    pub(super) fn new(carrier: C, linger: Duration, class: QuotaClass) -> Self {
         Self(Arc::new(Inner {
             carrier,
             linger,
+            class,
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 under_way: 0,
@@ -121,7 +125,7 @@ impl<C: Carrier> Together<C> {
         // The group has ended without a word for this row.
         answered
             .await
-            .unwrap_or_else(|_| Err(PortError::new(PortErrorKind::Unknown, C::DOING)))
+            .unwrap_or_else(|_| Err(PortError::new(PortErrorKind::Unknown, C::DOING).of_ours()))
     }
 
     fn come(&self, waiting: Waiting<C>) {
@@ -171,7 +175,7 @@ impl<C: Carrier> Together<C> {
             inner.travel(group, is_waited_for).await;
             drop(way);
         };
-        tokio::spawn(travel.instrument(span));
+        tokio::spawn(self.0.class.scope(travel).instrument(span));
     }
 }
 
@@ -179,6 +183,9 @@ impl<C: Carrier> Inner<C> {
     async fn travel(&self, group: Vec<Waiting<C>>, is_held: bool) {
         let (mut rows, mut holds, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         for Waiting { row, hold, answer } in group {
+            if answer.is_closed() {
+                continue;
+            }
             if hold.as_ref().is_some_and(|hold| !hold.is_good()) {
                 // Whoever asked may be gone.
                 let _ = answer.send(Err(lost_before(C::DOING)));
@@ -197,8 +204,9 @@ impl<C: Carrier> Inner<C> {
         let Some(outcomes) = while_all_good(&holds, self.carrier.carry(rows)).await else {
             return;
         };
+        let call = Arc::new(());
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
-            let _ = answer.send(outcome);
+            let _ = answer.send(outcome.map_err(|error| error.of_call(&call)));
         }
     }
 
@@ -225,7 +233,9 @@ impl<C: Carrier> Drop for Way<C> {
 }
 
 fn lost_before(doing: &'static str) -> PortError {
-    PortError::new(PortErrorKind::Busy, doing).with_cause("the lease ran out before the write")
+    PortError::new(PortErrorKind::Busy, doing)
+        .with_cause("the lease ran out before the write")
+        .of_ours()
 }
 
 /// As for a single write: no step is taken by a process that wakes up after its leases.
@@ -288,7 +298,7 @@ mod tests {
             gate: Arc::clone(&gate),
         };
         Fixture {
-            together: Together::new(doubler, LINGER),
+            together: Together::new(doubler, LINGER, QuotaClass::Live),
             groups,
             gate,
         }

@@ -107,45 +107,42 @@ fn events(changed: &Changed, created_from: Timestamp) -> Vec<RecordEvent> {
     // Up to there Salesforce is sure that nothing more will come.
     let until = changed.covered_until;
     for known in &changed.records {
-        let record = || known.record.clone();
         let created_at = known.created_at.filter(|at| *at >= created_from);
-        if let Some(at) = created_at {
-            events.push(dated_if(at < until, record(), Change::Created, at, until));
+        let second = |at: Option<Timestamp>| at.map(Timestamp::as_second);
+        let changed_at = known.changed_at;
+        if let Some(at) = created_at.filter(|at| *at < until) {
+            events.push(RecordEvent::dated(
+                known.record.clone(),
+                Change::Created,
+                at,
+            ));
         }
-        match known.changed_at {
-            Some(at) if created_at.is_some_and(|it| it.as_second() == at.as_second()) => {}
-            Some(at) => events.push(dated_if(at < until, record(), Change::Updated, at, until)),
-            None => events.push(RecordEvent::new(
-                format!("until {until}"),
-                record(),
-                Change::Changed,
-            )),
+        match changed_at {
+            Some(at) if at < until && second(changed_at) == second(created_at) => {}
+            Some(at) if at < until => {
+                events.push(RecordEvent::dated(
+                    known.record.clone(),
+                    Change::Updated,
+                    at,
+                ));
+            }
+            _ => events.push(open(&known.record, until)),
         }
     }
     events.extend(changed.deleted.iter().map(|deleted| {
         let at = deleted.deleted_at;
-        dated_if(
-            at < until,
-            deleted.record.clone(),
-            Change::Deleted,
-            at,
-            until,
-        )
+        match at < until {
+            true => RecordEvent::dated(deleted.record.clone(), Change::Deleted, at),
+            false => open(&deleted.record, until),
+        }
     }));
     events
 }
 
-fn dated_if(
-    is_over: bool,
-    record: Record,
-    change: Change,
-    at: Timestamp,
-    until: Timestamp,
-) -> RecordEvent {
-    if is_over {
-        return RecordEvent::dated(record, change, at);
-    }
-    RecordEvent::new(format!("{change} until {until}"), record, change).at(at)
+/// What has happened again since then is told of by its own second the next time. Here it is only
+/// that something has.
+fn open(record: &Record, until: Timestamp) -> RecordEvent {
+    RecordEvent::new(format!("until {until}"), record.clone(), Change::Changed)
 }
 
 /// How long to wait after failures in a row.
@@ -236,10 +233,11 @@ mod tests {
     #[test]
     fn a_second_that_may_not_be_over_names_no_event() {
         let own = "1970-01-01T00:03:20Z";
-        assert_eq!(ids(Some(50), Some(200)), [format!("UPDATED until {own}")]);
+        assert_eq!(ids(Some(50), Some(200)), [format!("until {own}")]);
+        assert_eq!(ids(Some(201), Some(201)), [format!("until {own}")]);
         assert_eq!(
             ids(Some(150), Some(201)),
-            ["CREATED@150".to_owned(), format!("UPDATED until {own}")]
+            ["CREATED@150".to_owned(), format!("until {own}")]
         );
         assert_eq!(ids(None, None), [format!("until {own}")]);
     }

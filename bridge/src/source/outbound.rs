@@ -7,6 +7,7 @@ use salesforce_client::{OUTBOUND_ACK, OutboundError, OutboundReader};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
+    clock::{Clock, SystemClock},
     crm::Record,
     queue::{Push, Queue},
     record_event::{Change, RecordEvent},
@@ -26,8 +27,10 @@ const SHORTEST_SECRET: usize = 16;
 /// and the records are read through the API. The session id that it may have is dropped unread.
 ///
 /// The same notification comes again until it is acknowledged, and now and then after that; it
-/// goes by its own id, for the times in it are those of the sending. What the org did is not told,
-/// so rules are started as `Opportunity.CHANGED`.
+/// goes by its own id, for the times in it are those of the sending. What the org did is not told:
+/// a pipeline with [records](crate::Pipeline::records) finds it by the record's times, and without
+/// them rules are started as `Opportunity.CHANGED`. A record that is not older than a day may be
+/// told of as created.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -47,6 +50,7 @@ pub struct OutboundReceiver {
     secrets: Vec<SecretString>,
     reader: OutboundReader,
     queue: Arc<dyn Queue>,
+    clock: Arc<dyn Clock>,
     body_limit: usize,
     body_timeout: Duration,
 }
@@ -153,6 +157,7 @@ impl OutboundReceiver {
             secrets: Vec::new(),
             reader: reader.max_bytes(usize::MAX),
             queue,
+            clock: Arc::new(SystemClock),
             body_limit: Self::DEFAULT_BODY_LIMIT,
             body_timeout: Self::DEFAULT_BODY_TIMEOUT,
         };
@@ -167,6 +172,17 @@ impl OutboundReceiver {
         }
         self.secrets.push(secret);
         Ok(self)
+    }
+
+    /// By another clock: that of those who work on the inbox.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// When it is, for the inbox.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// With another limit for bodies.

@@ -1,5 +1,6 @@
-use std::{collections::BTreeMap, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info};
@@ -85,28 +86,29 @@ impl Poll {
         self
     }
 
-    /// Polls until `stop`. What goes wrong is logged and tried again.
+    /// Polls until `stop`. What goes wrong is logged and tried again; one kind of record that cannot
+    /// be asked for keeps no other waiting.
     pub async fn run(&self, stop: impl Future<Output = ()>) {
-        let mut stop = pin!(stop);
-        let mut failures: BTreeMap<&str, Failures> = BTreeMap::new();
+        let objects: FuturesUnordered<_> = self.objects.iter().map(|it| self.keep_at(it)).collect();
+        let all = objects.collect::<()>();
+        tokio::select! {
+            // Cut short it goes on from where it was.
+            () = stop => {}
+            () = all => {}
+        }
+    }
+
+    async fn keep_at(&self, object: &str) {
+        let mut failures = Failures::default();
         loop {
-            let mut wait = self.every;
-            for object in &self.objects {
-                let told = tokio::select! {
-                    // Cut short it goes on from where it was.
-                    () = &mut stop => return,
-                    told = self.catch_up(object) => told,
-                };
-                let failures = failures.entry(object).or_default();
-                match told {
-                    Ok(_) => failures.none(),
-                    Err(error) => wait = wait.max(failures.wait_after(object, &error)),
+            let wait = match self.catch_up(object).await {
+                Ok(_) => {
+                    failures.none();
+                    self.every
                 }
-            }
-            tokio::select! {
-                () = &mut stop => return,
-                () = tokio::time::sleep(wait) => {}
-            }
+                Err(error) => self.every.max(failures.wait_after(object, &error)),
+            };
+            tokio::time::sleep(wait).await;
         }
     }
 

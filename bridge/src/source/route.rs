@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use axum::{
     Json, Router,
     body::Body,
@@ -14,7 +12,6 @@ use tracing::{info, warn};
 use super::outbound::{OutboundReceiver, OutboundRefusal, Told};
 use crate::{
     body::{self, BodyFault},
-    clock::{Clock, SystemClock},
     port_error::in_one_line,
 };
 
@@ -29,10 +26,7 @@ const SECRET: &str = "x-outbound-secret";
 /// known to be right. Paths are logged by many a proxy: tell yours not to.
 pub fn outbound_route(path: &str, receiver: OutboundReceiver) -> Router {
     let path = path.trim_end_matches('/');
-    let inlet = Inlet {
-        receiver,
-        clock: Arc::new(SystemClock),
-    };
+    let inlet = Inlet { receiver };
     Router::new()
         .route(&format!("{path}/{{secret}}"), post(by_path))
         .route(if path.is_empty() { "/" } else { path }, post(by_header))
@@ -42,7 +36,6 @@ pub fn outbound_route(path: &str, receiver: OutboundReceiver) -> Router {
 #[derive(Clone)]
 struct Inlet {
     receiver: OutboundReceiver,
-    clock: Arc<dyn Clock>,
 }
 
 async fn by_path(
@@ -76,7 +69,7 @@ impl Inlet {
             BodyFault::TooSlow => OutboundRefusal::TooSlow { within },
             BodyFault::BrokenOff => OutboundRefusal::BrokenOff,
         })?;
-        receiver.receive(secret, &body, self.clock.now()).await
+        receiver.receive(secret, &body, receiver.now()).await
     }
 }
 

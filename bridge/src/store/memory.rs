@@ -51,6 +51,15 @@ struct Row {
     job: Job,
     fence: i64,
     tried_since: Option<Timestamp>,
+    lost_by: Option<String>,
+}
+
+impl Row {
+    fn lose(&mut self) {
+        self.job.state = JobState::Ready;
+        self.lost_by = self.job.owner.take();
+        self.tried_since = None;
+    }
 }
 
 impl MemoryStore {
@@ -71,8 +80,7 @@ impl State {
     fn give_up_expired(&mut self, now: Timestamp) {
         for row in self.jobs.values_mut() {
             if row.job.state == JobState::Leased && row.job.at <= now {
-                row.job.state = JobState::Ready;
-                row.job.owner = None;
+                row.lose();
             }
         }
     }
@@ -104,6 +112,7 @@ impl State {
 #[async_trait]
 impl Queue for MemoryStore {
     async fn push(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Push>, StoreError> {
+        NewJob::check_all(&jobs)?;
         let mut state = self.state();
         let pushed = jobs
             .into_iter()
@@ -137,6 +146,7 @@ impl Queue for MemoryStore {
                     job,
                     fence: 0,
                     tried_since: None,
+                    lost_by: None,
                 };
                 state.jobs.insert(id.0, row);
                 Push::Queued(id)
@@ -186,6 +196,7 @@ impl Queue for MemoryStore {
             let row = state.jobs.get_mut(&id)?;
             row.fence += 1;
             let tried_since = *row.tried_since.get_or_insert(now);
+            let taken_from = row.lost_by.take();
             let job = &mut row.job;
             job.state = JobState::Leased;
             job.attempts += 1;
@@ -203,14 +214,9 @@ impl Queue for MemoryStore {
                 body: job.body.clone(),
             };
             let pushed_at = job.pushed_at;
-            Some(Leased::new(
-                lease,
-                until,
-                job.attempts,
-                pushed_at,
-                tried_since,
-                new,
-            ))
+            let attempt = job.attempts;
+            let leased = Leased::new(lease, until, attempt, pushed_at, tried_since, new);
+            Some(leased.taken_from(taken_from))
         });
         Ok(leased.collect())
     }
@@ -241,9 +247,7 @@ impl Queue for MemoryStore {
             Settle::Retry { at, reason } => (JobState::Ready, at, reason),
             Settle::Defer { at, reason } => {
                 job.attempts = job.attempts.saturating_sub(1);
-                if job.attempts == 0 {
-                    row.tried_since = None;
-                }
+                row.tried_since = None;
                 (JobState::Ready, at, reason)
             }
         };
@@ -294,7 +298,6 @@ impl QueueAdmin for MemoryStore {
                 row.job.state = JobState::Ready;
                 row.job.attempts = 0;
                 row.tried_since = None;
-                row.job.pushed_at = now;
                 row.job.at = now;
                 replayed += 1;
             }
@@ -345,9 +348,8 @@ impl QueueAdmin for MemoryStore {
         for row in self.state().jobs.values_mut() {
             let theirs = owner.is_none_or(|owner| row.job.owner.as_deref() == Some(owner));
             if row.job.state == JobState::Leased && theirs {
-                row.job.state = JobState::Ready;
+                row.lose();
                 row.job.at = now;
-                row.job.owner = None;
                 released += 1;
             }
         }

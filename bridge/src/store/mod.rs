@@ -1,6 +1,7 @@
 //! Where the inbox and the ledger are kept.
 
 pub mod memory;
+mod parts;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]

@@ -379,7 +379,7 @@ impl SyncMetadata {
         }))
     }
 
-    fn key(&self) -> &str {
+    pub(super) fn key(&self) -> &str {
         match self.is_of_accounts() {
             true => &self.keys.account,
             false => &self.keys.opportunity,

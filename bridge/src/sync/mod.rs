@@ -32,6 +32,7 @@
 //! stays until its beginning changes, and is then kept as a conflict.
 
 mod action;
+mod all;
 mod conflict;
 mod datum;
 mod field_map;
@@ -44,6 +45,7 @@ mod write;
 
 pub use self::{
     action::SyncMetadata,
+    all::{SyncAll, SyncTold, SyncedAll},
     conflict::{Conflict, Decider, conflicts},
     datum::Datum,
     field_map::{ConflictPolicy, Direction, FieldMap, FieldPair, MapError, Side},

@@ -75,6 +75,7 @@ fn dead() -> Settle {
 pub async fn queue_contract<Q: QueueAdmin>(fresh: impl AsyncFn() -> Q) {
     what_is_known_is_not_stored_again(&fresh().await).await;
     what_is_pushed_comes_back_whole(&fresh().await).await;
+    what_no_store_can_keep_is_refused_and_keeps_nothing_else_out(&fresh().await).await;
     jobs_of_a_key_keep_their_order(&fresh().await).await;
     a_lost_lease_is_taken_over_and_fenced(&fresh().await).await;
     attempts_are_counted_when_leased(&fresh().await).await;
@@ -92,6 +93,7 @@ pub async fn queue_contract<Q: QueueAdmin>(fresh: impl AsyncFn() -> Q) {
     what_waits_can_be_made_due(&fresh().await).await;
     what_is_paused_is_known_to_everybody(&fresh().await).await;
     people_can_list_replay_release_and_purge(&fresh().await).await;
+    a_list_is_whole_while_others_write(&fresh().await).await;
 }
 
 async fn what_is_known_is_not_stored_again(queue: &dyn QueueAdmin) {
@@ -109,6 +111,27 @@ async fn what_is_known_is_not_stored_again(queue: &dyn QueueAdmin) {
     let again = queue.push(vec![job("a", "other")], at(2)).await.unwrap();
     assert_eq!(again, [Push::Duplicate(first)], "also when it is finished");
     assert!(lease(queue, 3).await.is_empty());
+}
+
+async fn what_no_store_can_keep_is_refused_and_keeps_nothing_else_out(queue: &dyn QueueAdmin) {
+    let longest = "x".repeat(NewJob::LONGEST_TEXT);
+    let too_long = format!("{longest}x");
+    let bad = [job(&too_long, "k"), job("a", &too_long), job("a\0", "k")];
+    let good = (0..20).map(|n| job(&format!("{n}"), "k"));
+    let pushes = bad.iter().cloned().chain(good).chain([job(&longest, "l")]);
+    let pushed = join_all(pushes.map(|it| queue.push(vec![it], at(0)))).await;
+    for refused in &pushed[..bad.len()] {
+        let kind = refused.as_ref().map_err(|error| error.kind());
+        assert_eq!(kind.unwrap_err(), StoreErrorKind::Invalid);
+    }
+    for stored in &pushed[bad.len()..] {
+        let stored = stored.as_ref().unwrap();
+        assert!(matches!(stored[..], [Push::Queued(_)]), "{stored:?}");
+    }
+    // All of one push or nothing of it.
+    let mixed = vec![job("new", "k"), bad[0].clone()];
+    queue.push(mixed, at(0)).await.unwrap_err();
+    assert_eq!(queue.counts().await.unwrap().ready, 21);
 }
 
 async fn what_is_pushed_comes_back_whole(queue: &dyn QueueAdmin) {
@@ -161,17 +184,22 @@ async fn jobs_of_a_key_keep_their_order(queue: &dyn QueueAdmin) {
 async fn a_lost_lease_is_taken_over_and_fenced(queue: &dyn QueueAdmin) {
     push(queue, job("a", "k"), 0).await;
     let lost = only(queue, 0).await;
+    assert_eq!(lost.taken_from, None, "nobody had it");
     assert!(lease(queue, 59).await.is_empty());
     queue.extend(&lost.lease, at(90), at(30)).await.unwrap();
     assert!(lease(queue, 89).await.is_empty(), "it was prolonged");
     let taken = only(queue, 90).await;
     assert_eq!((taken.lease.job, taken.attempt), (lost.lease.job, 2));
+    assert_eq!(taken.taken_from.as_deref(), Some("w"));
     for stale in [
         queue.extend(&lost.lease, at(500), at(91)).await,
         queue.settle(&lost.lease, done(), at(91)).await,
     ] {
         assert_eq!(stale.unwrap_err().kind(), StoreErrorKind::StaleLease);
     }
+    settle(queue, &taken, retry(92), 92).await;
+    let taken = only(queue, 92).await;
+    assert_eq!(taken.taken_from, None, "it was settled in between");
     settle(queue, &taken, done(), 92).await;
     let twice = queue.settle(&taken.lease, done(), at(93)).await;
     assert_eq!(twice.unwrap_err().kind(), StoreErrorKind::StaleLease);
@@ -211,8 +239,14 @@ async fn only_what_is_tried_grows_old(queue: &dyn QueueAdmin) {
     };
     settle(queue, &leased, defer(30), 21).await;
     let leased = only(queue, 30).await;
-    assert_eq!((leased.tried_since, leased.attempt), (at(10), 2));
-    settle(queue, &leased, defer(40), 31).await;
+    assert_eq!((leased.tried_since, leased.attempt), (at(30), 2), "anew");
+    // The worker dies, and the machine is off for a long time.
+    let leased = only(queue, 5000).await;
+    assert_eq!((leased.tried_since, leased.attempt), (at(5000), 3), "anew");
+    settle(queue, &leased, retry(5001), 5001).await;
+    let leased = only(queue, 5001).await;
+    assert_eq!(leased.tried_since, at(5000));
+    settle(queue, &leased, done(), 5001).await;
 
     push(queue, job("b", "other"), 40).await;
     let both = lease(queue, 40).await;
@@ -295,9 +329,10 @@ async fn a_replayed_job_begins_anew(queue: &dyn QueueAdmin) {
     let leased = only(queue, 0).await;
     settle(queue, &leased, dead(), 1).await;
     assert_eq!(queue.replay(&[id, id], at(5000)).await.unwrap(), 1);
-    // Else its age would kill it at once.
     let again = only(queue, 5000).await;
-    assert_eq!((again.attempt, again.pushed_at), (1, at(5000)));
+    // Its age would kill it at once; what it has done since it came is still known.
+    assert_eq!((again.attempt, again.tried_since), (1, at(5000)));
+    assert_eq!(again.pushed_at, at(0));
     let late = queue.settle(&leased.lease, done(), at(5000)).await;
     assert_eq!(late.unwrap_err().kind(), StoreErrorKind::StaleLease);
 }
@@ -556,4 +591,44 @@ async fn people_can_list_replay_release_and_purge(queue: &dyn QueueAdmin) {
         queue.push(vec![job("done", "a")], at(7)).await.unwrap()[0],
         Push::Queued(_)
     ));
+}
+
+async fn a_list_is_whole_while_others_write(queue: &dyn QueueAdmin) {
+    const THERE: usize = 30;
+    let mut there = Vec::new();
+    for number in 0..THERE {
+        let new = job(&format!("there {number}"), &format!("k{}", number % 3));
+        there.push(push(queue, new, 0).await);
+    }
+    let write = async {
+        for number in 0..THERE {
+            push(queue, job(&format!("new {number}"), "k0"), 1).await;
+            for leased in lease(queue, 1).await {
+                settle(queue, &leased, done(), 1).await;
+            }
+        }
+    };
+    let list = async {
+        let mut listed: Vec<JobId> = Vec::new();
+        loop {
+            let filter = JobFilter {
+                state: None,
+                after: listed.last().copied(),
+                limit: 4,
+            };
+            let page = queue.jobs(&filter).await.unwrap();
+            listed.extend(page.iter().map(|job| job.id));
+            if page.is_empty() {
+                return listed;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let ((), listed) = futures_util::future::join(write, list).await;
+    assert!(
+        listed.is_sorted_by(|one, next| one < next),
+        "each once: {listed:?}"
+    );
+    let there_of_them = listed.iter().filter(|id| there.contains(id));
+    assert!(there_of_them.eq(&there), "{listed:?}");
 }

@@ -81,6 +81,18 @@ impl Hooks for BoxContent {
             .await;
         changed.map(hook).map_err(|error| port_error(DOING, error))
     }
+
+    async fn remove(&self, id: &str) -> Result<(), PortError> {
+        const DOING: &str = "delete the webhook in Box";
+        let id = WebhookId::new(id).map_err(|cause| not_an_id(DOING, cause))?;
+        match self.client().webhooks().delete(&id).await {
+            Ok(()) => Ok(()),
+            Err(error) => match port_error(DOING, error) {
+                gone if gone.kind() == PortErrorKind::Gone => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
 }
 
 #[async_trait]

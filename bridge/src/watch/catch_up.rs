@@ -121,6 +121,7 @@ impl Watch {
         mut position: Position,
     ) -> Result<CaughtUp, WatchError> {
         let mut done = CaughtUp::default();
+        let mut asked = 0;
         loop {
             self.room().await?;
             let at = self.clock.now();
@@ -128,7 +129,11 @@ impl Watch {
             let mut jobs = Vec::new();
             for event in &page.events {
                 done.seen += 1;
-                if !self.concerns(event) || self.is_known(event).await? {
+                if !self.concerns(event) {
+                    continue;
+                }
+                self.happened(event, &mut asked).await;
+                if self.is_known(event).await? {
                     continue;
                 }
                 match missed(event) {

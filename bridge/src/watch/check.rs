@@ -1,7 +1,8 @@
 //! Are our webhooks there, and as they should be?
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt, sync::PoisonError};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use tracing::{info, warn};
@@ -10,9 +11,11 @@ use super::{
     error::WatchError,
     port::{Created, Hook},
     service::Watch,
+    silence::Silence,
 };
 use crate::{
     ledger::EffectKey,
+    observe,
     port_error::{PortError, PortErrorKind, in_one_line},
 };
 
@@ -26,6 +29,8 @@ pub struct HookStatus {
     pub webhook: Option<String>,
     /// How it is.
     pub state: HookState,
+    /// When something came from it last, to the minute, or when we have made or changed it.
+    pub heard_at: Option<Timestamp>,
     /// What there is to say about it.
     pub note: Option<String>,
 }
@@ -47,6 +52,10 @@ pub enum HookState {
     Differs,
     /// The folder's webhook calls somebody else, and we have not made it. It is left alone.
     Foreign,
+    /// It is as it should be, but tells of nothing although there was something to tell. Once it is
+    /// made anew for that; if the new one tells of nothing either, a person has to look at the way
+    /// from Box to its address.
+    Silent,
     /// It could not be looked at or put right.
     Failed,
 }
@@ -55,6 +64,21 @@ impl HookState {
     /// Whether it works now.
     pub fn is_well(self) -> bool {
         matches!(self, Self::Fine | Self::Made | Self::Changed)
+    }
+}
+
+impl fmt::Display for HookState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fine => "fine",
+            Self::Made => "made",
+            Self::Changed => "changed",
+            Self::Missing => "missing",
+            Self::Differs => "not as it should be",
+            Self::Foreign => "somebody else's",
+            Self::Silent => "silent",
+            Self::Failed => "not to be looked at or put right",
+        })
     }
 }
 
@@ -81,6 +105,9 @@ impl Watch {
             }
             all.push(status);
         }
+        observe::webhooks(&all);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.clone_from(&all);
         Ok(all)
     }
 
@@ -98,6 +125,7 @@ impl Watch {
                 None => return Ok(HookStatus::of(folder, None, HookState::Missing, None)),
                 Some(Created::Made(hook)) => {
                     self.keep(&key, json!(hook.id)).await?;
+                    self.begins(&hook.id, self.clock.now()).await?;
                     let note = ours.map(|id| format!("webhook {id} was gone"));
                     return Ok(HookStatus::of(folder, Some(&hook), HookState::Made, note));
                 }
@@ -131,6 +159,7 @@ impl Watch {
                     let error = PortError::new(PortErrorKind::Busy, "change the webhook");
                     return Err(error.with_cause(cause).into());
                 }
+                self.begins(&hook.id, self.clock.now()).await?;
                 return Ok(HookStatus::of(
                     folder,
                     Some(&hook),
@@ -139,12 +168,55 @@ impl Watch {
                 ));
             }
         }
-        let state = if wrong.is_some() {
-            HookState::Differs
-        } else {
-            HookState::Fine
+        if wrong.is_some() {
+            let state = HookState::Differs;
+            return Ok(HookStatus::of(folder, Some(&hook), state, wrong));
+        }
+        let Some(silence) = self.silence(folder, &hook.id).await? else {
+            let status = HookStatus::of(folder, Some(&hook), HookState::Fine, None);
+            let heard_at = self.heard_last(&hook.id).await?;
+            return Ok(HookStatus { heard_at, ..status });
         };
-        Ok(HookStatus::of(folder, Some(&hook), state, wrong))
+        self.listen(folder, hook, &silence, repair).await
+    }
+
+    /// What a webhook lacks that looks as it should nobody can see. Making it anew is all that can
+    /// be done from here, and not worth doing twice.
+    async fn listen(
+        &self,
+        folder: &str,
+        hook: Hook,
+        silence: &Silence,
+        repair: bool,
+    ) -> Result<HookStatus, WatchError> {
+        let Silence { since, was_remade } = silence;
+        if *was_remade || !repair {
+            let advice = match was_remade {
+                true => ", nor has the one before: look at the way from Box to its address",
+                false => "",
+            };
+            let note = format!("it has told of nothing since {since:.0}{advice}");
+            let status = HookStatus::of(folder, Some(&hook), HookState::Silent, Some(note));
+            let heard_at = self.heard_last(&hook.id).await?;
+            return Ok(HookStatus { heard_at, ..status });
+        }
+        let now = self.clock.now();
+        self.remade(folder, silence, now).await?;
+        self.hooks.remove(&hook.id).await?;
+        let (address, triggers) = (&self.options.address, &self.options.triggers);
+        let made = match self.hooks.create(folder, address, triggers).await? {
+            Created::Made(made) | Created::There(made) => made,
+        };
+        let key = EffectKey::new(["watch", "webhook", folder]);
+        self.keep(&key, json!(made.id)).await?;
+        self.begins(&made.id, now).await?;
+        let note = format!("webhook {} had told of nothing since {since:.0}", hook.id);
+        Ok(HookStatus::of(
+            folder,
+            Some(&made),
+            HookState::Made,
+            Some(note),
+        ))
     }
 
     async fn find_or_make(&self, folder: &str, make: bool) -> Result<Option<Created>, WatchError> {
@@ -181,6 +253,7 @@ impl HookStatus {
             folder: folder.to_owned(),
             webhook: hook.map(|hook| hook.id.clone()),
             state,
+            heard_at: None,
             note,
         }
     }

@@ -13,6 +13,7 @@ use super::{
     service::Watch,
 };
 use crate::{
+    clock::later,
     occurrence::BOX_MISSED,
     pauses::Pauses,
     port_error::{PortErrorKind, in_one_line},
@@ -55,6 +56,16 @@ impl<H: Handler> Handler for Watched<H> {
         // What is no event is for the handler to say.
         if let Ok(event) = Event::parse(&job.body) {
             let trigger = &event.trigger;
+            if job.kind == BOX_WEBHOOK
+                && *trigger != Trigger::WEBHOOK_DELETED
+                && let Some(webhook) = &event.webhook_id
+                && let Err(error) = watch.heard(webhook, job.pushed_at).await
+            {
+                warn!(
+                    error = in_one_line(&error),
+                    "that a webhook was heard was not kept"
+                );
+            }
             if *trigger == Trigger::WEBHOOK_DELETED {
                 watch.wake();
                 let webhook = event.webhook_id.as_deref().unwrap_or("(unnamed)");
@@ -119,6 +130,13 @@ impl Watch {
             },
             Err(WatchError::Port(error)) if error.kind() == PortErrorKind::Refused => {
                 Outcome::Dead(in_one_line(&error))
+            }
+            Err(WatchError::Port(error)) if error.kind() == PortErrorKind::Outage => {
+                let wait = error.retry_after().unwrap_or(FULL_PAUSE);
+                Outcome::Outage {
+                    reason: in_one_line(&error),
+                    until: later(self.clock.now(), wait),
+                }
             }
             Err(error) => Outcome::Retry {
                 reason: in_one_line(&error),

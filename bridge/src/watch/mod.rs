@@ -15,6 +15,7 @@ mod missed;
 mod port;
 mod scan;
 mod service;
+mod silence;
 mod walk;
 
 #[cfg(feature = "box")]

@@ -32,6 +32,9 @@ pub trait Hooks: Debug + Send + Sync + 'static {
     /// Gives one this address and exactly these triggers. Safe to repeat.
     async fn change(&self, id: &str, address: &str, triggers: &[String])
     -> Result<Hook, PortError>;
+
+    /// Takes one away; one that is not there any more is none to take away. Safe to repeat.
+    async fn remove(&self, id: &str) -> Result<(), PortError>;
 }
 
 /// A webhook by id.

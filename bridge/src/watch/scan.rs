@@ -138,6 +138,7 @@ impl Watch {
     ) -> Result<u64, WatchError> {
         self.room().await?;
         let mut jobs = Vec::new();
+        let mut places = Vec::new();
         for file in files {
             let (changed, version) = (file.version.created_at, &file.version.id);
             let is_old = since.zip(changed).is_some_and(|(since, at)| at < since);
@@ -145,7 +146,10 @@ impl Watch {
                 continue;
             }
             match found(&file, token, None) {
-                Ok(job) => jobs.push(job),
+                Ok(job) => {
+                    jobs.push(job);
+                    places.push((changed, file.folders));
+                }
                 Err(error) => {
                     let error = in_one_line(&error);
                     warn!(file = file.id, error, "a file cannot be told of");
@@ -156,8 +160,17 @@ impl Watch {
             return Ok(0);
         }
         let pushed = self.queue.push(jobs, self.clock.now()).await?;
-        let new = pushed.iter().filter(|push| matches!(push, Push::Queued(_)));
-        Ok(new.count() as u64)
+        let mut new = 0;
+        for (push, (changed, folders)) in pushed.iter().zip(places) {
+            if matches!(push, Push::Queued(_)) {
+                new += 1;
+                // No webhook has told of it yet, or no rule is for it: then the webhook was heard.
+                if let Some(changed) = changed.filter(|_| only_unknown) {
+                    self.happened_in(folders.iter().map(|it| it.id.as_str()), changed);
+                }
+            }
+        }
+        Ok(new)
     }
 
     /// Whether the version was taken up, also by one who kept no note of the event.

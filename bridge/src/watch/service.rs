@@ -15,8 +15,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
+    check::{HookState, HookStatus},
     error::WatchError,
     port::{EventStream, Hooks, Tree},
+    silence::Silences,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -45,6 +47,9 @@ pub struct Watch {
     wake: Notify,
     /// When what comes again and again had its way last.
     woken: Mutex<Option<Instant>>,
+    pub(super) silences: Silences,
+    /// As the webhooks were found last.
+    pub(super) found: Mutex<Vec<HookStatus>>,
 }
 
 /// What a [`Watch`] watches, and how.
@@ -62,6 +67,9 @@ pub struct WatchOptions {
     pub check_every: Duration,
     /// How often the event stream is asked for what no webhook told of.
     pub catch_up_every: Duration,
+    /// After what time a webhook counts as silent, if there was something to tell all the while
+    /// and it has told of nothing. Box repeats a delivery that fails for two hours.
+    pub silent_after: Duration,
     /// How often the folders are looked through where there is no event stream.
     pub scan_every: Duration,
     /// How far back a look through the folders reaches beyond the last time that is covered.
@@ -85,6 +93,7 @@ impl WatchOptions {
             triggers: triggers.into_iter().map(Into::into).collect(),
             check_every: Duration::from_secs(600),
             catch_up_every: Duration::from_secs(300),
+            silent_after: Duration::from_secs(2 * 3600),
             scan_every: Duration::from_secs(6 * 3600),
             scan_margin: Duration::from_secs(3 * 3600),
             mapped_within: Duration::from_secs(24 * 3600),
@@ -110,6 +119,7 @@ impl Watch {
         ledger: Arc<dyn Ledger>,
         options: WatchOptions,
     ) -> Self {
+        let clock = Arc::new(SystemClock);
         Self {
             hooks,
             tree,
@@ -117,10 +127,12 @@ impl Watch {
             mappings: None,
             queue,
             ledger,
-            clock: Arc::new(SystemClock),
+            silences: Silences::since(clock.now()),
+            clock,
             options,
             wake: Notify::new(),
             woken: Mutex::new(None),
+            found: Mutex::default(),
         }
     }
 
@@ -142,8 +154,15 @@ impl Watch {
     /// By another clock.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.silences = Silences::since(clock.now());
         self.clock = clock;
         self
+    }
+
+    /// How the webhooks were found when this process looked at them last; nothing before that.
+    pub fn found(&self) -> Vec<HookStatus> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.clone()
     }
 
     /// Checks and catches up at once.
@@ -194,7 +213,10 @@ impl Watch {
 
     async fn checked(&self) -> bool {
         match self.check(true).await {
-            Ok(hooks) => hooks.iter().all(|hook| hook.state.is_well()),
+            // About a silent one nothing is to be done but to wait.
+            Ok(hooks) => hooks
+                .iter()
+                .all(|hook| hook.state.is_well() || hook.state == HookState::Silent),
             Err(error) => {
                 let error = in_one_line(&error);
                 warn!(error, "the webhooks could not be checked");

@@ -109,7 +109,7 @@ impl Event {
     }
 
     /// Events with one key are worked on in the order of their arrival: those of one file, of one
-    /// folder, or, where there is neither, of one webhook.
+    /// folder, or of one collaboration that does not say where it is. Any other waits for none.
     pub fn ordering_key(&self) -> String {
         let folder = |id: &str| format!("box-folder/{id}");
         let file = |id: &str| format!("box-file/{id}");
@@ -119,17 +119,22 @@ impl Event {
             Source::Collaboration(source) => match &source.item {
                 Some(item) if item.kind.as_deref() == Some("file") => file(&item.id),
                 Some(item) => folder(&item.id),
-                None => self.webhook_key(),
+                None => match &source.id {
+                    Some(id) => format!("box-collaboration/{id}"),
+                    None => self.own_key(),
+                },
             },
-            _ => self.webhook_key(),
+            Source::Comment(source) | Source::TaskAssignment(source) => match &source.item {
+                Some(item) if item.kind.as_deref() == Some("file") => file(&item.id),
+                Some(item) if item.kind.as_deref() == Some("folder") => folder(&item.id),
+                _ => self.own_key(),
+            },
+            _ => self.own_key(),
         }
     }
 
-    fn webhook_key(&self) -> String {
-        format!(
-            "box-webhook/{}",
-            self.webhook_id.as_deref().unwrap_or("unknown")
-        )
+    fn own_key(&self) -> String {
+        format!("box-event/{}", self.id)
     }
 }
 

@@ -126,7 +126,7 @@ async fn an_org_without_the_package_has_no_links_and_one_with_it_shows_them() {
         object: Some("Account".to_owned()),
     };
     assert_eq!(crm.folder_of(&record).await.unwrap(), None);
-    assert!(!crm.show(&record, "12").await.unwrap());
+    assert!(!crm.show(&record, "12", None).await.unwrap());
 
     use salesforce_client::testing::{Fault, FaultEffect};
     let answer = |status, body: Value| FaultEffect::Status {
@@ -134,20 +134,22 @@ async fn an_org_without_the_package_has_no_links_and_one_with_it_shows_them() {
         headers: [("content-type".to_owned(), "application/json".to_owned())].into(),
         body: body.to_string(),
     };
-    let row = json!({ "attributes": { "type": "box__FRUP__c" }, "box__Folder_ID__c": "77" });
+    let row = json!({
+        "attributes": { "type": "box__FRUP__c" }, "Id": "a00000000000001AAA", "box__Folder_ID__c": "77",
+    });
     let rows = json!({ "totalSize": 1, "done": true, "records": [row] });
     org.inject(Fault::on("*/query", answer(200, rows)));
     assert_eq!(crm.folder_of(&record).await.unwrap().as_deref(), Some("77"));
     let saved = json!({ "id": "a00000000000001AAA", "success": true, "errors": [] });
     org.inject(Fault::on("*/sobjects/box__FRUP__c", answer(201, saved)));
-    assert!(crm.show(&record, "12").await.unwrap());
+    assert!(crm.show(&record, "12", None).await.unwrap());
     let sent = org.requests();
     let query = sent.iter().rfind(|it| it.path.ends_with("/query")).unwrap();
     let short = &record.id[..15];
     assert_eq!(
         query.query[0].1,
         format!(
-            "SELECT box__Folder_ID__c FROM box__FRUP__c WHERE box__Record_ID__c = '{}' OR \
+            "SELECT Id, box__Folder_ID__c FROM box__FRUP__c WHERE box__Record_ID__c = '{}' OR \
              box__Record_ID__c = '{short}'",
             record.id
         )

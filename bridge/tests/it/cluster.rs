@@ -1,8 +1,9 @@
 //! A PostgreSQL of the tests' own, started from what is installed.
 
 use std::{
+    io::{BufRead, BufReader, Lines, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -86,6 +87,22 @@ impl Cluster {
         )
     }
 
+    /// A session in a database that [`database`](Self::database) has made.
+    #[allow(dead_code, reason = "not all who start a cluster look into it")]
+    pub(crate) fn prompt(&self, url: &str) -> Prompt {
+        let name = url.split(['/', '?']).nth(3).unwrap();
+        let mut psql = as_nobody(&self.bin.join("psql"))
+            .args(["--username=bridge", "--quiet", "-At", "--host"])
+            .arg(&self.folder)
+            .args(["-d", name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let says = BufReader::new(psql.stdout.take().unwrap()).lines();
+        Prompt { psql, says }
+    }
+
     /// Runs a statement in a database that [`database`](Self::database) has made.
     #[allow(dead_code, reason = "not all who start a cluster look into it")]
     pub(crate) fn run(&self, url: &str, statement: &str) {
@@ -96,6 +113,29 @@ impl Cluster {
             .args(["-d", name, "-c", statement])
             .status();
         assert!(done.unwrap().success(), "{statement}");
+    }
+}
+
+/// A person at the database's own prompt.
+#[allow(dead_code, reason = "not all who start a cluster look into it")]
+pub(crate) struct Prompt {
+    psql: Child,
+    says: Lines<BufReader<ChildStdout>>,
+}
+
+#[allow(dead_code, reason = "not all who start a cluster look into it")]
+impl Prompt {
+    /// Runs statements of which the last gives one value.
+    pub(crate) fn ask(&mut self, statements: &str) -> String {
+        writeln!(self.psql.stdin.as_mut().unwrap(), "{statements}").unwrap();
+        self.says.next().unwrap().unwrap()
+    }
+}
+
+impl Drop for Prompt {
+    fn drop(&mut self) {
+        drop(self.psql.stdin.take());
+        let _ = self.psql.wait();
     }
 }
 

@@ -5,59 +5,16 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bridge::{
     Action, AttachFile, Backoff, Command, CommandError, CommandState, Commands, IdempotencyKey,
-    JobFilter, JobState, LogRecordTask, Pipeline, PipelineOptions, PortError, Prepared,
-    ProvisionRecord, QueueAdmin, Received, Records, Rule, Situation, Step, StepError, Work, Worker,
-    WorkerOptions,
-    crm::Record,
-    records::{Changed, Contact, FieldShape, Nearness, RecordState},
-    store::memory::MemoryStore,
+    JobFilter, JobState, LogRecordTask, Pipeline, PipelineOptions, Prepared, ProvisionRecord,
+    QueueAdmin, Received, Rule, Situation, Step, StepError, Work, Worker, WorkerOptions,
+    records::Nearness, store::memory::MemoryStore,
 };
 use jiff::Timestamp;
-use serde_json::{Map, Value};
 
 use crate::{
     far_sides::{FarSides, Fault},
     setting::rules,
 };
-
-/// Knows one person.
-#[derive(Debug)]
-struct OneContact;
-
-#[async_trait]
-impl Records for OneContact {
-    async fn read(&self, _: &Record, _: &[&str]) -> Result<RecordState, PortError> {
-        unreachable!("nothing is read here")
-    }
-    async fn write(
-        &self,
-        _: &Record,
-        _: &Map<String, Value>,
-        _: Option<Timestamp>,
-    ) -> Result<bool, PortError> {
-        unreachable!("nothing is written here")
-    }
-    async fn shape(&self, _: &str) -> Result<Vec<FieldShape>, PortError> {
-        unreachable!("nothing is described here")
-    }
-    async fn contacts(&self, email: &str, _: Option<&Record>) -> Result<Vec<Contact>, PortError> {
-        let contact = Contact {
-            record: Record {
-                id: "one".to_owned(),
-                object: None,
-            },
-            name: None,
-            nearness: Nearness::Elsewhere,
-        };
-        Ok((email == "one@x.example")
-            .then_some(contact)
-            .into_iter()
-            .collect())
-    }
-    async fn changed(&self, _: &str, _: Timestamp) -> Result<Changed, PortError> {
-        unreachable!("nothing is polled here")
-    }
-}
 
 fn attach(file: impl Into<String>) -> Command {
     AttachFile::new(file).into()
@@ -84,17 +41,17 @@ struct Callers {
 
 impl Callers {
     fn new() -> Self {
-        Self::with(rules(), Some(Arc::new(OneContact)))
+        Self::with(rules(), true)
     }
 
-    fn with(rules: Vec<Rule>, records: Option<Arc<dyn Records>>) -> Self {
+    fn with(rules: Vec<Rule>, knows_people: bool) -> Self {
         let (sides, store) = (FarSides::new(), Arc::new(MemoryStore::new()));
         let commands = Commands::new(store.clone(), Arc::new(sides.clone()));
         let mut options = WorkerOptions::default();
         let mut backoff = Backoff::default();
         (backoff.base, backoff.jitter) = (Duration::ZERO, Duration::ZERO);
         options.backoff = backoff;
-        let pipeline = pipeline(&sides, &store, rules, records);
+        let pipeline = pipeline(&sides, &store, rules, knows_people);
         let worker = Worker::new(store.clone(), pipeline, "w").options(options);
         Self {
             sides,
@@ -122,15 +79,18 @@ fn pipeline(
     sides: &FarSides,
     store: &Arc<MemoryStore>,
     rules: Vec<Rule>,
-    records: Option<Arc<dyn Records>>,
+    knows_people: bool,
 ) -> Pipeline {
     let mut options = PipelineOptions::default();
     options.settle_after = Duration::ZERO;
+    let contact = ("one@x.example", "one", Nearness::Elsewhere);
+    sides.world().contacts = vec![contact];
     let sides = Arc::new(sides.clone());
-    let pipeline = Pipeline::new(sides.clone(), sides, store.clone(), rules).options(options);
-    match records {
-        Some(records) => pipeline.records(records),
-        None => pipeline,
+    let pipeline = Pipeline::new(sides.clone(), sides.clone(), store.clone(), rules);
+    let pipeline = pipeline.options(options);
+    match knows_people {
+        true => pipeline.records(sides),
+        false => pipeline,
     }
 }
 
@@ -224,7 +184,7 @@ async fn a_task_is_logged_once_as_it_was_written_and_on_the_contact() {
 
 #[tokio::test]
 async fn what_cannot_be_done_is_told_to_whoever_asks_and_does_nothing() {
-    let callers = Callers::with(rules(), None);
+    let callers = Callers::with(rules(), false);
     callers.sides.add_version("7", b"bytes");
     let contact = LogRecordTask::new("opp", "call")
         .contact("one@x.example")
@@ -240,7 +200,7 @@ async fn what_cannot_be_done_is_told_to_whoever_asks_and_does_nothing() {
         assert!(note.contains(says), "{note}");
         assert!(state.has_ended() && state.next_attempt_at.is_none());
     }
-    callers.sides.world().mappings.clear();
+    callers.sides.unmap_deal();
     let state = callers.ask("unmapped", &attach("7")).await;
     let note = state.note.unwrap();
     assert!(note.contains("no folder above it is mapped"), "{note}");
@@ -315,9 +275,12 @@ async fn provisioning_runs_the_rules_that_provision_whether_they_hang_on_new_or_
         (vec![on_new.clone()], "provision for Opportunity.CREATED"),
         (vec![on_any], "provision for Opportunity.CHANGED"),
         (vec![other.clone()], "sync for Opportunity.CHANGED"),
-        (vec![other, on_new], "provision for Opportunity.CREATED"),
+        (
+            vec![other, on_new],
+            "sync for Opportunity.CREATED; provision for Opportunity.CREATED",
+        ),
     ] {
-        let callers = Callers::with(rules, None);
+        let callers = Callers::with(rules, false);
         let state = callers.ask("k", &provision("006-1")).await;
         assert_eq!(state.state, JobState::Done, "{state:?}");
         assert_eq!(state.note.as_deref(), Some(note));
@@ -328,7 +291,7 @@ async fn provisioning_runs_the_rules_that_provision_whether_they_hang_on_new_or_
 async fn the_plan_of_a_command_can_be_read_before_anything_is_done() {
     let callers = Callers::new();
     callers.sides.add_version("7", b"bytes");
-    let pipeline = pipeline(&callers.sides, &callers.store, rules(), None);
+    let pipeline = pipeline(&callers.sides, &callers.store, rules(), false);
     let command = attach("7");
     let prepared = pipeline.prepare_command(&command, Timestamp::now()).await;
     let Prepared::Steps(_, plan) = prepared.unwrap() else {

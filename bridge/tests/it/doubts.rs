@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use bridge::{
-    Action, Clock, Effect, EffectKey, EffectState, Handler, Hold, JobFilter, JobState, Ledger,
-    Outcome, Pipeline, Queue, QueueAdmin, StepError, Work,
+    Action, BOX_WEBHOOK, Clock, Effect, EffectKey, EffectState, Handler, Hold, JobFilter, JobState,
+    Ledger, LogTask, NewJob, Outcome, Pipeline, Queue, QueueAdmin, StepError, Work,
 };
 use jiff::Timestamp;
 
@@ -288,4 +288,39 @@ async fn an_action_of_ones_own_happens_once_too() {
     clock.advance(SETTLE);
     assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
     assert_eq!(bridge.sides.world().tasks.len(), 1);
+}
+
+/// The answer is lost, and until it is looked for the file is called something else.
+#[tokio::test]
+async fn a_task_of_unknown_outcome_is_looked_for_as_it_was_written() {
+    let bridge = Bridge::new();
+    bridge.sides.add_version("7", b"bytes");
+    let body = serde_json::json!({
+        "type": "webhook_event", "id": "e1", "trigger": "FILE.PREVIEWED",
+        "webhook": { "id": "1", "type": "webhook" }, "source": { "type": "file", "id": "7" },
+    });
+    let job = NewJob {
+        dedupe: "e1".to_owned(),
+        key: "box-file/7".to_owned(),
+        kind: BOX_WEBHOOK.to_owned(),
+        body: body.to_string().into(),
+    };
+    let now = Timestamp::now();
+    bridge.store.push(vec![job], now).await.unwrap();
+    let text = |text: &str| text.parse().unwrap();
+    let log = LogTask::new(text("{file.name} was looked at"), text(""));
+    let log: Vec<Arc<dyn Action>> = vec![Arc::new(log)];
+    let rules = vec![bridge::Rule::new("looks", ["FILE.PREVIEWED"], log).unwrap()];
+    let sides = Arc::new(bridge.sides.clone());
+    let clock = ManualClock::at(now);
+    let pipeline = Pipeline::new(sides.clone(), sides, bridge.store.clone(), rules);
+    let pipeline = pipeline.clock(Arc::new(clock.clone()));
+    let lost = ("task", Fault::AnswerLost);
+    bridge.sides.world().faults.push_back(lost);
+    handle(&bridge, &pipeline).await;
+    bridge.sides.world().renamed = Some("NDA 2.pdf".to_owned());
+    clock.advance(SETTLE);
+    assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
+    let world = bridge.sides.world();
+    assert_eq!(world.tasks.len(), 1, "{:?}", world.tasks);
 }

@@ -2,64 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use bridge::{
     Action, Attach, BOX_WEBHOOK, Clock, JobFilter, JobState, LogTask, NewJob, Pipeline,
-    PipelineOptions, PortError, Queue, QueueAdmin, Records, Rule, Several, Target, Whom, Worker,
-    crm::Record,
-    records::{Changed, Contact, FieldShape, Nearness, RecordState},
-    store::memory::MemoryStore,
+    PipelineOptions, Queue, QueueAdmin, Rule, Several, Target, Versions, Whom, Worker,
+    content::FileVersion, crm::Record, records::Nearness, store::memory::MemoryStore,
     webhook::Event,
 };
-use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{far_sides::FarSides, setting::ManualClock};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// People by e-mail address.
-#[derive(Debug)]
-struct People(Vec<(&'static str, &'static str, Nearness)>);
-
-#[async_trait]
-impl Records for People {
-    async fn read(&self, _: &Record, _: &[&str]) -> Result<RecordState, PortError> {
-        unreachable!("nothing is read here")
-    }
-    async fn write(
-        &self,
-        _: &Record,
-        _: &Map<String, Value>,
-        _: Option<Timestamp>,
-    ) -> Result<bool, PortError> {
-        unreachable!("nothing is written here")
-    }
-    async fn shape(&self, _: &str) -> Result<Vec<FieldShape>, PortError> {
-        unreachable!("nothing is described here")
-    }
-    async fn contacts(
-        &self,
-        email: &str,
-        deal: Option<&Record>,
-    ) -> Result<Vec<Contact>, PortError> {
-        assert_eq!(deal.map(|deal| deal.id.as_str()), Some("opp"));
-        let with = self.0.iter().filter(|(address, ..)| *address == email);
-        Ok(with
-            .map(|(_, id, nearness)| Contact {
-                record: Record {
-                    id: (*id).to_owned(),
-                    object: Some("Contact".to_owned()),
-                },
-                name: None,
-                nearness: *nearness,
-            })
-            .collect())
-    }
-    async fn changed(&self, _: &str, _: Timestamp) -> Result<Changed, PortError> {
-        unreachable!("nothing is polled here")
-    }
-}
 
 struct Deal {
     sides: FarSides,
@@ -69,9 +22,22 @@ struct Deal {
 }
 
 impl Deal {
-    fn with(triggers: &[&str], actions: Vec<Arc<dyn Action>>) -> Self {
+    fn with(triggers: &[&str], action: impl FnOnce(FarSides) -> Arc<dyn Action>) -> Self {
         let (sides, store) = (FarSides::new(), Arc::new(MemoryStore::new()));
         let clock = ManualClock::at("2026-03-01T18:10:40Z".parse().unwrap());
+        let action = action(sides.clone());
+        Self::at_work(triggers, action, sides, store, clock)
+    }
+
+    /// A process of its own between the same sides, by its own clock.
+    fn at_work(
+        triggers: &[&str],
+        action: Arc<dyn Action>,
+        sides: FarSides,
+        store: Arc<MemoryStore>,
+        clock: ManualClock,
+    ) -> Self {
+        let actions = vec![action];
         let rule = Rule::new("r", triggers.iter().copied(), actions).unwrap();
         let mut options = PipelineOptions::default();
         options.settle_after = Duration::ZERO;
@@ -115,20 +81,20 @@ impl Deal {
     }
 }
 
-fn logging(several: Several) -> LogTask {
-    let people = People(vec![
+fn logging(several: Several, sides: FarSides) -> LogTask {
+    sides.world().contacts = vec![
         ("one@x.example", "one", Nearness::Elsewhere),
         ("two@x.example", "near", Nearness::Account),
         ("two@x.example", "far", Nearness::Elsewhere),
         ("twins@x.example", "a", Nearness::Deal),
         ("twins@x.example", "b", Nearness::Deal),
-    ]);
+    ];
     let text = |text: &str| text.parse().unwrap();
     LogTask::new(
         text("{person}: {event.trigger} on {item.name}"),
         text("by {actor}"),
     )
-    .contact(Whom::Person, several, Arc::new(people))
+    .contact(Whom::Person, several, Arc::new(sides))
 }
 
 fn collaboration(event: &str, email: &str) -> Value {
@@ -146,8 +112,8 @@ fn collaboration(event: &str, email: &str) -> Value {
 }
 
 async fn who(several: Several, email: &str) -> Option<String> {
-    let deal = Deal::with(&["COLLABORATION.ACCEPTED"], {
-        vec![Arc::new(logging(several))]
+    let deal = Deal::with(&["COLLABORATION.ACCEPTED"], |sides| {
+        Arc::new(logging(several, sides))
     });
     deal.deliver(collaboration("e1", email)).await;
     let mut tasks = deal.tasks();
@@ -192,8 +158,8 @@ async fn end_the_hour(deal: &Deal) {
 
 #[tokio::test]
 async fn many_previews_in_a_time_become_one_task_for_each_person_and_hold_up_nothing() {
-    let deal = Deal::with(&["FILE.PREVIEWED"], {
-        vec![Arc::new(logging(Several::Nearest).digest(HOUR))]
+    let deal = Deal::with(&["FILE.PREVIEWED"], |sides| {
+        Arc::new(logging(Several::Nearest, sides).digest(HOUR))
     });
     deal.sides.add_version("7", b"bytes");
     for event in 0..20 {
@@ -229,10 +195,38 @@ async fn many_previews_in_a_time_become_one_task_for_each_person_and_hold_up_not
     );
 }
 
+/// The process that logs the digest has a clock that is ahead of the other's, or that one was
+/// stopped when it had looked at its own.
+#[tokio::test]
+async fn what_is_noted_when_the_digest_is_logged_already_is_told_of_in_the_next() {
+    let triggers = ["FILE.PREVIEWED"];
+    let digest =
+        |sides| -> Arc<dyn Action> { Arc::new(logging(Several::Nearest, sides).digest(HOUR)) };
+    let deal = Deal::with(&triggers, digest);
+    deal.sides.add_version("7", b"bytes");
+    deal.deliver(preview(1, "7", "one@x.example")).await;
+    let ahead = ManualClock::at(deal.clock.now());
+    ahead.advance(HOUR);
+    let (sides, store) = (deal.sides.clone(), deal.store.clone());
+    let other = Deal::at_work(&triggers, digest(sides.clone()), sides, store, ahead);
+    other.worker.run_until_idle().await.unwrap();
+    assert_eq!(deal.tasks().len(), 1);
+    for event in [2, 3] {
+        deal.deliver(preview(event, "7", "one@x.example")).await;
+    }
+    assert_eq!(deal.tasks().len(), 1);
+    deal.clock.advance(HOUR);
+    end_the_hour(&deal).await;
+    let world = deal.sides.world();
+    let lines = |task: &bridge::crm::Activity| task.description.lines().count();
+    let lines: Vec<_> = world.tasks.iter().map(lines).collect();
+    assert_eq!(lines, [1, 2]);
+}
+
 #[tokio::test]
 async fn an_event_that_comes_again_is_told_of_once() {
-    let deal = Deal::with(&["FILE.PREVIEWED"], {
-        vec![Arc::new(logging(Several::Nearest).digest(HOUR))]
+    let deal = Deal::with(&["FILE.PREVIEWED"], |sides| {
+        Arc::new(logging(Several::Nearest, sides).digest(HOUR))
     });
     deal.sides.add_version("7", b"bytes");
     deal.deliver(preview(1, "7", "one@x.example")).await;
@@ -252,14 +246,9 @@ async fn an_event_that_comes_again_is_told_of_once() {
     assert_eq!(deal.tasks().len(), 1);
 }
 
-#[tokio::test]
-async fn the_end_of_a_sign_request_brings_the_final_version_and_none_on_the_way() {
-    let deal = Deal::with(&["SIGN_REQUEST.COMPLETED"], {
-        vec![Arc::new(Attach::to([Target::Opportunity]))]
-    });
-    let first = deal.sides.add_version("7", b"signed by one");
-    deal.sides.add_version("7", b"signed by both");
-    let mut body = preview(1, "7", "sign@box.example");
+/// The end of a sign request for file 7, told when only the first version was there.
+fn signed(event: usize, first: &FileVersion) -> Value {
+    let mut body = preview(event, "7", "sign@box.example");
     body["trigger"] = json!("SIGN_REQUEST.COMPLETED");
     body["source"] = json!({
         "type": "file", "id": "7", "name": "NDA.pdf", "size": 13,
@@ -270,14 +259,118 @@ async fn the_end_of_a_sign_request_brings_the_final_version_and_none_on_the_way(
         ] },
     });
     body["additional_info"] = json!({ "sign_request_id": "s1", "signer_emails": [] });
-    deal.sides.world().unfinished_signatures = 1;
-    deal.deliver(body).await;
-    assert!(deal.sides.world().stored.is_empty(), "not final yet");
+    body
+}
+
+fn attaching(triggers: &[&str]) -> Deal {
+    Deal::with(triggers, |_| Arc::new(Attach::to([Target::Opportunity])))
+}
+
+async fn states(deal: &Deal) -> Vec<(JobState, u32)> {
     let jobs = deal.store.jobs(&JobFilter::default()).await.unwrap();
-    assert_eq!((jobs[0].state, jobs[0].attempts), (JobState::Ready, 0));
+    let state = |job: bridge::Job| (job.state, job.attempts);
+    jobs.into_iter().map(state).collect()
+}
+
+#[tokio::test]
+async fn the_end_of_a_sign_request_brings_the_final_version_and_none_on_the_way() {
+    let deal = attaching(&["SIGN_REQUEST.COMPLETED"]);
+    let first = deal.sides.add_version("7", b"signed by one");
+    deal.sides.add_version("7", b"signed by both");
+    deal.sides.world().unfinished_signatures = 1;
+    deal.deliver(signed(1, &first)).await;
+    assert!(deal.sides.world().stored.is_empty(), "not final yet");
+    assert_eq!(states(&deal).await, [(JobState::Ready, 0)]);
     deal.clock.advance(Duration::from_secs(60));
     deal.worker.run_until_idle().await.unwrap();
     let world = deal.sides.world();
     let versions: Vec<_> = world.stored.iter().map(|it| it.size).collect();
     assert_eq!(versions, [Some(14)], "only what both have signed");
+}
+
+#[tokio::test]
+async fn what_is_never_signed_is_for_a_person_and_holds_nothing_up() {
+    for unsigned in [Some("declined"), None] {
+        let deal = attaching(&["SIGN_REQUEST.COMPLETED", "FILE.PREVIEWED"]);
+        let first = deal.sides.add_version("7", b"signed by one");
+        {
+            let mut world = deal.sides.world();
+            world.unsigned = unsigned;
+            world.unfinished_signatures = usize::MAX;
+        }
+        deal.deliver(signed(1, &first)).await;
+        deal.deliver(preview(2, "7", "one@x.example")).await;
+        if unsigned.is_none() {
+            let waits = [(JobState::Ready, 0), (JobState::Ready, 0)];
+            assert_eq!(states(&deal).await, waits);
+            deal.clock.advance(7 * HOUR);
+            deal.worker.run_until_idle().await.unwrap();
+        }
+        let states: Vec<_> = states(&deal)
+            .await
+            .iter()
+            .map(|(state, _)| *state)
+            .collect();
+        assert_eq!(states, [JobState::Dead, JobState::Done], "{unsigned:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_about_uploads_too_leaves_the_signers_turns_to_the_end() {
+    let deal = attaching(&["FILE.UPLOADED", "SIGN_REQUEST.COMPLETED"]);
+    let upload = |event: usize, by: &str| {
+        let mut body = preview(event, "7", "x@box.example");
+        body["trigger"] = json!("FILE.UPLOADED");
+        body["created_by"]["name"] = json!(by);
+        body
+    };
+    let draft = deal.sides.add_version("7", b"draft");
+    deal.deliver(upload(1, "Jo Rep")).await;
+    for (event, version) in [(2, b"signed by one"), (3, b"signed by two")] {
+        deal.sides.add_version("7", version);
+        deal.deliver(upload(event, "Box Sign")).await;
+        assert_eq!(deal.sides.world().stored.len(), 1, "the draft alone");
+    }
+    deal.deliver(signed(4, &draft)).await;
+    let world = deal.sides.world();
+    let versions: Vec<_> = world.stored.iter().map(|it| it.size).collect();
+    assert_eq!(versions, [Some(5), Some(13)]);
+}
+
+#[tokio::test]
+async fn a_new_file_and_a_new_version_can_be_told_apart() {
+    for (versions, expected) in [
+        (Versions::First, vec!["v1"]),
+        (Versions::Later, vec!["v2", "v3"]),
+    ] {
+        let sides = FarSides::new();
+        let store = Arc::new(MemoryStore::new());
+        let text = |text: &str| text.parse().unwrap();
+        let log: Arc<dyn Action> = Arc::new(LogTask::new(text("{file.version}"), text("")));
+        let rule = Rule::new("r", ["FILE.UPLOADED"], vec![log]).unwrap();
+        let content = Arc::new(sides.clone());
+        let rules = vec![rule.for_versions(versions)];
+        let pipeline = Pipeline::new(content.clone(), content, store.clone(), rules);
+        let worker = Worker::new(store.clone(), pipeline, "w");
+        let mut jobs = Vec::new();
+        for event in ["e1", "e2", "e3"] {
+            let version = sides.add_version("7", event.as_bytes());
+            let body = crate::setting::body(event, "7", &version);
+            jobs.push(NewJob {
+                dedupe: event.to_owned(),
+                key: "box-file/7".to_owned(),
+                kind: BOX_WEBHOOK.to_owned(),
+                body: body.into(),
+            });
+        }
+        store.push(jobs, jiff::Timestamp::now()).await.unwrap();
+        worker.run_until_idle().await.unwrap();
+        let world = sides.world();
+        let told: Vec<_> = world
+            .tasks
+            .iter()
+            .map(|task| task.subject.as_str())
+            .collect();
+        assert_eq!(told, expected);
+    }
 }

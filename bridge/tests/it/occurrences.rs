@@ -44,7 +44,7 @@ async fn whoever_tells_of_an_upload_second_finds_it_done() {
 }
 
 #[tokio::test]
-async fn two_webhooks_are_never_taken_for_one() {
+async fn two_deliveries_of_a_webhook_are_never_taken_for_one() {
     let bridge = Bridge::new();
     let version = bridge.sides.add_version("7", b"bytes");
     tell(&bridge, BOX_MISSED, "from the stream", &version).await;
@@ -98,4 +98,34 @@ async fn previews_are_told_apart_by_their_times_also_around_the_turn_of_an_hour(
         preview(&bridge, second, "a later one", "2026-03-01T10:02:00Z").await;
         assert_eq!(bridge.sides.world().tasks.len(), 2, "{first}, {second}");
     }
+}
+
+/// Webhooks on folders one inside of the other: each of them tells of it.
+#[tokio::test]
+async fn what_several_webhooks_and_the_stream_tell_of_is_one_event() {
+    let bridge = Bridge::new();
+    let version = bridge.sides.add_version("7", b"bytes");
+    let of = |webhook: &str, event: &str| {
+        let own = r#""webhook":{"id":"1","#;
+        let text = body(event, "7", &version);
+        assert!(text.contains(own), "{text}");
+        NewJob {
+            dedupe: event.to_owned(),
+            key: "box-file/7".to_owned(),
+            kind: BOX_WEBHOOK.to_owned(),
+            body: text
+                .replace(own, &format!(r#""webhook":{{"id":"{webhook}","#))
+                .into(),
+        }
+    };
+    let jobs = vec![of("1", "a"), of("2", "b"), of("3", "c")];
+    bridge.store.push(jobs, Timestamp::now()).await.unwrap();
+    bridge.work().await;
+    tell(&bridge, BOX_MISSED, "d", &version).await;
+    bridge.assert_once("three webhooks and the stream");
+    // A second delivery of one of them is another event.
+    let again = vec![of("2", "e"), of("3", "f")];
+    bridge.store.push(again, Timestamp::now()).await.unwrap();
+    bridge.work().await;
+    assert_eq!(bridge.sides.world().tasks.len(), 2);
 }

@@ -37,7 +37,66 @@ async fn postgres_keeps_every_promise() {
     producers_and_workers_of_many_processes_keep_the_order_of_each_key(&cluster).await;
     crate::secrets::postgres::secrets_are_kept(async || cluster.database()).await;
     crate::clocks::nothing_is_lost_or_twice(Arc::new(store(&cluster).await)).await;
+    more_dead_letters_than_the_database_has_locks_are_replayed_at_once(&cluster).await;
+    the_databases_own_defaults_change_no_promise(&cluster).await;
     a_restart_of_the_database_is_got_over(&cluster).await;
+}
+
+/// PostgreSQL's defaults have room for some 12,000 locks, for all sessions together, and twice as many
+/// for as many connections as here.
+async fn more_dead_letters_than_the_database_has_locks_are_replayed_at_once(cluster: &Cluster) {
+    const DEAD: i64 = 40_000;
+    let url = cluster.database();
+    let store = PostgresStore::open(&url).await.unwrap();
+    cluster.run(
+        &url,
+        &format!(
+            "INSERT INTO bridge.job (state, at, pushed_at, dedupe, key, kind, body)
+             SELECT 4, 0, 0, n, n, 'test', '' FROM generate_series(1, {DEAD}) AS n"
+        ),
+    );
+    let ids: Vec<_> = (1..=DEAD).map(bridge::JobId).collect();
+    let now = Timestamp::now();
+    assert_eq!(store.replay(&ids, now).await.unwrap(), DEAD.unsigned_abs());
+    assert_eq!(store.counts().await.unwrap().ready, DEAD.unsigned_abs());
+}
+
+/// By the defaults of a bank, a push that has waited for a settlement would not see that the key's turn
+/// is free, and nobody would ever take the job.
+async fn the_databases_own_defaults_change_no_promise(cluster: &Cluster) {
+    const DEFAULTS: &str = "DO $$ BEGIN
+        EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = %L',
+                       current_database(), 'repeatable read');
+        EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database());
+    END $$";
+    let url = cluster.database();
+    drop(PostgresStore::open(&url).await.unwrap());
+    cluster.run(&url, DEFAULTS);
+    let store = PostgresStore::open(&url).await.unwrap();
+    let mut prompt = cluster.prompt(&url);
+    let (hold, now) = (Duration::from_secs(60), Timestamp::now());
+    store.push(vec![job("first", "k")], now).await.unwrap();
+    let first = store.lease("w", 1, hold, now).await.unwrap().remove(0);
+    prompt.ask("BEGIN; SELECT bridge.lock_key('k');");
+    let done = Settle::Done {
+        note: "done".into(),
+    };
+    let wait_for_both = async {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted;";
+        while tokio::task::block_in_place(|| prompt.ask(waiting)) != "2" {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::block_in_place(|| prompt.ask("COMMIT; SELECT 1;"));
+    };
+    let (settled, pushed, ()) = tokio::join!(
+        store.settle(&first.lease, done, now),
+        store.push(vec![job("second", "k")], now),
+        wait_for_both,
+    );
+    settled.unwrap();
+    pushed.unwrap();
+    let second = store.lease("w", 1, hold, Timestamp::now()).await.unwrap();
+    assert_eq!(second.len(), 1, "nobody ever gets the second job");
 }
 
 async fn processes_that_start_together_agree_on_the_schema(cluster: &Cluster) {

@@ -13,7 +13,7 @@ use bridge::{
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::{far_sides::FarSides, folder_sides::FolderSides};
+use crate::far_sides::FarSides;
 
 const PATHS: [&str; 3] = [
     "/Clients/{Account.Name}/General",
@@ -22,7 +22,7 @@ const PATHS: [&str; 3] = [
 ];
 
 struct Bridge {
-    sides: FolderSides,
+    sides: FarSides,
     store: Arc<MemoryStore>,
     provision: fn(Provision) -> Provision,
     told: usize,
@@ -32,7 +32,7 @@ struct Bridge {
 impl Bridge {
     fn new(provision: fn(Provision) -> Provision) -> Self {
         Self {
-            sides: FolderSides::default(),
+            sides: FarSides::default(),
             store: Arc::new(MemoryStore::new()),
             provision,
             told: 0,
@@ -58,7 +58,7 @@ impl Bridge {
         let rules = vec![Rule::new("folders", triggers, provision).unwrap()];
         let mut options = PipelineOptions::default();
         options.settle_after = self.settle_after;
-        Pipeline::new(sides, Arc::new(FarSides::new()), self.store.clone(), rules).options(options)
+        Pipeline::new(sides.clone(), sides, self.store.clone(), rules).options(options)
     }
 
     fn worker(&self, name: &str) -> Worker<Pipeline> {
@@ -364,7 +364,7 @@ async fn the_owner_and_whom_the_rule_names_are_let_in_and_a_former_owner_out() {
     let gone = json!({ "Owner.Email": "gone@example.com", "Owner.IsActive": false });
     bridge.sides.record("opp1", gone);
     bridge.told("Opportunity", "opp1").await;
-    assert_eq!(people(&bridge), [group, boss, new]);
+    assert_eq!(people(&bridge), [group, boss]);
 }
 
 #[tokio::test]
@@ -396,7 +396,7 @@ async fn the_link_is_written_once_and_the_packages_folder_is_taken_and_told() {
     bridge.told("Account", "acc1").await;
     bridge.told("Account", "acc1").await;
     let writes = bridge.sides.world().writes.clone();
-    assert_eq!(writes.iter().filter(|it| *it == "record").count(), 1);
+    assert_eq!(writes.iter().filter(|it| **it == "record").count(), 1);
     let link = bridge.sides.world().records["acc1"]["Box_Folder__c"].clone();
     assert_eq!(link, "https://app.box.com/folder/2");
 
@@ -412,8 +412,7 @@ async fn the_link_is_written_once_and_the_packages_folder_is_taken_and_told() {
     let provision = Provision::new(sides.clone(), sides.clone(), sides.clone(), layout);
     let provision: Vec<Arc<dyn Action>> = vec![Arc::new(provision.package(sides.clone(), true))];
     let rules = vec![Rule::new("folders", ["Account.*"], provision).unwrap()];
-    let crm = Arc::new(FarSides::new());
-    let pipeline = Pipeline::new(sides.clone(), crm, bridge.store.clone(), rules);
+    let pipeline = Pipeline::new(sides.clone(), sides.clone(), bridge.store.clone(), rules);
     for account in ["acc2", "acc3"] {
         bridge.tell("Account", account, Change::Created).await;
     }
@@ -424,6 +423,157 @@ async fn the_link_is_written_once_and_the_packages_folder_is_taken_and_told() {
     let third = sides.world().shown["acc3"].clone();
     assert_eq!(sides.path_of("account_id", "acc3"), ["/Clients/Third"]);
     assert_ne!(third, theirs);
+}
+
+#[tokio::test]
+async fn the_package_shows_the_folder_that_there_is() {
+    let mut bridge = acme();
+    let sides = Arc::new(bridge.sides.clone());
+    let layout: Layout = "/Clients/{Account.Name}".parse().unwrap();
+    let provision = Provision::new(sides.clone(), sides.clone(), sides.clone(), layout);
+    let provision: Vec<Arc<dyn Action>> = vec![Arc::new(provision.package(sides.clone(), true))];
+    let rules = vec![Rule::new("folders", ["Account.*"], provision).unwrap()];
+    let pipeline = Pipeline::new(sides.clone(), sides.clone(), bridge.store.clone(), rules);
+    let worker = Worker::new(bridge.store.clone(), pipeline, "w");
+    for _ in 0..2 {
+        bridge.tell("Account", "acc1", Change::Updated).await;
+        worker.run_until_idle().await.unwrap();
+        bridge.assert_all_done().await;
+        let shown = sides.world().shown["acc1"].clone();
+        assert!(
+            sides.world().folders.contains_key(&shown),
+            "{shown} is deleted"
+        );
+        let mut world = sides.world();
+        world.folders.retain(|_, folder| folder.name != "Acme");
+    }
+}
+
+/// As an administrator does by hand, and as a cascade on the folder above does by itself.
+#[tokio::test]
+async fn a_folder_whose_metadata_names_no_record_of_its_own_yet_is_taken() {
+    for values in [
+        json!({}),
+        json!({ "account_id": "acc1", "opportunity_id": "" }),
+    ] {
+        let mut bridge = acme();
+        bridge.told("Account", "acc1").await;
+        let acme = bridge.sides.world().named("1", "Acme").unwrap().clone();
+        let deal = bridge.sides.folder(&acme, "Deal");
+        bridge.sides.world().get(&deal).unwrap().mapping = values.as_object().cloned();
+        bridge.told("Opportunity", "opp1").await;
+        assert_eq!(
+            bridge.sides.path_of("opportunity_id", "opp1"),
+            ["/Clients/Acme/Deal"],
+            "{values}"
+        );
+        assert_eq!(bridge.sides.paths().len(), 6, "{values}: nothing beside it");
+    }
+}
+
+#[tokio::test]
+async fn folders_inside_of_a_records_folder_that_say_the_same_are_no_others() {
+    let mut bridge = acme();
+    bridge.told("Opportunity", "opp1").await;
+    {
+        let mut world = bridge.sides.world();
+        let mapping = |folder: &crate::far_sides::Folder| folder.mapping.clone();
+        let deal = world.folders.values().find(|it| it.name == "Deal");
+        let deal = deal.and_then(mapping);
+        for folder in world.folders.values_mut() {
+            if ["Contracts", "Proposals"].contains(&&*folder.name) {
+                folder.mapping.clone_from(&deal);
+            }
+        }
+    }
+    bridge.forget_everything().await;
+    bridge.told("Opportunity", "opp1").await;
+    let (_, note) = bridge.notes().await.pop().unwrap();
+    assert!(!note.contains("is also mapped"), "{note}");
+    assert_eq!(bridge.sides.paths().len(), 5);
+}
+
+/// A second folder came to be by accident, and this worker has only taken the one that was there.
+#[tokio::test]
+async fn a_folder_that_people_made_is_never_deleted() {
+    let mut bridge = acme();
+    let clients = bridge.sides.folder("0", "Clients");
+    let acme = bridge.sides.folder(&clients, "Acme");
+    let other = bridge.sides.folder(&clients, "Acme of old");
+    // It comes to be mapped between the look for a folder and the claim.
+    let second = other.clone();
+    bridge.sides.before("claim", move |world| {
+        let mapping = json!({ "account_id": "acc1" });
+        world.get(&second).unwrap().mapping = mapping.as_object().cloned();
+    });
+    bridge.told("Account", "acc1").await;
+    let folders = bridge.sides.world().folders.clone();
+    let mapped = |folder: &str| {
+        let mapping = folders[folder].mapping.as_ref();
+        mapping.is_some_and(|it| it.contains_key("account_id"))
+    };
+    assert!(!mapped(&acme), "nor does it stay mapped");
+    assert!(mapped(&other));
+}
+
+#[tokio::test]
+async fn what_was_deleted_below_a_records_folder_is_made_anew_by_hand() {
+    let mut bridge = acme();
+    bridge.told("Opportunity", "opp1").await;
+    bridge
+        .sides
+        .world()
+        .folders
+        .retain(|_, folder| folder.name != "Contracts");
+    bridge.tell("Opportunity", "opp1", Change::Changed).await;
+    bridge.work().await;
+    bridge.assert_all_done().await;
+    let paths = bridge.sides.paths();
+    assert!(
+        paths.contains(&"/Clients/Acme/Deal/Contracts".to_owned()),
+        "{paths:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_former_owner_is_let_out_whoever_comes_next_and_whoever_is_refused() {
+    for next in [
+        json!({ "Owner.Email": null }),
+        json!({ "Owner.Email": "gone@example.com", "Owner.IsActive": false }),
+        json!({ "Owner.Email": "x@forbidden.example" }),
+    ] {
+        let mut bridge = Bridge::new(|it| {
+            let role = "editor".to_owned();
+            it.collaborators([Collaborate {
+                who: Who::Owner,
+                role,
+            }])
+            .keep_former_owner(false)
+        });
+        bridge.sides.record("acc1", json!({ "Name": "Acme" }));
+        bridge.deal("opp1", "acc1", "Deal");
+        bridge.told("Opportunity", "opp1").await;
+        bridge.sides.record("opp1", next.clone());
+        bridge.tell("Opportunity", "opp1", Change::Updated).await;
+        bridge.work().await;
+        let world = bridge.sides.world();
+        assert!(
+            world.folders.values().all(|it| it.people.is_empty()),
+            "{next}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_the_kind_of_record_that_has_the_field_gets_a_link() {
+    let mut bridge = Bridge::new(|it| it.link_field("Opportunity.Box_Folder__c"));
+    bridge.sides.record("acc1", json!({ "Name": "Acme" }));
+    bridge.deal("opp1", "acc1", "Deal");
+    bridge.told("Opportunity", "opp1").await;
+    bridge.told("Account", "acc1").await;
+    let records = bridge.sides.world().records.clone();
+    assert!(records["opp1"]["Box_Folder__c"].is_string());
+    assert!(records["acc1"].get("Box_Folder__c").is_none());
 }
 
 /// Two workers saw the record under two names; whoever comes second gives way.

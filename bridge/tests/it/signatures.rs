@@ -221,7 +221,7 @@ fn every_shape_of_source_and_info_is_read() {
     assert!(matches!(&stub.source, Source::File(file) if file.name.is_none()));
     assert_eq!(stub.ordering_key(), "box-file/1");
     let pending = event(r#"{"type":"collaboration","id":"5","item":null}"#, "null");
-    assert_eq!(pending.ordering_key(), "box-webhook/7");
+    assert_eq!(pending.ordering_key(), "box-collaboration/5");
     let accepted = event(
         r#"{"type":"collaboration","id":"5","item":{"type":"folder","id":"9"}}"#,
         "{}",

@@ -11,7 +11,7 @@ use bridge::{
     Clock, Metadata, PortError, PortErrorKind, Records, StepError, SyncMetadata,
     crm::Record,
     metadata::{Claimed, Instance, TemplateField, ValueChange, ValueKind},
-    records::{Changed, Contact, FieldShape, RecordState},
+    records::{Changed, Contact, FieldShape, RecordState, RecordTimes},
     store::memory::MemoryStore,
     sync::{ConflictPolicy, Direction, FieldMap, FieldOutcome, FieldPair, Side, conflicts},
 };
@@ -229,6 +229,10 @@ impl Records for Sides {
             deleted: Vec::new(),
             covered_until: since,
         })
+    }
+
+    async fn times(&self, _: &Record) -> Result<Option<RecordTimes>, PortError> {
+        Ok(None)
     }
 }
 

@@ -18,7 +18,7 @@ use bridge::{
     SalesforceCrm, SyncMetadata, Worker, WorkerOptions,
     crm::Record,
     metadata::{Claimed, Instance, TemplateField, ValueChange, ValueKind},
-    records::{Changed, Contact, FieldShape, RecordState},
+    records::{Changed, Contact, FieldShape, RecordState, RecordTimes},
     store::memory::MemoryStore,
     sync::{FieldMap, FieldPair, Side, conflicts},
 };
@@ -298,6 +298,10 @@ impl Records for Noted<SalesforceCrm> {
 
     async fn changed(&self, object: &str, since: Timestamp) -> Result<Changed, PortError> {
         self.port.changed(object, since).await
+    }
+
+    async fn times(&self, record: &Record) -> Result<Option<RecordTimes>, PortError> {
+        self.port.times(record).await
     }
 }
 

@@ -8,11 +8,12 @@ use std::{
 
 use async_trait::async_trait;
 use bridge::{
-    BOX_WEBHOOK, ContentSource, JobFilter, JobState, MappingKeys, NewJob, Pipeline, PortError,
-    Queue, QueueAdmin, Worker,
+    BOX_WEBHOOK, Clock, ContentSource, JobFilter, JobState, MappingKeys, NewJob, Pipeline,
+    PortError, Queue, QueueAdmin, Worker,
     store::memory::MemoryStore,
     watch::{
-        Created, Entry, Hook, HookRef, HookState, Hooks, SCAN, Tree, Watch, WatchOptions, Watched,
+        Created, Entry, EventPage, EventStream, Happening, Hook, HookRef, HookState, Hooks, SCAN,
+        Tree, Watch, WatchOptions, Watched,
     },
 };
 use futures_core::stream::BoxStream;
@@ -20,7 +21,10 @@ use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::{far_sides::FarSides, setting::rules};
+use crate::{
+    far_sides::FarSides,
+    setting::{ManualClock, rules},
+};
 
 const ADDRESS: &str = "https://bridge.test/webhooks/box";
 
@@ -29,6 +33,8 @@ struct State {
     hooks: BTreeMap<String, Hook>,
     made: usize,
     looks: usize,
+    /// What has happened, as the event stream tells it.
+    happened: Vec<Happening>,
 }
 
 /// Webhooks, and the folder `deal` with all files.
@@ -106,6 +112,28 @@ impl Hooks for Far {
         hook.triggers = triggers.to_vec();
         Ok(hook.clone())
     }
+
+    async fn remove(&self, id: &str) -> Result<(), PortError> {
+        self.state().hooks.remove(id);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl EventStream for Far {
+    fn name(&self) -> &str {
+        "test"
+    }
+
+    async fn page(&self, from: Option<&str>) -> Result<EventPage, PortError> {
+        let happened = self.state().happened.clone();
+        let from = from.map_or(happened.len(), |from| from.parse().unwrap());
+        Ok(EventPage {
+            events: happened[from..].to_vec(),
+            has_more: false,
+            next: happened.len().to_string(),
+        })
+    }
 }
 
 impl Tree for Far {
@@ -122,10 +150,15 @@ struct Watching {
     store: Arc<MemoryStore>,
     watch: Arc<Watch>,
     worker: Worker<Watched<Pipeline>>,
+    clock: ManualClock,
 }
 
 impl Watching {
     fn new() -> Self {
+        Self::with(false)
+    }
+
+    fn with(has_events: bool) -> Self {
         let (sides, store) = (FarSides::new(), Arc::new(MemoryStore::new()));
         let far = Far {
             state: Arc::default(),
@@ -134,7 +167,14 @@ impl Watching {
         let mut options = WatchOptions::new(["deal"], ADDRESS, ["FILE.UPLOADED"]);
         (options.check_every, options.catch_up_every) = (HOUR, HOUR);
         let side = Arc::new(far.clone());
+        // Behind the worker's, for which nothing may lie in the future.
+        let clock = ManualClock::at(Timestamp::now() - 24 * HOUR);
+        let events: Option<Arc<dyn EventStream>> = match has_events {
+            true => Some(side.clone()),
+            false => None,
+        };
         let watch = Watch::new(side.clone(), side, store.clone(), store.clone(), options);
+        let watch = watch.events(events).clock(Arc::new(clock.clone()));
         let content = Arc::new(sides.clone());
         let watch = Arc::new(watch.mappings(content.clone(), MappingKeys::default()));
         let pipeline = Pipeline::new(content.clone(), content, store.clone(), rules());
@@ -145,13 +185,19 @@ impl Watching {
             store,
             watch,
             worker,
+            clock,
         }
     }
 
     async fn deliver(&self, event: &str, trigger: &str) {
+        self.push(event, trigger, "1").await;
+        self.worker.run_until_idle().await.unwrap();
+    }
+
+    async fn push(&self, event: &str, trigger: &str, webhook: &str) {
         let body = json!({
             "type": "webhook_event", "id": event, "trigger": trigger,
-            "created_at": Timestamp::now(), "webhook": { "id": "1", "type": "webhook" },
+            "created_at": self.clock.now(), "webhook": { "id": webhook, "type": "webhook" },
             "source": { "type": "folder", "id": "deal", "name": "deal" }, "additional_info": [],
         });
         let job = NewJob {
@@ -160,7 +206,27 @@ impl Watching {
             kind: BOX_WEBHOOK.to_owned(),
             body: body.to_string().into(),
         };
-        self.store.push(vec![job], Timestamp::now()).await.unwrap();
+        self.store.push(vec![job], self.clock.now()).await.unwrap();
+    }
+
+    /// A file is uploaded, and the event stream tells of it.
+    async fn happens(&self, file: &str) {
+        let folder = |id: &str| json!({ "type": "folder", "id": id, "name": id });
+        let version = self.far.sides.add_version(file, b"bytes");
+        let happening = Happening {
+            id: format!("stream {file}"),
+            trigger: "FILE.UPLOADED".to_owned(),
+            at: Some(self.clock.now()),
+            by: json!(null),
+            source: json!({
+                "type": "file", "id": file, "name": "NDA.pdf",
+                "file_version": { "type": "file_version", "id": version.id },
+                "path_collection": { "entries": [folder("0"), folder("deal")] },
+            }),
+            is_certain: true,
+        };
+        self.far.state().happened.push(happening);
+        self.watch.catch_up().await.unwrap();
         self.worker.run_until_idle().await.unwrap();
     }
 
@@ -256,12 +322,12 @@ async fn a_login_that_is_over_wakes_the_watch_once_in_a_while_and_no_more() {
 async fn files_of_a_folder_that_is_mapped_late_are_brought_and_no_other_change_looks_for_them() {
     let watching = Watching::new();
     let sides = watching.far.sides.clone();
-    let mapping = sides.world().mappings.remove("deal").unwrap();
+    sides.unmap_deal();
     sides.add_version("7", b"bytes");
     watching.deliver("e0", "METADATA_INSTANCE.CREATED").await;
     assert_eq!(sides.world().stored.len(), 0);
 
-    sides.world().mappings.insert("deal".to_owned(), mapping);
+    sides.map_deal();
     watching.deliver("e1", "METADATA_INSTANCE.UPDATED").await;
     assert_eq!(sides.world().stored.len(), 1);
     for event in ["e2", "e3"] {
@@ -277,4 +343,118 @@ async fn files_of_a_folder_that_is_mapped_late_are_brought_and_no_other_change_l
     watching.deliver("e5", "METADATA_INSTANCE.CREATED").await;
     assert_eq!(watching.scans().await[4..], [as_before, brought]);
     assert_eq!(sides.world().stored.len(), 1);
+}
+
+#[tokio::test]
+async fn a_webhook_that_tells_of_nothing_is_silent_and_made_anew_once() {
+    let watching = Watching::with(true);
+    watching.happens("1").await;
+    assert_eq!(watching.check().await, HookState::Made);
+    watching.clock.advance(HOUR);
+    watching.happens("2").await;
+    watching.clock.advance(HOUR);
+    assert_eq!(watching.check().await, HookState::Fine, "it may come yet");
+    watching.clock.advance(HOUR);
+
+    let dry = watching.watch.check(false).await.unwrap();
+    assert_eq!(dry[0].state, HookState::Silent);
+    assert_eq!(dry[0].webhook.as_deref(), Some("made 1"));
+    assert_eq!(watching.check().await, HookState::Made);
+    let hooks = || {
+        watching
+            .far
+            .state()
+            .hooks
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(hooks(), ["made 2"]);
+    watching.clock.advance(3 * HOUR);
+    assert_eq!(watching.check().await, HookState::Fine, "nothing to tell");
+
+    watching.happens("3").await;
+    watching.clock.advance(2 * HOUR);
+    for _ in 0..2 {
+        assert_eq!(watching.check().await, HookState::Silent);
+        assert_eq!(hooks(), ["made 2"], "not again and again");
+    }
+    let found = watching.watch.found();
+    assert!(
+        found[0]
+            .note
+            .as_deref()
+            .unwrap()
+            .contains("the way from Box")
+    );
+
+    watching.push("e1", "FILE.UPLOADED", "made 2").await;
+    watching.worker.run_until_idle().await.unwrap();
+    assert_eq!(watching.check().await, HookState::Fine);
+    watching.clock.advance(HOUR);
+    watching.happens("4").await;
+    watching.clock.advance(2 * HOUR);
+    assert_eq!(watching.check().await, HookState::Made, "another silence");
+    assert_eq!(
+        watching.far.sides.world().stored.len(),
+        3,
+        "all but the first, from before"
+    );
+}
+
+#[tokio::test]
+async fn a_webhook_is_not_silent_for_what_it_tells_late_or_another_time() {
+    let watching = Watching::with(true);
+    watching.happens("0").await;
+    assert_eq!(watching.check().await, HookState::Made);
+    // What it tells of is not what the stream tells of.
+    for number in 0..8 {
+        watching.clock.advance(HOUR);
+        watching.happens(&format!("1{number}")).await;
+        watching.clock.advance(HOUR);
+        watching
+            .push(&format!("e{number}"), "FILE.TRASHED", "made 1")
+            .await;
+        watching.worker.run_until_idle().await.unwrap();
+        assert_eq!(watching.check().await, HookState::Fine);
+    }
+    // It has told, and nobody has come to it yet.
+    watching.happens("20").await;
+    watching.clock.advance(HOUR);
+    watching.push("late", "FILE.UPLOADED", "made 1").await;
+    watching.clock.advance(2 * HOUR);
+    assert_eq!(watching.check().await, HookState::Fine);
+    watching.worker.run_until_idle().await.unwrap();
+    assert_eq!(watching.check().await, HookState::Fine);
+}
+
+#[tokio::test]
+async fn what_happened_while_nobody_was_there_to_hear_makes_no_webhook_silent() {
+    let watching = Watching::with(true);
+    watching.happens("1").await;
+    assert_eq!(watching.check().await, HookState::Made);
+    watching.clock.advance(HOUR);
+    let (far, store) = (watching.far.clone(), watching.store.clone());
+    // Nothing runs while this happens.
+    let happened = |event: &Happening| Happening {
+        at: Some(watching.clock.now()),
+        ..event.clone()
+    };
+    watching.happens("2").await;
+    let missed = happened(&far.state().happened[1]);
+    far.state().happened.push(Happening {
+        id: "stream 3".to_owned(),
+        ..missed
+    });
+    watching.clock.advance(5 * HOUR);
+    let side = Arc::new(far);
+    let mut options = WatchOptions::new(["deal"], ADDRESS, ["FILE.UPLOADED"]);
+    options.silent_after = HOUR;
+    let watch = Watch::new(side.clone(), side.clone(), store.clone(), store, options);
+    let watch = watch
+        .events(Some(side))
+        .clock(Arc::new(watching.clock.clone()));
+    watch.catch_up().await.unwrap();
+    watching.clock.advance(5 * HOUR);
+    assert_eq!(watch.check(true).await.unwrap()[0].state, HookState::Fine);
 }

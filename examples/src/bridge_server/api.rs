@@ -42,6 +42,7 @@ pub(crate) fn routes(
     };
     let commands = Commands::new(Arc::clone(&store.queue), Arc::new(crm));
     bridge::axum::Api::new(commands, &token)
+        .clock(Arc::clone(&store.clock))
         .body_limit(api.body_limit)
         .body_timeout(config.server.idle_timeout.0)
         .routes()

@@ -46,10 +46,11 @@ pub(crate) async fn run(path: &Path, arguments: Arguments) -> Result<(), Failure
         true => Store::open_if_there(&config).await?,
         false => Store::open_unpaused(&config).await?,
     };
-    let tree = Arc::new(parts.content.clone());
+    let tree = parts.circuits.tree(Arc::new(parts.content.clone()));
     let pipeline: Pipeline = build::pipeline(&config, parts, &store);
     let (queue, ledger) = (Arc::clone(&store.queue), Arc::clone(&store.ledger));
     let backfill = Backfill::new(tree, pipeline, queue, ledger).most_ahead(arguments.ahead);
+    let backfill = backfill.clock(Arc::clone(&store.clock));
     let Arguments {
         folder,
         dry_run,

@@ -77,6 +77,7 @@ impl Budget {
         let share = LedgerQuota::default();
         let governor = Governor::builder()
             .reserve(config.reserve)
+            .backfill_reserve(config.backfill_reserve)
             .max_concurrent(config.max_concurrent)
             .pause(config.pause.0)
             .sync_every(config.share_every.0)

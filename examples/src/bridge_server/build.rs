@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use box_client::BoxClient;
 use bridge::{
-    Action, AdvanceStage, Attach, Backoff, BoxContent, Layout, LayoutError, LogTask, MappingKeys,
-    Pipeline, PipelineOptions, Provision, Rule, SalesforceCrm, SyncMetadata, WorkerOptions,
+    Action, AdvanceStage, Attach, Backoff, BoxContent, Circuits, Folders, Layout, LayoutError,
+    LogTask, MappingKeys, Metadata, PackageLinks, Pipeline, PipelineOptions, Provision, Records,
+    Rule, SalesforceCrm, SyncMetadata, WorkerOptions,
     action::Collaborate,
     secrets::SecretStore,
     webhook::{SignatureKeys, Trigger, Verifier},
@@ -31,11 +32,34 @@ pub(crate) struct Parts {
     pub(crate) verifier: Verifier,
     pub(crate) content: BoxContent,
     pub(crate) crm: SalesforceCrm,
+    /// The way to both, shared by all that goes there.
+    pub(crate) circuits: Circuits,
     pub(crate) budget: Budget,
     pub(crate) sources: Sources,
     pub(crate) rules: Vec<Rule>,
     /// Those of the rules, for whoever does it by hand.
     pub(crate) syncs: Vec<Arc<SyncMetadata>>,
+}
+
+/// What actions ask of both sides, behind the circuits.
+#[derive(Clone)]
+pub(crate) struct Ports {
+    folders: Arc<dyn Folders>,
+    pub(crate) metadata: Arc<dyn Metadata>,
+    pub(crate) records: Arc<dyn Records>,
+    package_links: Arc<dyn PackageLinks>,
+}
+
+impl Ports {
+    pub(crate) fn new(content: &BoxContent, crm: &SalesforceCrm, circuits: &Circuits) -> Self {
+        let (content, crm) = (Arc::new(content.clone()), Arc::new(crm.clone()));
+        Self {
+            folders: circuits.folders(content.clone()),
+            metadata: circuits.metadata(content),
+            records: circuits.records(crm.clone()),
+            package_links: circuits.package_links(crm),
+        }
+    }
 }
 
 pub(crate) fn parts(
@@ -44,18 +68,20 @@ pub(crate) fn parts(
 ) -> Result<Parts, Failure> {
     let mut problems = Problems(Vec::new());
     let budget = Budget::new(&config.salesforce.budget);
+    let circuits = Circuits::default();
     let verifier = problems.take("webhook", verifier(config));
     let content = problems.take("box", content(config, secrets));
     let client = problems.take("salesforce", crm_client(config, secrets, &budget));
-    let sources = client
-        .as_ref()
-        .and_then(|client| problems.take("salesforce.events", Sources::new(config, client)));
+    let sources = client.as_ref().and_then(|client| {
+        problems.take("salesforce.events", Sources::new(config, client, &circuits))
+    });
     let crm = client.map(|client| crm(config, client));
-    let sides = content.as_ref().zip(crm.as_ref());
+    let ports = content.as_ref().zip(crm.as_ref());
+    let ports = ports.map(|(content, crm)| Ports::new(content, crm, &circuits));
     let syncs: Vec<_> = config
         .rules
         .iter()
-        .map(|it| sync::action(it, sides, mapping_keys(config)))
+        .map(|it| sync::action(it, ports.as_ref(), mapping_keys(config)))
         .collect();
     let rules: Vec<_> = config
         .rules
@@ -64,7 +90,7 @@ pub(crate) fn parts(
         .filter_map(|(it, sync)| {
             problems.take(
                 &format!("rule `{}`", it.name),
-                rule(it, &config.content, sides, sync.as_ref()),
+                rule(it, &config.content, ports.as_ref(), sync.as_ref()),
             )
         })
         .flatten()
@@ -74,6 +100,7 @@ pub(crate) fn parts(
             verifier,
             content,
             crm,
+            circuits,
             budget,
             sources,
             rules,
@@ -95,6 +122,7 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
     let Parts {
         content,
         crm,
+        circuits,
         rules,
         ..
     } = parts;
@@ -105,6 +133,8 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
         Arc::clone(&store.ledger),
         rules,
     )
+    .behind(&circuits)
+    .clock(Arc::clone(&store.clock))
     .inbox(store.queue.clone())
     .records(records)
     .mapping_keys(mapping_keys(config))
@@ -302,7 +332,7 @@ fn crm(config: &Config, client: SalesforceClient) -> SalesforceCrm {
 fn rule(
     rule: &crate::config::Rule,
     side: &BoxSide,
-    sides: Option<(&BoxContent, &SalesforceCrm)>,
+    ports: Option<&Ports>,
     sync: Option<&Arc<SyncMetadata>>,
 ) -> Result<Option<Rule>, String> {
     for trigger in rule.triggers.iter().filter(|it| !is_of_records(it)) {
@@ -321,8 +351,8 @@ fn rule(
                 .map_err(|error| format!("log_task: {}", in_one_line(&error)))
         };
         let mut log = LogTask::new(template(&task.subject)?, template(&task.description)?);
-        if let (Some(whom), Some((_, crm))) = (task.contact, sides) {
-            log = log.contact(whom, task.several_contacts, Arc::new(crm.clone()));
+        if let (Some(whom), Some(ports)) = (task.contact, ports) {
+            log = log.contact(whom, task.several_contacts, Arc::clone(&ports.records));
         }
         if let Some(every) = &task.digest {
             log = log.digest(every.0);
@@ -330,14 +360,14 @@ fn rule(
         actions.push(Arc::new(log));
     }
     if let Some(wanted) = &rule.provision {
-        let Some((content, crm)) = sides else {
+        let Some(ports) = ports else {
             return Ok(None);
         };
-        actions.push(Arc::new(provision(wanted, side, content, crm)?));
+        actions.push(Arc::new(provision(wanted, side, ports)?));
     }
     match (sync, &rule.sync_metadata) {
         (Some(sync), _) => actions.push(sync.clone()),
-        (None, Some(_)) if sides.is_none() => return Ok(None),
+        (None, Some(_)) if ports.is_none() => return Ok(None),
         (None, _) => {}
     }
     let said = |error: bridge::RuleError| in_one_line(&error);
@@ -348,19 +378,26 @@ fn rule(
     if let Some(file) = &rule.file {
         built = built.for_files(file).map_err(said)?;
     }
+    if let Some(versions) = rule.versions {
+        built = built.for_versions(versions);
+    }
     Ok(Some(built))
 }
 
 pub(crate) fn provision(
     wanted: &crate::config::Provision,
     side: &BoxSide,
-    content: &BoxContent,
-    crm: &SalesforceCrm,
+    ports: &Ports,
 ) -> Result<Provision, String> {
     let said = |error: LayoutError| format!("provision.layout: {error}");
     let layout = Layout::new(&wanted.layout).map_err(said)?;
-    let (content, crm) = (Arc::new(content.clone()), Arc::new(crm.clone()));
-    let mut provision = Provision::new(content.clone(), content, crm.clone(), layout)
+    let Ports {
+        folders,
+        metadata,
+        records,
+        package_links,
+    } = ports.clone();
+    let mut provision = Provision::new(folders, metadata, records, layout)
         .root(&wanted.root)
         .key("Opportunity", &side.opportunity_key)
         .key("Account", &side.account_key)
@@ -391,7 +428,7 @@ pub(crate) fn provision(
     }
     Ok(match wanted.package {
         Package::Ignore => provision,
-        Package::Adopt => provision.package(crm, false),
-        Package::Share => provision.package(crm, true),
+        Package::Adopt => provision.package(package_links, false),
+        Package::Share => provision.package(package_links, true),
     })
 }

@@ -57,7 +57,7 @@ pub(crate) async fn run(config: &Path, command: &Command, how: &How) -> Result<(
         }
         None => {
             let commands = Commands::new(store.queue.clone(), Arc::new(parts.crm));
-            let job = submit(&commands, command, how).await?;
+            let job = submit(&commands, command, how, store.clock.now()).await?;
             let ended = ended(&commands, job, how).await?;
             ended.ok_or_else(|| {
                 Failure::Run(format!(
@@ -76,11 +76,12 @@ async fn dry_run(
     how: &How,
 ) -> Result<(), Failure> {
     let nowhere = Store::in_memory();
+    let now = nowhere.clock.now();
     // It is refused for what it would be refused for.
     let commands = Commands::new(nowhere.queue.clone(), Arc::new(parts.crm.clone()));
-    submit(&commands, command, how).await?;
+    submit(&commands, command, how, now).await?;
     let pipeline = build::pipeline(config, parts, &nowhere);
-    let prepared = pipeline.prepare_command(command, Timestamp::now()).await;
+    let prepared = pipeline.prepare_command(command, now).await;
     match prepared.map_err(Failure::run)? {
         Prepared::Nothing(why) => Err(Failure::Run(why)),
         Prepared::Steps(_, plan) if how.json => {
@@ -103,9 +104,10 @@ async fn at_once(
     }
     let queue = Arc::new(MemoryStore::new());
     let commands = Commands::new(queue.clone(), Arc::new(parts.crm.clone()));
-    let job = submit(&commands, command, how).await?;
+    let job = submit(&commands, command, how, store.clock.now()).await?;
     let worker = Worker::new(queue, build::pipeline(config, parts, store), "by hand")
-        .options(build::worker_options(config));
+        .options(build::worker_options(config))
+        .clock(Arc::clone(&store.clock));
     let (stop, mut stopped) = watch::channel(false);
     let until = async move {
         // An error means that the sender is gone, which is a reason to stop too.
@@ -142,14 +144,18 @@ async fn claim(store: &Store, key: &str, command: &Command) -> Result<(), Failur
         }
         Some(EffectState::Finished(_)) => Ok(()),
         _ => {
-            let claimed = store.ledger.finish(&mark, command, Timestamp::now()).await;
+            let claimed = store.ledger.finish(&mark, command, store.clock.now()).await;
             claimed.map_err(Failure::run)
         }
     }
 }
 
-async fn submit(commands: &Commands, command: &Command, how: &How) -> Result<JobId, Failure> {
-    let now = Timestamp::now();
+async fn submit(
+    commands: &Commands,
+    command: &Command,
+    how: &How,
+    now: Timestamp,
+) -> Result<JobId, Failure> {
     let key = match &how.key {
         Some(key) => key.clone(),
         None => format!("by hand {} {}", std::process::id(), now.as_nanosecond()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use bridge::{
-    Queue, Records, SalesforceCrm,
+    Circuits, Queue, Records, SalesforceCrm,
     source::{EventBus, OutboundReceiver, Poll, Topic},
 };
 use salesforce_client::{OutboundReader, RecordId, SalesforceClient, pubsub::PubSub};
@@ -39,7 +39,11 @@ pub(crate) struct Running {
 
 impl Sources {
     /// Within the runtime, for the event bus's connection.
-    pub(crate) fn new(config: &Config, client: &SalesforceClient) -> Result<Self, String> {
+    pub(crate) fn new(
+        config: &Config,
+        client: &SalesforceClient,
+        circuits: &Circuits,
+    ) -> Result<Self, String> {
         let events = &config.salesforce.events;
         let bus = events.pubsub.as_ref().map(|it| {
             let bus = client.pubsub().endpoint(&it.endpoint).build();
@@ -50,24 +54,25 @@ impl Sources {
             .as_ref()
             .map(|it| inlet(it).map_err(|problem| format!("outbound: {problem}")));
         Ok(Self {
-            records: Arc::new(SalesforceCrm::new(client.clone())),
+            records: circuits.records(Arc::new(SalesforceCrm::new(client.clone()))),
             outbound: outbound.transpose()?,
             bus: bus.transpose()?,
         })
     }
 
     /// The route for outbound messages, if there is one.
-    pub(crate) fn route(&self, config: &Config, queue: &Arc<dyn Queue>) -> Result<Router, String> {
+    pub(crate) fn route(&self, config: &Config, store: &Store) -> Result<Router, String> {
         let (Some(inlet), Some(outbound)) = (&self.outbound, &config.salesforce.events.outbound)
         else {
             return Ok(Router::new());
         };
         let mut secrets = inlet.secrets.iter().cloned();
         let first = secrets.next().unwrap_or_default();
-        let receiver = OutboundReceiver::new(first, inlet.reader.clone(), Arc::clone(queue));
+        let receiver = OutboundReceiver::new(first, inlet.reader.clone(), store.queue.clone());
         let receiver = secrets.fold(receiver, |receiver, it| receiver?.or_secret(it));
         let receiver = receiver
             .map_err(|weak| format!("salesforce: outbound: {weak}"))?
+            .clock(Arc::clone(&store.clock))
             .body_limit(outbound.body_limit)
             .body_timeout(config.server.idle_timeout.0);
         Ok(bridge::axum::outbound_route(&outbound.path, receiver))
@@ -85,7 +90,9 @@ impl Sources {
         };
         let poll = events.poll.as_ref().map(|it| {
             let (records, queue, ledger) = parts();
-            let poll = Poll::new(records, queue, ledger, it.objects.clone()).every(it.every.0);
+            let poll = Poll::new(records, queue, ledger, it.objects.clone())
+                .every(it.every.0)
+                .clock(Arc::clone(&store.clock));
             match it.since {
                 Some(since) => poll.since(since),
                 None => poll,
@@ -94,7 +101,8 @@ impl Sources {
         let bus = events.pubsub.as_ref().zip(self.bus.clone());
         let bus = bus.map(|(it, bus)| {
             let (records, queue, ledger) = parts();
-            let mut bus = EventBus::new(bus, records, queue, ledger);
+            let bus = EventBus::new(bus, records, queue, ledger);
+            let mut bus = bus.clock(Arc::clone(&store.clock));
             for it in &it.topics {
                 bus = bus.topic(topic(it));
             }

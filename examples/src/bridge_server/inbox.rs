@@ -148,6 +148,7 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
     }
     let opened = Store::open(&config).await?;
     let store = Arc::clone(&opened.queue);
+    let now = opened.clock.now();
     match command {
         Command::List {
             state,
@@ -179,7 +180,7 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
         Command::Status { json } => status(&*store, json).await,
         Command::Retry { ids } => {
             let ids: Vec<_> = ids.into_iter().map(JobId).collect();
-            let retried = store.retry(&ids, Timestamp::now()).await;
+            let retried = store.retry(&ids, now).await;
             told(
                 &ids,
                 retried,
@@ -189,7 +190,7 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
         }
         Command::Discard { ids } => {
             let ids: Vec<_> = ids.into_iter().map(JobId).collect();
-            let discarded = store.discard(&ids, Timestamp::now()).await;
+            let discarded = store.discard(&ids, now).await;
             told(
                 &ids,
                 discarded,
@@ -229,10 +230,7 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
             if dry_run {
                 return plan::run(&config, &opened, &ids, true, json).await;
             }
-            let replayed = store
-                .replay(&ids, Timestamp::now())
-                .await
-                .map_err(Failure::run)?;
+            let replayed = store.replay(&ids, now).await.map_err(Failure::run)?;
             say(format_args!("{replayed} of {} due again", ids.len()))?;
             if !all && replayed < ids.len() as u64 {
                 return Err(Failure::Run("only dead letters can be replayed".to_owned()));

@@ -3,8 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, routing::get};
-use bridge::QueueAdmin;
-use jiff::Timestamp;
+use bridge::{Clock, QueueAdmin};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{
     sync::Mutex,
@@ -48,6 +47,7 @@ pub(crate) fn routes(numbers: PrometheusHandle, store: &Store) -> Router {
     let numbers = Numbers {
         numbers,
         queue: Arc::clone(&store.queue),
+        clock: Arc::clone(&store.clock),
         counted_at: Arc::default(),
     };
     Router::new()
@@ -59,6 +59,7 @@ pub(crate) fn routes(numbers: PrometheusHandle, store: &Store) -> Router {
 struct Numbers {
     numbers: PrometheusHandle,
     queue: Arc<dyn QueueAdmin>,
+    clock: Arc<dyn Clock>,
     counted_at: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -69,7 +70,7 @@ async fn answer(State(numbers): State<Numbers>) -> String {
         // Where the store does not answer, the other numbers still tell something.
         && let Ok(counts) = numbers.queue.counts().await
     {
-        counts.record(Timestamp::now());
+        counts.record(numbers.clock.now());
         *counted_at = Some(Instant::now());
     }
     drop(counted_at);

@@ -3,14 +3,19 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bridge::{
-    Action, Change, Crm, Handler, Hold, JobId, LeaseId, Leased, Outcome, Provision, RecordEvent,
-    Rule, action::FolderPreview, crm::Record,
+    Action, Change, Clock, Crm, Handler, Hold, JobId, LeaseId, Leased, Outcome, Provision,
+    RecordEvent, Rule, action::FolderPreview, crm::Record,
 };
 use clap::Args;
-use jiff::Timestamp;
 use serde_json::json;
 
-use crate::{Failure, aside, build, config::Config, in_one_line, say, secrets, store::Store};
+use crate::{
+    Failure, aside,
+    build::{self, Ports},
+    config::Config,
+    in_one_line, say, secrets,
+    store::Store,
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -51,7 +56,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     parts.rules = rules.collect::<Result<_, _>>().map_err(Failure::run)?;
     let store = Store::open_unpaused(&config).await?;
     let pipeline = build::pipeline(&config, parts, &store);
-    let note = carry_out(&config, &pipeline, &record).await?;
+    let note = carry_out(&config, &pipeline, &*store.clock, &record).await?;
     if arguments.json {
         return say(json!({ "record": record.id, "done": note }));
     }
@@ -66,13 +71,14 @@ fn provisions(
 ) -> Result<Vec<(String, Provision)>, Failure> {
     let object = record.object.as_deref().unwrap_or_default();
     let start = format!("{object}.");
+    let ports = Ports::new(&parts.content, &parts.crm, &parts.circuits);
     let mut provisions = Vec::new();
     for rule in &config.rules {
         let Some(wanted) = &rule.provision else {
             continue;
         };
         if rule.triggers.iter().any(|it| it.starts_with(&start)) {
-            let made = build::provision(wanted, &config.content, &parts.content, &parts.crm);
+            let made = build::provision(wanted, &config.content, &ports);
             let made = made.map_err(|problem| Failure::Setup(vec![problem]))?;
             provisions.push((rule.name.clone(), made));
         }
@@ -125,9 +131,10 @@ async fn preview(
 async fn carry_out(
     config: &Config,
     pipeline: &impl Handler,
+    clock: &dyn Clock,
     record: &Record,
 ) -> Result<String, Failure> {
-    let now = Timestamp::now();
+    let now = clock.now();
     let event = RecordEvent::new(format!("by hand {now}"), record.clone(), Change::Changed);
     let job = event.job().map_err(Failure::run)?;
     // Nobody else has it, for it is not in the inbox.
@@ -144,7 +151,7 @@ async fn carry_out(
             Outcome::Dead(reason) => return Err(Failure::Run(reason)),
             Outcome::Retry { reason, after } => (reason, after.unwrap_or(PAUSE)),
             Outcome::Defer { reason, until } | Outcome::Outage { reason, until } => {
-                let left = until.duration_since(Timestamp::now());
+                let left = until.duration_since(clock.now());
                 (reason, left.try_into().unwrap_or(PAUSE))
             }
         };

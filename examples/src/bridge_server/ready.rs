@@ -4,8 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use bridge::{CircuitState, Circuits, EffectKey, Side, StoreError};
-use jiff::Timestamp;
+use bridge::{CircuitState, Circuits, EffectKey, Side, StoreError, watch::Watch};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -17,11 +16,17 @@ use crate::{budget::Budget, store::Store};
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const WRITES_WITHIN: Duration = Duration::from_secs(5);
 
-pub(crate) fn routes(store: &Store, budget: &Budget, circuits: Circuits) -> Router {
+pub(crate) fn routes(
+    store: &Store,
+    budget: &Budget,
+    circuits: Circuits,
+    watch: Option<Arc<Watch>>,
+) -> Router {
     let ready = Ready {
         store: store.clone(),
         budget: budget.clone(),
         circuits,
+        watch,
         last: Arc::default(),
     };
     Router::new()
@@ -35,6 +40,7 @@ struct Ready {
     store: Store,
     budget: Budget,
     circuits: Circuits,
+    watch: Option<Arc<Watch>>,
     last: Arc<Mutex<Option<(Instant, String)>>>,
 }
 
@@ -65,10 +71,11 @@ async fn try_out(ready: &Ready) -> Result<String, StoreError> {
         store,
         budget,
         circuits,
+        watch,
         ..
     } = ready;
     let key = EffectKey::new(["readyz"]);
-    store.ledger.begin(&key, Timestamp::now()).await?;
+    store.ledger.begin(&key, store.clock.now()).await?;
     store.ledger.abandon(&key).await?;
     let counts = store.queue.counts().await?;
     let mut said = format!("ready {}, dead {}", counts.ready, counts.dead);
@@ -80,6 +87,16 @@ async fn try_out(ready: &Ready) -> Result<String, StoreError> {
             CircuitState::Closed => {}
             state => said.push_str(&format!(", {name} {state}")),
         }
+    }
+    let hooks = watch
+        .as_ref()
+        .map(|watch| watch.found())
+        .unwrap_or_default();
+    for hook in hooks.iter().filter(|hook| !hook.state.is_well()) {
+        said.push_str(&format!(
+            ", the webhook of folder {} is {}",
+            hook.folder, hook.state
+        ));
     }
     said.push('\n');
     if let Some(line) = budget.line(store, &counts).await {

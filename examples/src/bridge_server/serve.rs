@@ -3,13 +3,12 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
-use bridge::{Queue, Receiver, Retention, Worker, watch::Watched};
+use bridge::{Handler, Queue, Receiver, Retention, Worker, watch::Watched};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use jiff::Timestamp;
 use tokio::{net::TcpListener, sync::Semaphore, sync::watch};
 use tracing::{info, warn};
 
@@ -47,23 +46,35 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
         .await
         .map_err(Failure::run)?;
     let queue: Arc<dyn Queue> = store.queue.clone();
+    // Before anything could call a side that an operator has paused.
+    let pauses = queue.pauses().await.map_err(Failure::run)?;
     let receiver = Receiver::new(parts.verifier.clone(), Arc::clone(&queue))
+        .clock(Arc::clone(&store.clock))
         .body_limit(config.webhook.body_limit)
-        .body_timeout(config.server.idle_timeout.0);
-    let watch = watching::watch(&config, &parts.content, &store).map(Arc::new);
+        .body_timeout(config.server.idle_timeout.0)
+        .store_within(config.webhook.store_within.0);
+    let watch = watching::watch(&config, &parts.content, &parts.circuits, &store).map(Arc::new);
     let commands = api::routes(&config, api_token, &store, parts.crm.clone());
-    let outbound = parts.sources.route(&config, &queue);
+    let outbound = parts.sources.route(&config, &store);
     let outbound = outbound.map_err(|problem| Failure::Setup(vec![problem]))?;
     let sources = parts.sources.running(&config, &store);
     let pipeline = build::pipeline(&config, parts, &store);
+    pipeline.obey(pauses);
     let router = bridge::axum::route(&config.webhook.path, receiver)
-        .merge(ready::routes(&store, &budget, pipeline.circuits()))
+        .merge(ready::routes(
+            &store,
+            &budget,
+            pipeline.circuits(),
+            watch.clone(),
+        ))
         .merge(numbers::routes(gathered.clone(), &store))
         .merge(commands)
         .merge(outbound);
     let name = format!("bridge-server/{}/{}", host(), std::process::id());
     let handler = Watched::new(pipeline, watch.clone());
-    let worker = Worker::new(queue, handler, name).options(build::worker_options(&config));
+    let worker = Worker::new(queue, handler, name)
+        .options(build::worker_options(&config))
+        .clock(Arc::clone(&store.clock));
 
     let (stop, stopped) = watch::channel(false);
     let until = |mut stopped: watch::Receiver<bool>| async move {
@@ -158,10 +169,13 @@ async fn tidy(store: &Store, config: &Config, stop: impl Future<Output = ()>) {
     let mut stop = std::pin::pin!(stop);
     loop {
         let (queue, ledger) = (&*store.queue, &*store.ledger);
-        match bridge::tidy(queue, ledger, &retention, Timestamp::now(), TIDY_AT_ONCE).await {
+        match bridge::tidy(queue, ledger, &retention, store.clock.now(), TIDY_AT_ONCE).await {
             Ok(tidied) if tidied.is_unfinished => {
-                tokio::task::yield_now().await;
-                continue;
+                tokio::select! {
+                    biased;
+                    () = &mut stop => return,
+                    () = tokio::task::yield_now() => continue,
+                }
             }
             Ok(_) => {}
             Err(error) => warn!(

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use bridge::{
-    Ledger, QueueAdmin,
+    Clock, Ledger, QueueAdmin, SteadyClock,
     store::{
         memory::MemoryStore,
         postgres::{PostgresOptions, PostgresStore},
         sqlite::{SoleWorker, SqliteStore},
     },
 };
-use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tracing::info;
 
@@ -25,6 +24,8 @@ use crate::{
 pub(crate) struct Store {
     pub(crate) queue: Arc<dyn QueueAdmin>,
     pub(crate) ledger: Arc<dyn Ledger>,
+    /// The time, for everything that is written there.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// Held by a process that works on the store, for as long as it does.
@@ -41,7 +42,7 @@ impl Store {
                     .map_err(|problem| Failure::Setup(vec![format!("store.url: {problem}")]))?;
                 postgres(config, url.expose_secret()).await
             }
-            StoreUrl::Open(_) => sqlite(config).map(Self::both),
+            StoreUrl::Open(_) => Self::of_file(config, sqlite(config)?).await,
         }
     }
 
@@ -85,8 +86,8 @@ impl Store {
         let sole = store
             .sole_worker()
             .map_err(|error| refused(config, &error))?;
-        let store = Self::both(store);
-        let released = store.queue.release(None, Timestamp::now()).await;
+        let store = Self::of_file(config, store).await?;
+        let released = store.queue.release(None, store.clock.now()).await;
         let released = released.map_err(|error| refused(config, &error))?;
         if released > 0 {
             info!(released, "events of an earlier run are taken up again");
@@ -102,7 +103,8 @@ impl Store {
         }
         let store = sqlite(config)?;
         let sole = store.sole_worker().ok();
-        Ok((Self::both(store), sole.map(|sole| AtWork(Some(sole)))))
+        let store = Self::of_file(config, store).await?;
+        Ok((store, sole.map(|sole| AtWork(Some(sole)))))
     }
 
     /// One that nobody sees, for what writes nothing.
@@ -111,13 +113,21 @@ impl Store {
         Self {
             queue: store.clone(),
             ledger: store,
+            clock: Arc::new(SteadyClock::new()),
         }
     }
 
-    fn both(store: impl QueueAdmin + Ledger + Clone) -> Self {
+    async fn of_file(config: &Config, store: SqliteStore) -> Result<Self, Failure> {
+        let clock = store.clock().await;
+        let clock = clock.map_err(|error| refused(config, &error))?;
+        Ok(Self::both(store, clock))
+    }
+
+    fn both(store: impl QueueAdmin + Ledger + Clone, clock: Arc<dyn Clock>) -> Self {
         Self {
             queue: Arc::new(store.clone()),
             ledger: Arc::new(store),
+            clock,
         }
     }
 }
@@ -131,9 +141,9 @@ async fn postgres(config: &Config, url: &str) -> Result<Store, Failure> {
     let mut options = PostgresOptions::default();
     options.connections = config.store.connections;
     let store = PostgresStore::open_with(url, &options).await;
-    store
-        .map(Store::both)
-        .map_err(|error| refused(config, &error))
+    let store = store.map_err(|error| refused(config, &error))?;
+    let clock = store.clock();
+    Ok(Store::both(store, clock))
 }
 
 /// With the place, but never with a URL, which may hold a password.

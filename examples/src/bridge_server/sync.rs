@@ -1,40 +1,44 @@
 //! `sync` and `conflicts`: both sides kept the same by hand, and what could not both stay.
 
 use std::{
+    io::{self, Write},
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use bridge::{
-    BoxContent, Crm, MappingKeys, SalesforceCrm, StepError, SyncMetadata, SystemClock,
+    BoxContent, Clock, Crm, MappingKeys, StepError, SyncMetadata,
     crm::Record,
-    sync::{Conflict, Datum, FieldOutcome, FieldReport, Side, SyncReport, conflicts},
+    sync::{
+        Conflict, Datum, FieldOutcome, FieldReport, Side, SyncAll, SyncReport, SyncTold, SyncedAll,
+        conflicts,
+    },
 };
 use clap::{Args, Subcommand};
 use comfy_table::Table;
-use jiff::Timestamp;
-use tokio::{signal, time::sleep};
+use tokio::time::sleep;
 
 use crate::{
-    Failure, build,
+    Failure,
+    build::{self, Ports},
     config::{Config, Rule},
     in_one_line, say, secrets,
+    serve::told_to_stop,
     store::Store,
 };
 
 /// A record that is changed all the time is waited for so often.
 const MOST_WAITS: usize = 30;
+const PROGRESS_EVERY: u64 = 10;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The record; `--all` for every one whose folder is known.
+    /// The record; `--all` for every one that has a folder.
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     record: Option<String>,
-    /// Every record whose folder was provisioned or kept the same before.
+    /// Every record that a folder in Box names, or whose folder was provisioned or kept the same
+    /// before. What is stopped goes on where it was.
     #[arg(long)]
     all: bool,
     /// Prints what would change and writes nothing.
@@ -76,68 +80,107 @@ enum Resolve {
 /// What both commands work with.
 struct Ground {
     store: Store,
+    content: Arc<BoxContent>,
     crm: Arc<dyn Crm>,
     syncs: Vec<Arc<SyncMetadata>>,
 }
 
 pub(crate) async fn run(config: &Path, arguments: Arguments) -> Result<(), Failure> {
     let ground = Ground::open(config, !arguments.dry_run).await?;
-    let ids = match &arguments.record {
-        Some(id) => vec![id.clone()],
-        None => SyncMetadata::known_records(&*ground.store.ledger)
-            .await
-            .map_err(Failure::run)?,
+    let Some(id) = &arguments.record else {
+        return run_all(ground, &arguments).await;
     };
-    let (mut failed, total) = (0, ids.len());
-    let stopped = Arc::new(AtomicBool::new(false));
-    tokio::spawn({
-        let stopped = Arc::clone(&stopped);
-        async move {
-            let asked = signal::ctrl_c().await.is_ok();
-            stopped.store(asked, Ordering::Relaxed);
-        }
-    });
-    for (number, id) in ids.iter().enumerate() {
-        // What is in hand is finished; nothing new is begun.
-        if stopped.load(Ordering::Relaxed) {
-            return Err(Failure::Run(format!("stopped after {number} of {total}")));
-        }
-        let record = ground.crm.record(id).map_err(no_record)?;
-        let Some(sync) = ground.sync_of(&record) else {
-            if arguments.all {
-                continue;
-            }
-            return Err(Failure::Run(format!(
-                "no rule has sync_metadata for {id}, which is {}",
-                record.object.as_deref().unwrap_or("of an unknown kind")
-            )));
-        };
-        let report = match arguments.dry_run {
-            true => {
-                sync.preview(&record, &*ground.store.ledger, &SystemClock)
-                    .await
-            }
-            false => {
-                patiently(async || {
-                    sync.sync(&record, &*ground.store.ledger, &SystemClock)
-                        .await
-                })
-                .await
-            }
-        };
-        match report {
-            Ok(report) => show(&report, arguments.dry_run, arguments.json)?,
-            Err(error) if arguments.all => {
-                failed += 1;
-                say(format_args!("{id}: {}", in_one_line(&error)))?;
-            }
-            Err(error) => return Err(Failure::run(error)),
-        }
+    let record = ground.crm.record(id).map_err(no_record)?;
+    let Some(sync) = ground.sync_of(&record) else {
+        return Err(Failure::Run(format!(
+            "no rule has sync_metadata for {id}, which is {}",
+            record.object.as_deref().unwrap_or("of an unknown kind")
+        )));
+    };
+    let (ledger, clock) = (&*ground.store.ledger, &*ground.store.clock);
+    let report = match arguments.dry_run {
+        true => sync.preview(&record, ledger, clock).await,
+        false => patiently(clock, async || sync.sync(&record, ledger, clock).await).await,
+    };
+    let report = report.map_err(Failure::run)?;
+    show(&report, arguments.dry_run, arguments.json)
+}
+
+async fn run_all(ground: Ground, arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { dry_run, json, .. } = *arguments;
+    if ground.syncs.is_empty() {
+        return Err(Failure::Run("no rule has sync_metadata".to_owned()));
     }
-    match failed {
-        0 => Ok(()),
-        failed => Err(Failure::Run(format!("{failed} of {total} failed"))),
+    let Ground {
+        store,
+        content,
+        crm,
+        syncs,
+    } = ground;
+    let all = SyncAll::new(content, crm, syncs, store.ledger).clock(store.clock);
+    let mut heard = Ok(());
+    let tell = |told: SyncTold| {
+        if heard.is_ok() {
+            heard = self::tell(&told, dry_run, json);
+        }
+    };
+    let done = match dry_run {
+        true => all.dry_run(told_to_stop(), tell).await,
+        false => all.run(told_to_stop(), tell).await,
+    };
+    heard?;
+    let done = done.map_err(Failure::run)?;
+    summary(&done, json)?;
+    match (done.is_finished, done.failed) {
+        (false, _) => Err(Failure::Run(format!(
+            "stopped after {} of {}",
+            done.done, done.total
+        ))),
+        (true, 0) => Ok(()),
+        (true, failed) => Err(Failure::Run(format!("{failed} of {} failed", done.total))),
     }
+}
+
+/// What people ask for goes to standard output, what they only watch to standard error.
+fn tell(told: &SyncTold, is_preview: bool, json: bool) -> Result<(), Failure> {
+    let watched = |line: std::fmt::Arguments<'_>| {
+        writeln!(io::stderr(), "{line}").map_err(|_| Failure::Unheard)
+    };
+    match told {
+        SyncTold::Round(report) => show(report, is_preview, json),
+        SyncTold::Progress(done) if done.done % PROGRESS_EVERY == 0 => {
+            watched(format_args!("{} of {} records", done.done, done.total))
+        }
+        SyncTold::Waits { reason } => watched(format_args!("waits: {reason}")),
+        SyncTold::Failed { .. } if json => say(serde_json::to_string(told).map_err(Failure::run)?),
+        SyncTold::Failed {
+            record,
+            folder,
+            reason,
+        } => match folder {
+            Some(folder) => say(format_args!("folder {folder} names `{record}`: {reason}")),
+            None => say(format_args!("{record}: {reason}")),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn summary(done: &SyncedAll, json: bool) -> Result<(), Failure> {
+    if json {
+        return Ok(());
+    }
+    say(format_args!(
+        "{} of {} records: {} differed, {} without a folder, {} failed{}",
+        done.done,
+        done.total,
+        done.differed,
+        done.no_folder,
+        done.failed,
+        match done.is_finished {
+            true => "",
+            false => "; the next run goes on where this one ended",
+        }
+    ))
 }
 
 pub(crate) async fn run_conflicts(
@@ -169,8 +212,11 @@ pub(crate) async fn run_conflicts(
     } else {
         Side::Salesforce
     };
-    let ledger = &*ground.store.ledger;
-    let report = patiently(async || sync.resolve(conflict, keep, ledger, &SystemClock).await).await;
+    let (ledger, clock) = (&*ground.store.ledger, &*ground.store.clock);
+    let report = patiently(clock, async || {
+        sync.resolve(conflict, keep, ledger, clock).await
+    })
+    .await;
     let report = report.map_err(Failure::run)?;
     let mut fields = report.fields.iter();
     let Some(field) = fields.find(|it| it.conflict.as_ref() == Some(&id)) else {
@@ -198,8 +244,11 @@ impl Ground {
         };
         let secrets = secrets::open(&config).await?;
         let parts = build::parts(&config, secrets.as_ref())?;
+        // What the service knows of the calls that are left.
+        parts.budget.share_in(&store);
         Ok(Self {
             store,
+            content: Arc::new(parts.content),
             crm: Arc::new(parts.crm),
             syncs: parts.syncs,
         })
@@ -215,22 +264,24 @@ impl Ground {
 /// The action of a rule that has one.
 pub(crate) fn action(
     rule: &Rule,
-    sides: Option<(&BoxContent, &SalesforceCrm)>,
+    ports: Option<&Ports>,
     keys: MappingKeys,
 ) -> Option<Arc<SyncMetadata>> {
-    let ((content, crm), map) = sides.zip(rule.sync_metadata.as_ref()?.map().ok())?;
-    let sync = SyncMetadata::new(Arc::new(content.clone()), Arc::new(crm.clone()), map);
+    let (ports, map) = ports.zip(rule.sync_metadata.as_ref()?.map().ok())?;
+    let (metadata, records) = (Arc::clone(&ports.metadata), Arc::clone(&ports.records));
+    let sync = SyncMetadata::new(metadata, records, map);
     Some(Arc::new(sync.mapping_keys(keys)))
 }
 
 /// A record that was changed a moment ago is waited for.
 async fn patiently(
+    clock: &dyn Clock,
     mut round: impl AsyncFnMut() -> Result<SyncReport, StepError>,
 ) -> Result<SyncReport, StepError> {
     for _ in 0..MOST_WAITS {
         match round().await {
             Err(StepError::Wait { until, .. }) => {
-                let wait = until.duration_since(Timestamp::now());
+                let wait = until.duration_since(clock.now());
                 sleep(Duration::try_from(wait).unwrap_or_default()).await;
             }
             result => return result,

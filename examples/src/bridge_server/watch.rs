@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use box_client::{ErrorKind, Webhook, WebhookTarget};
 use bridge::{
-    BoxContent,
+    BoxContent, Circuits,
     watch::{BoxEvents, EventStream, HookState, HookStatus, Watch, WatchOptions},
     webhook::Trigger,
 };
@@ -56,7 +56,7 @@ pub(crate) async fn run(path: &Path, command: Command) -> Result<(), Failure> {
         Command::Ensure { dry_run: false, .. } => Store::open(&config).await?,
         _ => Store::open_if_there(&config).await?,
     };
-    let watch = watch(&config, &parts.content, &store);
+    let watch = watch(&config, &parts.content, &parts.circuits, &store);
     if let Command::List { json } = command {
         return list(&parts.content, watch.as_ref(), json).await;
     }
@@ -162,7 +162,12 @@ fn target(target: Option<&WebhookTarget>) -> String {
 }
 
 /// The watch that the configuration asks for, if it asks for one.
-pub(crate) fn watch(config: &Config, content: &BoxContent, store: &Store) -> Option<Watch> {
+pub(crate) fn watch(
+    config: &Config,
+    content: &BoxContent,
+    circuits: &Circuits,
+    store: &Store,
+) -> Option<Watch> {
     let wanted = &config.watch;
     if wanted.folders.is_empty() {
         return None;
@@ -170,6 +175,7 @@ pub(crate) fn watch(config: &Config, content: &BoxContent, store: &Store) -> Opt
     let mut options = WatchOptions::new(&wanted.folders, &wanted.address, triggers(config));
     options.check_every = wanted.check_every.0;
     options.catch_up_every = wanted.catch_up_every.0;
+    options.silent_after = wanted.silent_after.0;
     options.scan_every = wanted.scan_every.0;
     options.scan_margin = wanted.scan_margin.0;
     options.mapped_within = wanted.mapped_within.0;
@@ -179,11 +185,13 @@ pub(crate) fn watch(config: &Config, content: &BoxContent, store: &Store) -> Opt
         Stream::Enterprise => Some(Arc::new(BoxEvents::enterprise(content.client().clone()))),
         Stream::None => None,
     };
+    let events = events.map(|events| circuits.events(events));
     let side = Arc::new(content.clone());
+    let (hooks, tree) = (circuits.hooks(side.clone()), circuits.tree(side.clone()));
     let (queue, ledger) = (Arc::clone(&store.queue), Arc::clone(&store.ledger));
-    let watch = Watch::new(side.clone(), side, queue, ledger, options);
-    let watch = watch.mappings(Arc::new(content.clone()), build::mapping_keys(config));
-    Some(watch.events(events))
+    let watch = Watch::new(hooks, tree, queue, ledger, options);
+    let watch = watch.mappings(circuits.content(side), build::mapping_keys(config));
+    Some(watch.events(events).clock(Arc::clone(&store.clock)))
 }
 
 /// Those of the rules, and those that tell of a folder's mapping.
@@ -205,12 +213,15 @@ fn print(hooks: &[HookStatus], json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let mut table = Table::new();
-    table.set_header(["folder", "webhook", "state", "note"]);
+    table.set_header(["folder", "webhook", "state", "heard", "note"]);
     for hook in hooks {
         table.add_row([
             hook.folder.clone(),
             hook.webhook.clone().unwrap_or_default(),
-            format!("{:?}", hook.state).to_lowercase(),
+            hook.state.to_string(),
+            hook.heard_at
+                .map(|at| format!("{at:.0}"))
+                .unwrap_or_default(),
             hook.note.clone().unwrap_or_default(),
         ]);
     }

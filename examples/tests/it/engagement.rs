@@ -1,6 +1,9 @@
 //! What people do on a deal folder, told on the Opportunity and on the Contact.
 
-use box_client::{BoxClient, DeveloperToken, FileId};
+use std::collections::BTreeMap;
+
+use box_client::{BoxClient, CollaborationId, DeveloperToken, FileId};
+use jiff::Timestamp;
 use salesforce_client::testing::{Fault, FaultEffect};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -33,25 +36,24 @@ advance_stage = "Closed Won"
 log_task = { subject = "{file.name} is signed" }
 "#;
 
-/// With these rules alone, and a webhook for what they want.
 async fn up() -> Setting {
-    let rules = |it: String| {
+    watched(&TRIGGERS, RULES).await.0
+}
+
+/// With these rules alone, and a webhook for what they want.
+async fn watched(triggers: &[&str], rules: &str) -> (Setting, String) {
+    let configure = |it: String| {
         let (before, _) = it.split_once("[[rules]]").unwrap();
-        format!("{before}{RULES}")
+        format!("{before}{rules}")
     };
-    let mut setting = Setting::with(rules, true).await;
+    let mut setting = Setting::with(configure, true).await;
     let address = format!("{}/webhooks/box", setting.url);
     // One webhook for each item, application and user: the folder inside is watched as well.
-    let inner = setting
-        .content
-        .create_folder(&setting.folder, "Contracts")
-        .unwrap();
-    setting
-        .content
-        .create_webhook(&inner, &address, &TRIGGERS)
-        .unwrap();
+    let content = &setting.content;
+    let inner = content.create_folder(&setting.folder, "Contracts").unwrap();
+    let webhook = content.create_webhook(&inner, &address, triggers).unwrap();
     setting.folder = inner;
-    setting
+    (setting, webhook)
 }
 
 fn contact(setting: &Setting, email: &str) -> String {
@@ -196,4 +198,112 @@ async fn a_signed_contract_is_attached_in_its_final_version_and_closes_the_deal(
     setting.wait_done(6).await;
     setting.assert_once(&file, &[b"%PDF signed by both".to_vec()]);
     assert_eq!(setting.stage(), "Closed Won");
+}
+
+/// What Box tells of, and on what. A new version is a further upload.
+const EVERYTHING: [(&str, usize); 13] = [
+    ("COLLABORATION.ACCEPTED", 1),
+    ("COLLABORATION.CREATED", 2),
+    ("COLLABORATION.REMOVED", 1),
+    ("COMMENT.CREATED", 1),
+    ("FILE.DOWNLOADED", 1),
+    ("FILE.MOVED", 1),
+    ("FILE.PREVIEWED", 2),
+    ("FILE.UPLOADED", 2),
+    ("SHARED_LINK.CREATED", 1),
+    ("SIGN_REQUEST.COMPLETED", 1),
+    ("SIGN_REQUEST.DECLINED", 1),
+    ("SIGN_REQUEST.SIGNATURE_REQUESTED", 1),
+    ("SIGN_REQUEST.SIGNER_SIGNED", 1),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_box_tells_of_is_one_task_for_each_time() {
+    let triggers = EVERYTHING.map(|(trigger, _)| trigger);
+    let rules = format!(
+        "[[rules]]\nname = \"everything\"\ntriggers = {triggers:?}\n\
+         log_task = {{ subject = \"{{event.trigger}}\", contact = \"person\" }}\n"
+    );
+    let (setting, webhook) = watched(&triggers, &rules).await;
+    let buyer = contact(&setting, "buyer@customer.example");
+    let content = &setting.content;
+    let inner = content.create_folder(&setting.folder, "Signed").unwrap();
+    let client = BoxClient::builder(DeveloperToken::new(content.issue_token()))
+        .base_url(&content.url())
+        .build()
+        .unwrap();
+
+    let invited = content.collaborate(&setting.folder, "buyer@customer.example", "viewer");
+    let invited = invited.unwrap();
+    content.accept_collaboration(&invited).unwrap();
+    let id = CollaborationId::new(&invited).unwrap();
+    client.collaborations().delete(&id).await.unwrap();
+    let upload = content.upload(&setting.folder, "NDA.pdf", "%PDF").unwrap();
+    let file = upload.file_id;
+    content.upload_version(&file, "%PDF 2").unwrap();
+    for _ in 0..2 {
+        content.preview(&file).unwrap();
+    }
+    let id = FileId::new(&file).unwrap();
+    drop(client.files().download(&id).send().await.unwrap());
+    let comment = client.comments().create(&id, "Looks good.");
+    comment.send().await.unwrap();
+    content.move_file(&file, &inner).unwrap();
+    content
+        .sign_completed(&file, &["buyer@customer.example"])
+        .unwrap();
+
+    // What the fake raises no events for, and an invitation whose folder Box keeps to itself.
+    let item = json!({ "type": "file", "id": file });
+    let open = json!({
+        "type": "collaboration", "id": "77", "status": "pending", "item": null,
+        "invite_email": "buyer@customer.example",
+    });
+    let by_hand = [
+        ("SIGN_REQUEST.SIGNATURE_REQUESTED", &item),
+        ("SIGN_REQUEST.SIGN_SIGNER_SIGNED", &item),
+        ("SIGN_REQUEST.DECLINED", &item),
+        ("SHARED_LINK.CREATED", &item),
+        ("COLLABORATION.CREATED", &open),
+    ];
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let _server = setting.serve_until_ready().await;
+    for (number, (trigger, source)) in by_hand.into_iter().enumerate() {
+        let body = json!({
+            "type": "webhook_event", "id": format!("by-hand-{number}"), "trigger": trigger,
+            "created_at": Timestamp::now().to_string(),
+            "webhook": { "type": "webhook", "id": webhook }, "source": source,
+            "additional_info": [],
+        });
+        for _ in 0..2 {
+            let delivery = content.sign(body.to_string(), Timestamp::now());
+            let mut request = http.post(format!("{}/webhooks/box", setting.url));
+            for (name, value) in &delivery.headers {
+                request = request.header(name, value);
+            }
+            let answer = request.body(delivery.body).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{trigger}");
+        }
+    }
+    for event in content.events() {
+        content.redeliver(&event.id);
+    }
+    content.wait_all_delivered(PATIENCE).await.unwrap();
+    setting
+        .wait_done(content.events().len() + by_hand.len())
+        .await;
+
+    let tasks = setting.crm.records("Task");
+    let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+    for task in &tasks {
+        let subject = task["Subject"].as_str().unwrap();
+        *told.entry(subject).or_default() += 1;
+        assert_eq!(task["WhatId"], setting.opportunity);
+        let is_of_buyer = subject.starts_with("COLLABORATION");
+        assert_eq!(task["WhoId"] == *buyer, is_of_buyer, "{task:#}");
+    }
+    // Box has two names for it; the one that was sent is shown.
+    let shown = told.remove("SIGN_REQUEST.SIGN_SIGNER_SIGNED");
+    told.insert("SIGN_REQUEST.SIGNER_SIGNED", shown.unwrap());
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), EVERYTHING);
 }

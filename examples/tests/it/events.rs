@@ -1,25 +1,15 @@
 //! Records' events into the real program, from all its sources.
 
-#[allow(dead_code, reason = "it can do more than is wanted here")]
-#[path = "../../../salesforce-client/tests/it/pubsub/bus.rs"]
-mod bus;
-#[path = "../../../bridge/tests/it/sources/change_event.rs"]
-mod change_event;
-#[allow(dead_code, reason = "it can do more than is wanted here")]
-#[path = "../../../salesforce-client/tests/it/pubsub/wire.rs"]
-mod wire;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use salesforce_client::testing::{Fault, FaultEffect};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use self::{
-    bus::Bus,
-    change_event::{change, schema},
-};
-use crate::setting::Setting;
+use crate::setting::{PUBSUB_URL, Setting};
 
 const SECRET: &str = "the-secret-of-the-path";
-const THEIRS: &str = "com/salesforce/api/soap/58.0;client=SfdcInternalAPI/";
 
 fn ago(seconds: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_secs(seconds)
@@ -74,49 +64,48 @@ async fn what_is_acknowledged_to_the_org_outlives_the_service_and_is_there_once(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_creation_that_asking_and_the_bus_tell_of_is_one_job_whenever_it_is_killed() {
-    let bus = Bus::start(&schema()).await;
     let since = ago(3600);
     let events = format!(
         "[salesforce.events.poll]\nobjects = [\"Contact\"]\nevery = \"100ms\"\nsince = \"{since}\"\n\
-         [salesforce.events.pubsub]\nendpoint = \"{}\"\ntopics = [\"/data/ContactChangeEvent\"]\n",
-        bus.url
+         [salesforce.events.pubsub]\nendpoint = \"{PUBSUB_URL}\"\ntopics = [\"/data/ContactChangeEvent\"]\n"
     );
     let setting = Setting::with(
         |it| it.replace("[worker]", &format!("{events}[worker]")),
         true,
     );
     let setting = setting.await;
+    let crm = &setting.crm;
+    crm.capture_changes(["Contact"]).unwrap();
     let at = ago(600);
     let stamp = at.to_string();
     let fields = json!({ "LastName": "Doe", "CreatedDate": stamp, "SystemModstamp": stamp });
-    let contact = setting.crm.create("Contact", fields).unwrap();
+    let contact = crm.create("Contact", fields).unwrap();
     let mut server = setting.serve_until_ready().await;
     setting
         .until("the creation", async || !jobs(&setting).await.is_empty())
         .await;
-    let listened = async || !bus.state().opened.is_empty();
+    let listened = async || !crm.subscriptions().is_empty();
     setting.until("the bus to be listened to", listened).await;
-    bus.push(change("CREATE", &[&contact], THEIRS, at));
-    bus.push(change("UPDATE", &[&contact], THEIRS, ago(500)));
+    crm.update(&contact, json!({ "Phone": "1" })).unwrap();
     setting
         .until("the change", async || jobs(&setting).await.len() > 1)
         .await;
     server.kill().await.unwrap();
 
-    let opened = bus.state().opened.len();
+    let opened = crm.subscriptions().len();
     let mut server = setting.serve_until_ready().await;
-    let again = async || bus.state().opened.len() > opened;
+    let again = async || crm.subscriptions().len() > opened;
     setting
         .until("the bus to be listened to again", again)
         .await;
-    bus.push(change("DELETE", &[&contact], THEIRS, ago(400)));
+    crm.delete(&contact).unwrap();
     setting
         .until("the deletion", async || jobs(&setting).await.len() > 2)
         .await;
-    let named = |what: &str, at: Timestamp| format!("crm:{contact}:{what}@{}", at.as_second());
     let jobs = jobs(&setting).await;
     assert_eq!(jobs.len(), 3, "{jobs:?}");
-    assert_eq!(jobs[0], named("CREATED", at));
+    let created = format!("crm:{contact}:CREATED@{}", at.as_second());
+    assert_eq!(jobs[0], created);
     assert!(
         jobs[1].contains("UPDATED") && jobs[2].contains("DELETED"),
         "{jobs:?}"
@@ -131,28 +120,125 @@ async fn one_creation_that_asking_and_the_bus_tell_of_is_one_job_whenever_it_is_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn check_asks_the_bus_whether_it_will_tell_us() {
-    // It lets everybody publish, and nobody subscribe.
-    let bus = Bus::start(&schema()).await;
     let events = format!(
-        "[salesforce.events.pubsub]\nendpoint = \"{}\"\ntopics = [\"/data/ContactChangeEvent\"]\n",
-        bus.url
+        "[salesforce.events.pubsub]\nendpoint = \"{PUBSUB_URL}\"\n\
+         topics = [\"/data/ContactChangeEvent\", \
+         {{ topic = \"/event/Nothing__e\", record_field = \"Deal__c\", objects = [\"Opportunity\"] }}]\n"
     );
     let setting = Setting::with(
         |it| it.replace("[worker]", &format!("{events}[worker]")),
         true,
     );
     let setting = setting.await;
+    setting.crm.capture_changes(["Contact"]).unwrap();
     let mut check = setting.program();
     let output = check.args(["check", "--json"]).output().await.unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    let mut found = said
+    let found = said
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let topic = found.find(|it| it["about"] == "salesforce.topics").unwrap();
-    assert_eq!(topic["state"], "problem");
+    let topics: Vec<_> = found
+        .filter(|it| it["about"] == "salesforce.topics")
+        .collect();
+    assert_eq!(topics[0]["says"], "/data/ContactChangeEvent is there");
     assert_eq!(
-        topic["says"],
-        "we may not subscribe to /data/ContactChangeEvent"
+        (&topics[0]["state"], &topics[1]["state"]),
+        (&json!("ok"), &json!("problem"))
     );
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// Every change in all three ways, to a process that is killed on the way and is told again then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_all_three_sources_tell_of_is_one_task_whenever_it_is_killed() {
+    let since = ago(7200);
+    let events = format!(
+        "[salesforce.events.outbound]\n\
+         secret = {{ file = \"outbound.secret\" }}\norganization_id = \"00D5g0000000001EAA\"\n\
+         [salesforce.events.poll]\nobjects = [\"Account\"]\nevery = \"100ms\"\nsince = \"{since}\"\n\
+         [salesforce.events.pubsub]\nendpoint = \"{PUBSUB_URL}\"\n\
+         topics = [\"/data/AccountChangeEvent\"]\nsince = \"{since}\"\n"
+    );
+    let rule = "[[rules]]\nname = \"changes\"\ntriggers = [\"Account.CHANGED\"]\n\
+                log_task = { subject = \"{event.trigger}\", description = \"{event.id}\" }\n";
+    let setting = Setting::with(
+        |it| {
+            let (before, _) = it.split_once("[[rules]]").unwrap();
+            before.replace("[worker]", &format!("{events}[worker]")) + rule
+        },
+        true,
+    )
+    .await;
+    std::fs::write(setting.home.path().join("outbound.secret"), SECRET).unwrap();
+    setting.crm.capture_changes(["Account"]).unwrap();
+    let slow = FaultEffect::DelayBefore { millis: 25 };
+    let slow = Fault::on("*/sobjects/*", slow).method("POST");
+    setting.crm.inject(slow.times(u32::MAX));
+    let url = format!("{}/webhooks/salesforce/{SECRET}", setting.url);
+    let tell = async |id: &str| {
+        let message = setting
+            .crm
+            .outbound_message("04kxx0000000001AAA", &[id], &[]);
+        let message = message.unwrap();
+        for _ in 0..2 {
+            let is_taken = async || {
+                let answer = setting.crm.deliver(&url, &message).await;
+                answer.is_ok_and(|it| it.acknowledged)
+            };
+            setting.until("the message to be taken", is_taken).await;
+        }
+    };
+    let mut changes = Vec::new();
+    let happens = async {
+        let mut accounts: Vec<String> = Vec::new();
+        for number in 0..20_usize {
+            let at = ago(3600 - i64::try_from(number).unwrap() * 60);
+            let stamp = at.to_string();
+            let (done, id) = match number % 3 {
+                0 => {
+                    let made = json!({
+                        "Name": "Acme", "CreatedDate": stamp, "SystemModstamp": stamp,
+                    });
+                    let id = setting.crm.create("Account", made).unwrap();
+                    accounts.push(id.clone());
+                    ("CREATED", id)
+                }
+                _ => {
+                    let id = accounts[number % accounts.len()].clone();
+                    let changed = json!({ "Name": stamp, "SystemModstamp": stamp });
+                    setting.crm.update(&id, changed).unwrap();
+                    ("UPDATED", id)
+                }
+            };
+            changes.push(format!("{id}:{done}@{}", at.as_second()));
+            tell(&id).await;
+        }
+    };
+    let dies = async {
+        for life in [300, 700, 500, 900, 400] {
+            let mut server = setting.serve();
+            sleep(Duration::from_millis(life)).await;
+            server.kill().await.unwrap();
+        }
+        setting.serve_until_ready().await
+    };
+    let ((), _server) = tokio::join!(happens, dies);
+    let told = || setting.crm.records("Task");
+    setting
+        .until("all changes to be told of", async || {
+            told().len() >= changes.len()
+        })
+        .await;
+    let all = ["list", "--limit", "1000", "--json"];
+    let is_done = |job: &Value| job["state"] == "done";
+    let is_idle = async || setting.queue(&all).await.iter().all(is_done);
+    setting.until("the end of all work", is_idle).await;
+    let first_line = |task: &Value| {
+        let text = task["Description"].as_str().unwrap();
+        text.lines().next().unwrap().to_owned()
+    };
+    let mut tasks: Vec<_> = told().iter().map(first_line).collect();
+    tasks.sort();
+    changes.sort();
+    assert_eq!(tasks, changes);
 }

@@ -19,6 +19,8 @@ mod events;
 #[cfg(unix)]
 mod exactly_once;
 mod faults;
+#[cfg(unix)]
+mod four_jobs;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod kill;
@@ -32,12 +34,16 @@ mod moto;
 mod operator;
 #[cfg(unix)]
 mod provisioning;
+#[cfg(unix)]
+mod record_folders;
 mod sdks;
 mod secrets;
 mod setting;
 mod storm;
 mod sync;
 mod task;
+#[cfg(unix)]
+mod trouble;
 mod watch;
 mod way;
 mod whole_example;

@@ -66,7 +66,7 @@ async fn the_numbers_tell_what_was_taken_refused_done_and_moved() {
         "bridge_deliveries_total{outcome=\"missing_signature\"} 1",
         "bridge_attempts_total{outcome=\"done\"} 1",
         "bridge_content_bytes_total 8",
-        "bridge_calls_total{side=\"crm\",operation=\"upload\",outcome=\"ok\"} 1",
+        "bridge_calls_total{side=\"crm\",operation=\"upload\",outcome=\"ok\",status=\"2xx\"} 1",
         // More often than once, where the deal was changed just now.
         "bridge_step_seconds_count{action=\"attach\"}",
         "bridge_step_seconds_count{action=\"log_task\"} 1",

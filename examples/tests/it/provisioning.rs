@@ -169,14 +169,11 @@ async fn two_hundred_records_told_twice_to_three_workers_have_one_tree_each() {
     assert_eq!(folders(&setting), before);
 }
 
-/// Each folder's path and the record that it says it is of.
-fn folders(setting: &Setting) -> BTreeMap<String, Option<String>> {
+/// Each folder's path, by its id.
+pub(crate) fn paths(setting: &Setting) -> BTreeMap<String, String> {
     let state = setting.content.state();
-    let folders = state["folders"].as_array().unwrap();
-    let by_id: BTreeMap<_, _> = folders
-        .iter()
-        .map(|it| (it["id"].as_str().unwrap(), it))
-        .collect();
+    let folders = state["folders"].as_array().unwrap().iter();
+    let by_id: BTreeMap<_, _> = folders.map(|it| (it["id"].as_str().unwrap(), it)).collect();
     let path = |folder: &Value| {
         let mut names = vec![folder["name"].as_str().unwrap()];
         let mut above = folder["parent"]["id"].as_str();
@@ -186,6 +183,16 @@ fn folders(setting: &Setting) -> BTreeMap<String, Option<String>> {
         }
         names.join("/")
     };
+    let paths = by_id
+        .iter()
+        .map(|(id, folder)| ((*id).to_owned(), path(folder)));
+    paths.collect()
+}
+
+/// Each folder's path and the record that it says it is of.
+pub(crate) fn folders(setting: &Setting) -> BTreeMap<String, Option<String>> {
+    let paths = paths(setting);
+    let state = setting.content.state();
     let of = |folder: &Value| {
         let mapping = folder["metadata"].get(0)?;
         let id = mapping["opportunity_id"]
@@ -193,7 +200,8 @@ fn folders(setting: &Setting) -> BTreeMap<String, Option<String>> {
             .or(mapping["account_id"].as_str());
         id.map(str::to_owned)
     };
-    let ours = folders.iter().map(|folder| (path(folder), of(folder)));
+    let folders = state["folders"].as_array().unwrap().iter();
+    let ours = folders.map(|it| (paths[it["id"].as_str().unwrap()].clone(), of(it)));
     ours.filter(|(path, _)| path.starts_with("Clients"))
         .collect()
 }

@@ -19,6 +19,8 @@ use tokio::{
 
 pub(crate) const KEY: &str = "signature key for tests";
 pub(crate) const SECRET: &str = "secret for tests";
+/// Stands in configurations for where the fake's event bus is.
+pub(crate) const PUBSUB_URL: &str = "http://pubsub.example";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) struct Setting {
@@ -39,11 +41,32 @@ impl Setting {
 
     /// With another configuration, and with or without keeping the bytes of files.
     pub(crate) async fn with(change: impl Fn(String) -> String, keep_bytes: bool) -> Self {
+        let setting = Self::between(change, keep_bytes, true).await;
+        let address = format!("{}/webhooks/box", setting.url);
+        let triggers = ["FILE.UPLOADED", "FILE.LOCKED"];
+        let content = &setting.content;
+        content
+            .create_webhook(&setting.folder, &address, &triggers)
+            .unwrap();
+        setting
+    }
+
+    /// Without a webhook, and with a Box that sends nothing by itself.
+    pub(crate) async fn told_by_hand(change: impl Fn(String) -> String) -> Self {
+        Self::between(change, true, false).await
+    }
+
+    async fn between(
+        change: impl Fn(String) -> String,
+        keep_bytes: bool,
+        auto_deliver: bool,
+    ) -> Self {
         let mut content = FakeBox::builder()
             .signature_keys(KEY, "another key")
             .client(FakeBox::CLIENT_ID, FakeBox::CLIENT_SECRET)
             .client("another app", SECRET)
             .keep_bytes(keep_bytes)
+            .auto_deliver(auto_deliver)
             .delivery_retry(Duration::from_millis(200));
         if let Some(spec) = spec() {
             content = content.openapi(spec);
@@ -73,10 +96,6 @@ impl Setting {
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listen = free.local_addr().unwrap();
         let url = format!("http://{listen}");
-        let address = format!("{url}/webhooks/box");
-        content
-            .create_webhook(&folder, &address, &["FILE.UPLOADED", "FILE.LOCKED"])
-            .unwrap();
         let setting = Self {
             content,
             crm,
@@ -88,6 +107,7 @@ impl Setting {
         };
         let (content, crm) = (setting.content.url(), setting.crm.url());
         let text = change(configuration(&listen.to_string(), &content, crm));
+        let text = text.replace(PUBSUB_URL, setting.crm.pubsub_url());
         std::fs::write(setting.home.path().join("bridge.toml"), text).unwrap();
         setting
     }

@@ -1,3 +1,4 @@
+use salesforce_client::testing::{Fault, FaultEffect};
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
 
@@ -173,4 +174,85 @@ async fn a_change_of_the_folder_reaches_the_record_and_its_echo_changes_nothing(
     let writes = setting.content.requests();
     let writes = writes.iter().filter(|it| it.method == "PUT").count();
     assert_eq!(writes, 1, "the client's name, once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_are_those_that_a_folder_names_and_a_stopped_run_goes_on() {
+    let setting = up().await;
+    let mut deals = vec![setting.opportunity.clone()];
+    for number in 0..5 {
+        let deal = json!({
+            "Name": format!("Deal {number}"), "StageName": "Prospecting",
+            "CloseDate": "2030-06-30", "AccountId": setting.account,
+        });
+        let deal = setting.crm.create("Opportunity", deal).unwrap();
+        let folder = setting
+            .content
+            .create_folder("0", &format!("Deal {number}"))
+            .unwrap();
+        // Folders that people have mapped by hand may name the short form.
+        let named = if number % 2 == 0 { &deal[..15] } else { &deal };
+        let values = json!({ "opportunity_id": named, "next_step": format!("step {number}") });
+        setting
+            .content
+            .apply_metadata(&folder, "deal", values)
+            .unwrap();
+        deals.push(deal);
+    }
+    let stray = setting.content.create_folder("0", "Stray").unwrap();
+    let values = json!({ "opportunity_id": "to be found out" });
+    setting
+        .content
+        .apply_metadata(&stray, "deal", values)
+        .unwrap();
+
+    // The fourth write hangs, and the program is killed there.
+    let hangs = FaultEffect::DelayBefore { millis: 600_000 };
+    let hangs = Fault::on("/services/data/*/sobjects/Opportunity/*", hangs);
+    setting.crm.inject(hangs.method("PATCH").skip(3));
+    let mut all = setting.program();
+    all.args(["sync", "--all", "--json"]);
+    let mut child = all.spawn().unwrap();
+    let has_step = |deal: &&String| setting.crm.record(deal).unwrap()["NextStep"].is_string();
+    let writes = || {
+        let requests = setting.crm.requests();
+        requests.iter().filter(|it| it.method == "PATCH").count()
+    };
+    setting
+        .until("the write that hangs", async || writes() == 4)
+        .await;
+    child.kill().await.unwrap();
+    assert_eq!(deals.iter().filter(has_step).count(), 3);
+
+    let output = all.output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("1 of 6 failed"), "{said}");
+    let lines = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let rounds: Vec<_> = lines.filter(|it| it["record"]["id"].is_string()).collect();
+    assert_eq!(
+        rounds.len(),
+        3,
+        "what was done is not gone through again: {rounds:#?}"
+    );
+    assert_eq!(deals.iter().filter(has_step).count(), deals.len());
+    assert_eq!(writes(), 7);
+
+    // From the beginning, for it had come to its end; the folder that names nobody is told of.
+    let output = setting
+        .program()
+        .args(["sync", "--all"])
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.contains("6 of 6 records: 0 differed"),
+        "{said} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains("names `to be found out`"), "{said}");
+    assert!(!output.status.success());
 }

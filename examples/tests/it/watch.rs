@@ -172,3 +172,115 @@ async fn all_webhooks_are_listed_and_which_are_looked_after() {
     );
     assert!(!setting.home.path().join("bridge.db").exists());
 }
+
+/// Box tells times in whole seconds, and the service knows when it heard a webhook last to a
+/// quarter of `silent_after`: what happens next shall not pass for what was told before.
+async fn later() {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_goes_silent_is_reported_and_made_anew_and_nothing_is_lost() {
+    let setting = Setting::up().await;
+    // Longer than a delivery takes on a busy machine.
+    watched(&setting, "silent_after = \"3s\"");
+    let _server = setting.serve_until_ready().await;
+    setting
+        .until("the webhook to be taken over", async || {
+            let found = webhooks(&setting).await;
+            let hook = ours(&setting).webhooks().get(&found[0]).await.unwrap();
+            hook.triggers
+                .iter()
+                .any(|it| it == "METADATA_INSTANCE.CREATED")
+        })
+        .await;
+    let before = setting.upload("before.pdf", "%PDF-1.7 before").await;
+    let first = webhooks(&setting).await;
+    let silence = |on| {
+        let silenced = setting.content.silence_webhook(first[0].as_str(), on);
+        silenced.unwrap();
+    };
+    silence(true);
+    later().await;
+    let silent = setting
+        .content
+        .upload(&setting.folder, "silent.pdf", "%PDF-1.7 silent");
+    let silent = silent.unwrap();
+    setting
+        .until("the webhook to be made anew", async || {
+            let now = webhooks(&setting).await;
+            now.len() == 1 && now != first
+        })
+        .await;
+    let after = setting.upload("after.pdf", "%PDF-1.7 after").await;
+    for (upload, bytes) in [
+        (&before, "%PDF-1.7 before"),
+        (&silent, "%PDF-1.7 silent"),
+        (&after, "%PDF-1.7 after"),
+    ] {
+        setting
+            .until("every file to be attached", async || {
+                !setting.files_of(&upload.file_id).is_empty()
+            })
+            .await;
+        setting.assert_once(&upload.file_id, &[bytes.as_bytes().to_vec()]);
+    }
+    let log = setting.log();
+    assert!(log.contains("had told of nothing since"), "{log}");
+
+    // The new one is silent too: nothing is to be done from here.
+    let second = webhooks(&setting).await;
+    setting
+        .content
+        .silence_webhook(second[0].as_str(), true)
+        .unwrap();
+    later().await;
+    let last = setting
+        .content
+        .upload(&setting.folder, "last.pdf", "%PDF-1.7 last");
+    setting
+        .until("the webhook to be made anew", async || {
+            webhooks(&setting).await != second
+        })
+        .await;
+    let third = webhooks(&setting).await;
+    setting
+        .content
+        .silence_webhook(third[0].as_str(), true)
+        .unwrap();
+    later().await;
+    setting
+        .content
+        .upload(&setting.folder, "more.pdf", "%PDF-1.7 more")
+        .unwrap();
+    let said = format!("the webhook of folder {} is silent", setting.folder);
+    setting
+        .until("the silence to be said in /readyz", async || {
+            let answer = reqwest::get(format!("{}/readyz", setting.url)).await;
+            answer.unwrap().text().await.unwrap().contains(&said)
+        })
+        .await;
+    let check = setting
+        .program()
+        .args(["webhooks", "check", "--json"])
+        .output();
+    let output = check.await.unwrap();
+    let line = String::from_utf8(output.stdout).unwrap();
+    assert!(line.contains("\"state\":\"silent\""), "{line}");
+    assert!(!output.status.success());
+    assert_eq!(webhooks(&setting).await, third, "it is made anew once");
+    let list = setting
+        .program()
+        .args(["webhooks", "list", "--json"])
+        .output();
+    let listed = String::from_utf8(list.await.unwrap().stdout).unwrap();
+    assert!(
+        listed.contains(third[0].as_str()) && listed.contains("FILE.UPLOADED"),
+        "{listed}"
+    );
+    setting
+        .until("the last file", async || {
+            !setting.files_of(&last.as_ref().unwrap().file_id).is_empty()
+        })
+        .await;
+}

@@ -301,7 +301,11 @@ impl Governor {
             pause: settings.pause,
             running: running.saturating_sub(own),
         };
-        let verdict = ask(&mut self.quota(), terms, Timestamp::now());
+        let now = Timestamp::now();
+        let mut quota = self.quota();
+        quota.put_right(now, settings.pause);
+        let verdict = ask(&mut quota, terms, now);
+        drop(quota);
         match verdict {
             Verdict::Go | Verdict::Try => Ok(()),
             Verdict::Wait(wait) => Err(Error::new(ErrorKind::DailyLimit, operation)
@@ -326,8 +330,11 @@ impl Governor {
         match share.load().await {
             Ok(theirs) => {
                 let is_newer = {
+                    let (now, pause) = (Timestamp::now(), self.0.settings.pause);
                     let mut ours = self.quota();
-                    ours.merge(&theirs);
+                    if !theirs.is_ahead(now, pause) {
+                        ours.merge(&theirs);
+                    }
                     *ours != theirs
                 };
                 if is_newer {

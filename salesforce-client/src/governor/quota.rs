@@ -118,7 +118,22 @@ impl Quota {
             return Verdict::Try;
         }
         let wait = Duration::try_from(opens.duration_since(now));
-        Verdict::Wait(wait.unwrap_or(pause))
+        Verdict::Wait(wait.map_or(pause, |wait| wait.min(pause)))
+    }
+
+    /// Whether it was told by a clock that is ahead of ours: nothing of it can lie further away.
+    pub(super) fn is_ahead(&self, now: Timestamp, pause: Duration) -> bool {
+        let latest = after(now, pause);
+        let times = [self.told_at, self.closed_until, self.tried_at];
+        times.into_iter().flatten().any(|time| time > latest)
+    }
+
+    /// Brings back what a clock that was ahead has put into the future. It may have been put right
+    /// since, and nobody waits for as long as it was wrong.
+    pub(super) fn put_right(&mut self, now: Timestamp, pause: Duration) {
+        self.told_at = self.told_at.map(|at| at.min(now));
+        self.tried_at = self.tried_at.map(|at| at.min(now));
+        self.closed_until = self.closed_until.map(|at| at.min(after(now, pause)));
     }
 
     /// Takes over what another process knows better.
@@ -264,5 +279,21 @@ mod tests {
         assert_eq!(closed.admit(terms(0.0), at(1001)), Verdict::Go);
         later.merge(&open);
         assert_eq!(later.admit(terms(0.0), at(1001)), Verdict::Go);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_keeps_nobody_waiting() {
+        const HOUR: i64 = 3600;
+        let mut quota = Quota::default();
+        quota.tell(usage(99), 0, at(6 * HOUR));
+        quota.close(at(6 * HOUR), PAUSE);
+        assert!(quota.is_ahead(at(0), PAUSE));
+        assert!(!quota.is_ahead(at(6 * HOUR), PAUSE));
+        quota.put_right(at(0), PAUSE);
+        assert_eq!(quota.admit(terms(0.0), at(0)), Verdict::Wait(PAUSE));
+        quota.put_right(at(900), PAUSE);
+        assert_eq!(quota.admit(terms(0.0), at(900)), Verdict::Try);
+        quota.tell(usage(10), 0, at(901));
+        assert_eq!(quota.admit(terms(0.0), at(901)), Verdict::Go);
     }
 }

@@ -29,7 +29,7 @@
 
 mod change;
 mod event;
-mod proto;
+pub(crate) mod proto;
 mod publish;
 mod rpc;
 mod schema;

@@ -4,132 +4,132 @@
 use prost::Message;
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TopicRequest {
+pub(crate) struct TopicRequest {
     #[prost(string, tag = "1")]
-    pub(super) topic_name: String,
+    pub(crate) topic_name: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct TopicInfo {
+pub(crate) struct TopicInfo {
     #[prost(string, tag = "1")]
-    pub(super) topic_name: String,
+    pub(crate) topic_name: String,
     #[prost(string, tag = "2")]
-    pub(super) tenant_guid: String,
+    pub(crate) tenant_guid: String,
     #[prost(bool, tag = "3")]
-    pub(super) can_publish: bool,
+    pub(crate) can_publish: bool,
     #[prost(bool, tag = "4")]
-    pub(super) can_subscribe: bool,
+    pub(crate) can_subscribe: bool,
     #[prost(string, tag = "5")]
-    pub(super) schema_id: String,
+    pub(crate) schema_id: String,
     #[prost(string, tag = "6")]
-    pub(super) rpc_id: String,
+    pub(crate) rpc_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct SchemaRequest {
+pub(crate) struct SchemaRequest {
     #[prost(string, tag = "1")]
-    pub(super) schema_id: String,
+    pub(crate) schema_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct SchemaInfo {
+pub(crate) struct SchemaInfo {
     #[prost(string, tag = "1")]
-    pub(super) schema_json: String,
+    pub(crate) schema_json: String,
     #[prost(string, tag = "2")]
-    pub(super) schema_id: String,
+    pub(crate) schema_id: String,
     #[prost(string, tag = "3")]
-    pub(super) rpc_id: String,
+    pub(crate) rpc_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ProducerEvent {
+pub(crate) struct ProducerEvent {
     #[prost(string, tag = "1")]
-    pub(super) id: String,
+    pub(crate) id: String,
     #[prost(string, tag = "2")]
-    pub(super) schema_id: String,
+    pub(crate) schema_id: String,
     #[prost(bytes = "bytes", tag = "3")]
-    pub(super) payload: bytes::Bytes,
+    pub(crate) payload: bytes::Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ConsumerEvent {
+pub(crate) struct ConsumerEvent {
     #[prost(message, optional, tag = "1")]
-    pub(super) event: Option<ProducerEvent>,
+    pub(crate) event: Option<ProducerEvent>,
     #[prost(bytes = "bytes", tag = "2")]
-    pub(super) replay_id: bytes::Bytes,
+    pub(crate) replay_id: bytes::Bytes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-pub(super) enum ReplayPreset {
+pub(crate) enum ReplayPreset {
     Latest = 0,
     Earliest = 1,
     Custom = 2,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct FetchRequest {
+pub(crate) struct FetchRequest {
     #[prost(string, tag = "1")]
-    pub(super) topic_name: String,
+    pub(crate) topic_name: String,
     #[prost(enumeration = "ReplayPreset", tag = "2")]
-    pub(super) replay_preset: i32,
+    pub(crate) replay_preset: i32,
     #[prost(bytes = "bytes", tag = "3")]
-    pub(super) replay_id: bytes::Bytes,
+    pub(crate) replay_id: bytes::Bytes,
     #[prost(int32, tag = "4")]
-    pub(super) num_requested: i32,
+    pub(crate) num_requested: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct FetchResponse {
+pub(crate) struct FetchResponse {
     #[prost(message, repeated, tag = "1")]
-    pub(super) events: Vec<ConsumerEvent>,
+    pub(crate) events: Vec<ConsumerEvent>,
     #[prost(bytes = "bytes", tag = "2")]
-    pub(super) latest_replay_id: bytes::Bytes,
+    pub(crate) latest_replay_id: bytes::Bytes,
     #[prost(string, tag = "3")]
-    pub(super) rpc_id: String,
+    pub(crate) rpc_id: String,
     #[prost(int32, tag = "4")]
-    pub(super) pending_num_requested: i32,
+    pub(crate) pending_num_requested: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct PublishRequest {
+pub(crate) struct PublishRequest {
     #[prost(string, tag = "1")]
-    pub(super) topic_name: String,
+    pub(crate) topic_name: String,
     #[prost(message, repeated, tag = "2")]
-    pub(super) events: Vec<ProducerEvent>,
+    pub(crate) events: Vec<ProducerEvent>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct PublishResponse {
+pub(crate) struct PublishResponse {
     #[prost(message, repeated, tag = "1")]
-    pub(super) results: Vec<PublishResult>,
+    pub(crate) results: Vec<PublishResult>,
     #[prost(string, tag = "2")]
-    pub(super) schema_id: String,
+    pub(crate) schema_id: String,
     #[prost(string, tag = "3")]
-    pub(super) rpc_id: String,
+    pub(crate) rpc_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct PublishResult {
+pub(crate) struct PublishResult {
     #[prost(bytes = "bytes", tag = "1")]
-    pub(super) replay_id: bytes::Bytes,
+    pub(crate) replay_id: bytes::Bytes,
     #[prost(message, optional, tag = "2")]
-    pub(super) error: Option<PublishError>,
+    pub(crate) error: Option<PublishError>,
     #[prost(string, tag = "3")]
-    pub(super) correlation_key: String,
+    pub(crate) correlation_key: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct PublishError {
+pub(crate) struct PublishError {
     #[prost(enumeration = "PublishErrorCode", tag = "1")]
-    pub(super) code: i32,
+    pub(crate) code: i32,
     #[prost(string, tag = "2")]
-    pub(super) msg: String,
+    pub(crate) msg: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
-pub(super) enum PublishErrorCode {
+pub(crate) enum PublishErrorCode {
     Unknown = 0,
     Publish = 1,
     Commit = 2,
@@ -172,11 +172,11 @@ mod tests {
         let mut messages = Messages::new();
         let (mut current, mut attribute) = (String::new(), None);
         for line in text.lines().map(str::trim) {
-            if let Some(name) = line.strip_prefix("pub(super) struct ") {
+            if let Some(name) = line.strip_prefix("pub(crate) struct ") {
                 current = name.trim_end_matches(" {").to_owned();
             } else if let Some(inner) = line.strip_prefix("#[prost(") {
                 attribute = Some(inner.trim_end_matches(")]").to_owned());
-            } else if let Some(field) = line.strip_prefix("pub(super) ")
+            } else if let Some(field) = line.strip_prefix("pub(crate) ")
                 && let (Some(inner), Some((name, kind))) =
                     (attribute.take(), field.split_once(": "))
             {

@@ -9,11 +9,13 @@ use tokio::sync::watch;
 
 use super::auth::Auth;
 use super::bulk::Jobs;
+#[cfg(feature = "pubsub")]
+use super::event_bus::{self, PlatformEvent};
 use super::fault::Faults;
 use super::log::Log;
 use super::query::Cursors;
 use super::refusal::Refusal;
-use super::schema::{Field, Schema};
+use super::schema::{CustomObject, Field, Schema};
 use super::state::{Config, Shared, State};
 use super::store::{Actor, Org, Record};
 use super::ui_api::Kept;
@@ -38,8 +40,20 @@ pub struct FakeSalesforceBuilder {
     keep_bytes: bool,
     accept_chunked: bool,
     idempotent_uploads: bool,
+    custom_objects: Vec<CustomObject>,
     custom_fields: Vec<(String, Field)>,
     bulk_rows_per_poll: usize,
+    #[cfg(feature = "pubsub")]
+    event_bus: EventBusSettings,
+}
+
+#[cfg(feature = "pubsub")]
+#[derive(Clone)]
+struct EventBusSettings {
+    port: u16,
+    captured: Vec<String>,
+    platform_events: Vec<PlatformEvent>,
+    keepalive: Duration,
 }
 
 #[derive(Clone)]
@@ -78,10 +92,25 @@ impl Default for FakeSalesforceBuilder {
             keep_bytes: true,
             accept_chunked: false,
             idempotent_uploads: true,
+            custom_objects: Vec::new(),
             custom_fields: Vec::new(),
             bulk_rows_per_poll: usize::MAX,
+            #[cfg(feature = "pubsub")]
+            event_bus: EventBusSettings {
+                port: 0,
+                captured: Vec::new(),
+                platform_events: Vec::new(),
+                keepalive: event_bus::KEEPALIVE,
+            },
         }
     }
+}
+
+/// Where the fake listens.
+struct Urls {
+    rest: String,
+    #[cfg(feature = "pubsub")]
+    pubsub: String,
 }
 
 impl FakeSalesforceBuilder {
@@ -198,6 +227,12 @@ impl FakeSalesforceBuilder {
         self
     }
 
+    /// Adds an object with its fields, such as one of a managed package.
+    pub fn custom_object(mut self, object: CustomObject) -> Self {
+        self.custom_objects.push(object);
+        self
+    }
+
     /// Sets how many rows of a Bulk job are done each time the job is asked after; all of them by
     /// default.
     pub fn bulk_rows_per_poll(mut self, rows: usize) -> Self {
@@ -205,18 +240,60 @@ impl FakeSalesforceBuilder {
         self
     }
 
+    /// Sets the port of the Pub/Sub API (feature `pubsub`); 0, the default, takes a free one.
+    #[cfg(feature = "pubsub")]
+    pub fn pubsub_port(mut self, port: u16) -> Self {
+        self.event_bus.port = port;
+        self
+    }
+
+    /// Selects objects whose changes are told of on the event bus (feature `pubsub`); none by
+    /// default.
+    #[cfg(feature = "pubsub")]
+    pub fn capture_changes<T: Into<String>>(
+        mut self,
+        objects: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.event_bus.captured = objects.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Adds a platform event (feature `pubsub`).
+    #[cfg(feature = "pubsub")]
+    pub fn platform_event(mut self, event: PlatformEvent) -> Self {
+        self.event_bus.platform_events.push(event);
+        self
+    }
+
+    /// Sets after how long a quiet subscription gets a sign of life (feature `pubsub`); 270 s by
+    /// default.
+    #[cfg(feature = "pubsub")]
+    pub fn keepalive(mut self, keepalive: Duration) -> Self {
+        self.event_bus.keepalive = keepalive;
+        self
+    }
+
     /// Starts the fake on the current Tokio runtime.
     pub async fn start(self) -> io::Result<FakeSalesforce> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await?;
         let url = format!("http://{}", listener.local_addr()?);
+        #[cfg(feature = "pubsub")]
+        let pubsub = TcpListener::bind((Ipv4Addr::LOCALHOST, self.event_bus.port)).await?;
+        let urls = Urls {
+            rest: url,
+            #[cfg(feature = "pubsub")]
+            pubsub: format!("http://{}", pubsub.local_addr()?),
+        };
         let invalid = |refusal: Refusal| io::Error::new(io::ErrorKind::InvalidInput, refusal);
-        let shared = Arc::new(self.build(url).map_err(invalid)?);
+        let shared = Arc::new(self.build(urls).map_err(invalid)?);
         let (stop, stopped) = watch::channel(false);
+        #[cfg(feature = "pubsub")]
+        tokio::spawn(event_bus::run(pubsub, Arc::clone(&shared), stopped.clone()));
         tokio::spawn(server::run(listener, Arc::clone(&shared), stopped));
         Ok(FakeSalesforce::new(shared, stop))
     }
 
-    fn build(self, url: String) -> Result<Shared, Refusal> {
+    fn build(self, urls: Urls) -> Result<Shared, Refusal> {
         let now = Timestamp::now();
         let Some(org_id) = ids::normalise(&self.org_id) else {
             return Err(Refusal::bad(
@@ -225,6 +302,9 @@ impl FakeSalesforceBuilder {
             ));
         };
         let mut schema = Schema::standard(now);
+        for object in self.custom_objects {
+            schema.add_custom_object(object, now)?;
+        }
         for (object, field) in self.custom_fields {
             schema.add_custom_field(&object, field, now)?;
         }
@@ -232,6 +312,7 @@ impl FakeSalesforceBuilder {
         let mut actor = Actor {
             user: String::new(),
             is_person: true,
+            origin: String::new(),
             now,
         };
         let person = seed::add_user(&mut org, "person@example.com", "Person", &actor)?;
@@ -264,8 +345,12 @@ impl FakeSalesforceBuilder {
             None => seed::add_user(&mut org, "integration@example.com", "Integration", &actor)?,
         };
         let config = Config {
-            instance_url: self.instance_url.unwrap_or_else(|| url.clone()),
-            url,
+            instance_url: self.instance_url.unwrap_or_else(|| urls.rest.clone()),
+            url: urls.rest,
+            #[cfg(feature = "pubsub")]
+            pubsub_url: urls.pubsub,
+            #[cfg(feature = "pubsub")]
+            keepalive: self.event_bus.keepalive,
             org_id,
             integration_user,
             other_user: person,
@@ -278,7 +363,8 @@ impl FakeSalesforceBuilder {
             session_lifetime: self.session_lifetime,
             bulk_rows_per_poll: self.bulk_rows_per_poll,
         };
-        let state = State {
+        #[cfg_attr(not(feature = "pubsub"), allow(unused_mut))]
+        let mut state = State {
             org,
             auth,
             cursors: Cursors::default(),
@@ -290,7 +376,16 @@ impl FakeSalesforceBuilder {
             notifications: 0,
             fields: 0,
             kept: Kept::default(),
+            #[cfg(feature = "pubsub")]
+            bus: event_bus::Bus::new(),
         };
+        #[cfg(feature = "pubsub")]
+        {
+            event_bus::select(&mut state, &self.event_bus.captured)?;
+            for event in self.event_bus.platform_events {
+                event_bus::add(&mut state, event)?;
+            }
+        }
         Ok(Shared::new(config, state))
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn matching<'a>(
         }
         (stored, key) => stored == key,
     };
-    org.living(def.name)
+    org.living(&def.name)
         .filter(|record| same(record.value(field)))
         .collect()
 }
@@ -172,7 +172,7 @@ fn check_reference(org: &Org, field: &FieldDef, id: &str) -> Result<String, Refu
         )
     };
     let (def, record) = org.get(&id).ok_or_else(wrong)?;
-    if !field.targets.is_empty() && !field.targets.contains(&def.name) {
+    if !field.targets.is_empty() && !field.targets.contains(&&*def.name) {
         return Err(wrong());
     }
     if record.deleted {

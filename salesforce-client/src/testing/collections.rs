@@ -150,7 +150,7 @@ fn read(
     let named = named.collect::<Result<Vec<_>, _>>()?;
     let found = ids.iter().map(|id| match org.find(def, id) {
         Ok(record) => {
-            let is_file = matches!(def.name, "ContentVersion" | "ContentDocument");
+            let is_file = matches!(&*def.name, "ContentVersion" | "ContentDocument");
             if is_file && !files::is_reachable(org, record, &call.user) {
                 return Value::Null;
             }
@@ -195,8 +195,8 @@ fn delete(org: &mut Org, id: &str, actor: &Actor) -> Result<Value, Refusal> {
             &[],
         ));
     };
-    let (name, id) = (def.name, org.find(def, id)?.id.clone());
-    org.delete(name, &id, actor)?;
+    let (name, id) = (def.name.clone(), org.find(def, id)?.id.clone());
+    org.delete(&name, &id, actor)?;
     Ok(json!({ "id": id, "success": true, "errors": [] }))
 }
 

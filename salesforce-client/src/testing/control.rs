@@ -4,10 +4,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::convert::{LeadConversion, convert};
+#[cfg(feature = "pubsub")]
+use super::event_bus;
 use super::fault::Fault;
 use super::refusal::Refusal;
 use super::reply::Reply;
-use super::schema::Field;
+use super::schema::{CustomObject, Field};
 use super::server::decoded_path;
 use super::state::Shared;
 use super::store::Values;
@@ -46,7 +49,7 @@ fn route(shared: &Shared, head: &Parts, received: Received) -> Result<Reply, Ref
             let mut state = shared.lock();
             faults.into_iter().for_each(|fault| state.faults.add(fault));
         }
-        (&Method::DELETE, ["faults"]) => shared.lock().faults.clear(),
+        (&Method::DELETE, ["faults"]) => shared.lock().clear_faults(),
         (&Method::GET, ["requests"]) => {
             return Ok(Reply::json(200, &json!(shared.lock().log.all())));
         }
@@ -69,6 +72,7 @@ fn route(shared: &Shared, head: &Parts, received: Received) -> Result<Reply, Ref
             far_side::update(shared, id, &parse::<Values>(received)?)?;
         }
         (&Method::DELETE, ["records", id]) => far_side::delete(shared, id)?,
+        (&Method::POST, ["records", id, "undelete"]) => far_side::undelete(shared, id)?,
         (&Method::PUT, ["api_calls"]) => {
             let calls: Calls = parse(received)?;
             let mut state = shared.lock();
@@ -78,12 +82,22 @@ fn route(shared: &Shared, head: &Parts, received: Received) -> Result<Reply, Ref
         (&Method::POST, ["custom_fields", object]) => {
             far_side::add_custom_field(shared, object, parse::<Field>(received)?)?;
         }
+        (&Method::POST, ["custom_objects"]) => {
+            far_side::add_custom_object(shared, parse::<CustomObject>(received)?)?;
+        }
+        (&Method::POST, ["records", id, "convert"]) => {
+            let how: LeadConversion = parse(received)?;
+            return Ok(Reply::json(200, &json!(convert(shared, id, &how)?)));
+        }
+        #[cfg(feature = "pubsub")]
+        (method, path) => return event_bus::answer(shared, method, path, received),
+        #[cfg(not(feature = "pubsub"))]
         _ => return Err(Refusal::not_found()),
     }
     Ok(Reply::empty(204))
 }
 
-fn parse<T: DeserializeOwned>(received: Received) -> Result<T, Refusal> {
+pub(super) fn parse<T: DeserializeOwned>(received: Received) -> Result<T, Refusal> {
     let Body::Buffered(bytes) = received.body else {
         return Err(Refusal::too_large());
     };
@@ -97,9 +111,9 @@ fn state(shared: &Shared) -> Value {
     for def in &state.org.schema.objects {
         let living = state
             .org
-            .living(def.name)
+            .living(&def.name)
             .map(|record| json!(record.values));
-        records.insert(def.name.to_owned(), living.collect());
+        records.insert(def.name.to_string(), living.collect());
     }
     let files = file_state::all(&state.org);
     json!({ "records": records, "files": files, "api_calls": state.calls })

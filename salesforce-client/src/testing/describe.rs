@@ -18,7 +18,7 @@ pub(super) fn brief(def: &ObjectDef, version: u32) -> Value {
     json!({
         "activateable": false,
         "createable": def.createable,
-        "custom": false,
+        "custom": def.is_custom(),
         "customSetting": false,
         "deletable": def.deletable,
         "deprecatedAndHidden": false,
@@ -77,7 +77,7 @@ fn children(schema: &Schema, def: &ObjectDef) -> Value {
     };
     let children = schema.children(def).into_iter();
     children
-        .map(|(child, field, name)| relation(child.name, field, name))
+        .map(|(child, field, name)| relation(&child.name, field, name))
         .collect()
 }
 
@@ -99,7 +99,7 @@ fn field(def: &FieldDef) -> Value {
         "deprecatedAndHidden": false,
         "externalId": def.external_id,
         "filterable": def.filterable,
-        "groupable": def.filterable,
+        "groupable": def.is_sortable(),
         "idLookup": def.id_lookup,
         "label": def.label,
         "length": def.length,
@@ -112,7 +112,7 @@ fn field(def: &FieldDef) -> Value {
         "referenceTo": def.targets,
         "relationshipName": def.relationship,
         "restrictedPicklist": def.restricted,
-        "sortable": def.filterable,
+        "sortable": def.is_sortable(),
         "type": def.kind.name(),
         "unique": def.unique,
         "updateable": def.updateable,

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::base64_json::VersionJson;
 use super::blob::Sink;
 use super::refusal::Refusal;
-use super::schema::Field;
+use super::schema::{CustomObject, Field};
 use super::state::Shared;
 use super::store::Values;
 
@@ -29,10 +29,11 @@ pub(super) fn update(shared: &Shared, id: &str, values: &Values) -> Result<(), R
         .schema
         .by_id(id)
         .ok_or_else(Refusal::not_found)?
-        .name;
+        .name
+        .clone();
     state
         .org
-        .update(object, id, values, &shared.config.person(Timestamp::now()))
+        .update(&object, id, values, &shared.config.person(Timestamp::now()))
 }
 
 pub(super) fn delete(shared: &Shared, id: &str) -> Result<(), Refusal> {
@@ -42,10 +43,16 @@ pub(super) fn delete(shared: &Shared, id: &str) -> Result<(), Refusal> {
         .schema
         .by_id(id)
         .ok_or_else(Refusal::not_found)?
-        .name;
+        .name
+        .clone();
     state
         .org
-        .delete(object, id, &shared.config.person(Timestamp::now()))
+        .delete(&object, id, &shared.config.person(Timestamp::now()))
+}
+
+pub(super) fn undelete(shared: &Shared, id: &str) -> Result<(), Refusal> {
+    let actor = shared.config.person(Timestamp::now());
+    shared.lock().org.undelete(id, &actor)
 }
 
 /// A new file of the other user, or a new version of any file.
@@ -70,6 +77,11 @@ pub(super) fn add_custom_field(shared: &Shared, object: &str, field: Field) -> R
         .org
         .schema
         .add_custom_field(object, field, Timestamp::now())
+}
+
+pub(super) fn add_custom_object(shared: &Shared, object: CustomObject) -> Result<(), Refusal> {
+    let now = Timestamp::now();
+    shared.lock().org.schema.add_custom_object(object, now)
 }
 
 pub(super) fn issue_token(shared: &Shared) -> String {

@@ -48,7 +48,7 @@ pub(super) fn create_version(
     };
     let earlier: Vec<String> = versions(org, &document).map(|v| v.id.clone()).collect();
     for version in &earlier {
-        org.set(version, &[("IsLatest", json!(false))]);
+        org.set(version, &[("IsLatest", json!(false))], actor);
     }
     values.insert("ContentDocumentId".to_owned(), json!(document));
     values.insert("IsLatest".to_owned(), json!(true));
@@ -127,7 +127,7 @@ pub(super) fn follow_version(org: &mut Org, version: &str, actor: &Actor) {
     for field in SHARED {
         changes.push((field, version.value(field).clone()));
     }
-    org.set(&document, &changes);
+    org.set(&document, &changes, actor);
 }
 
 /// Living versions of a file, oldest first.
@@ -190,7 +190,7 @@ fn check_linkable(org: &Org, entity: &str, field: &str) -> Result<(), Refusal> {
     if def.is_some_and(|def| def.linkable) {
         return Ok(());
     }
-    let name = def.map_or("this object", |def| def.name);
+    let name = def.map_or("this object", |def| &*def.name);
     let message = format!("Files cannot be put on records of {name}");
     Err(Refusal::data(
         "FIELD_INTEGRITY_EXCEPTION",

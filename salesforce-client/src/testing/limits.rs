@@ -46,8 +46,8 @@ pub(super) fn record_count(state: &State, call: &Call) -> Reply {
         .map(|names| names.split(',').collect::<Vec<_>>());
     let counts = state.org.schema.objects.iter().filter_map(|def| {
         let names = asked.as_deref();
-        let is_asked = |names: &[&str]| names.iter().any(|n| n.eq_ignore_ascii_case(def.name));
-        let count = state.org.living(def.name).count();
+        let is_asked = |names: &[&str]| names.iter().any(|n| n.eq_ignore_ascii_case(&def.name));
+        let count = state.org.living(&def.name).count();
         (count > 0 && names.is_none_or(is_asked))
             .then(|| json!({ "count": count, "name": def.name }))
     });

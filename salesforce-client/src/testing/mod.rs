@@ -31,11 +31,22 @@
 //! | `DELETE /_fake/tokens` | ends all sessions |
 //! | `POST /_fake/records/{object}` | creates a record as a person, answers its `id` |
 //! | `PATCH`, `DELETE /_fake/records/{id}` | changes or deletes one as a person |
+//! | `POST /_fake/records/{id}/undelete` | takes one out of the recycle bin |
+//! | `POST /_fake/records/{lead}/convert` | converts a lead as a person, answers the ids of what it became |
 //! | `POST /_fake/custom_fields/{object}` | adds a [`Field`] |
+//! | `POST /_fake/custom_objects` | adds a [`CustomObject`] |
 //! | `POST`, `DELETE /_fake/faults` | adds a [`Fault`] or a list of them; clears them |
 //! | `GET`, `DELETE /_fake/requests` | what was sent; forgets it |
 //! | `PUT /_fake/api_calls` | sets the `used` calls of the day and how many are `allowed`, if given |
+//! | `PUT /_fake/captured_changes` | selects a list of objects for Change Data Capture |
+//! | `POST /_fake/platform_events` | adds a `PlatformEvent` |
+//! | `POST /_fake/stream_faults` | adds a `StreamFault`, which `DELETE /_fake/faults` clears as well |
+//! | `DELETE /_fake/events` | lets go of all events, as after 72 hours |
+//! | `GET /_fake/subscriptions` | the subscriptions that there were |
 //! | `GET /_fake/state` | `records` by object, `files`, `api_calls` |
+//!
+//! With the feature `pubsub` the Pub/Sub API is served on another port, `FakeSalesforce::pubsub_url`:
+//! changes of the objects that were selected, and platform events.
 //!
 //! Bulk jobs move on each time they are asked after. Not there: lists of Bulk jobs, Bulk 1.0 other
 //! than zips (feature `bulk-v1`), SOSL as a text, gzip, XML, aggregates other than
@@ -52,7 +63,10 @@ mod checks;
 mod collections;
 mod composite;
 mod control;
+mod convert;
 mod describe;
+#[cfg(feature = "pubsub")]
+mod event_bus;
 mod far_side;
 mod fault;
 mod file_state;
@@ -96,12 +110,15 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 pub use builder::FakeSalesforceBuilder;
+pub use convert::{Converted, LeadConversion};
+#[cfg(feature = "pubsub")]
+pub use event_bus::{PlatformEvent, StreamEnd, StreamFault, SubscriptionState};
 pub use fault::{Fault, FaultEffect};
 pub use file_state::{FileState, LinkState, VersionState};
 pub use log::RecordedRequest;
 pub use outbound::Delivered;
 pub use refusal::{Refusal, RefusalError};
-pub use schema::{Field, FieldType};
+pub use schema::{CustomObject, Field, FieldType};
 pub use token_store::token_store_contract;
 
 use state::Shared;
@@ -197,6 +214,12 @@ impl FakeSalesforce {
         far_side::delete(&self.shared, id)
     }
 
+    /// Takes a record out of the recycle bin as a person would, with what went there together with
+    /// it; files stay there.
+    pub fn undelete(&self, id: &str) -> Result<(), Refusal> {
+        far_side::undelete(&self.shared, id)
+    }
+
     /// All fields of a record that is not deleted; the id in either form.
     pub fn record(&self, id: &str) -> Option<Value> {
         let id = ids::normalise(id)?;
@@ -206,9 +229,9 @@ impl FakeSalesforce {
     /// The records of an object that are not deleted, oldest first.
     pub fn records(&self, object: &str) -> Vec<Value> {
         let state = self.shared.lock();
-        let name = state.org.schema.object(object).map(|def| def.name);
-        name.into_iter()
-            .flat_map(|name| state.org.living(name))
+        let def = state.org.schema.object(object);
+        def.into_iter()
+            .flat_map(|def| state.org.living(&def.name))
             .map(fields)
             .collect()
     }
@@ -252,6 +275,11 @@ impl FakeSalesforce {
         far_side::add_custom_field(&self.shared, object, field)
     }
 
+    /// Adds an object with its fields, such as one of a managed package.
+    pub fn add_custom_object(&self, object: CustomObject) -> Result<(), Refusal> {
+        far_side::add_custom_object(&self.shared, object)
+    }
+
     /// API calls that were counted against the daily limit.
     pub fn calls(&self) -> u64 {
         self.shared.lock().calls
@@ -281,7 +309,7 @@ impl FakeSalesforce {
 
     /// Takes back all faults.
     pub fn clear_faults(&self) {
-        self.shared.lock().faults.clear();
+        self.shared.lock().clear_faults();
     }
 }
 

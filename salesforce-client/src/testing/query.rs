@@ -89,7 +89,7 @@ fn page_children(cursors: &mut Cursors, call: &Call, row: &mut Value, batch: usi
 /// How the query would be gone about.
 fn explain(state: &State, query: &str) -> Result<Reply, Refusal> {
     let (object, by_id) = soql::target(&state.org, query)?;
-    let all = state.org.living(object).count();
+    let all = state.org.living(&object).count();
     let kind = if by_id { "Index" } else { "TableScan" };
     let fields: &[&str] = if by_id { &["Id"] } else { &[] };
     let plan = json!({

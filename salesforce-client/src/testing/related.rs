@@ -33,8 +33,8 @@ pub(super) fn answer(
     let child = org.schema.child(def, relationship);
     let (child, field) = child.ok_or_else(Refusal::not_found)?;
     let fields = fields(call, child)?;
-    let is_file = matches!(child.name, "ContentVersion" | "ContentDocument");
-    let children = org.living(child.name).filter(|it| {
+    let is_file = matches!(&*child.name, "ContentVersion" | "ContentDocument");
+    let children = org.living(&child.name).filter(|it| {
         it.text(field) == Some(record.id.as_str())
             && (!is_file || files::is_reachable(org, it, &call.user))
     });

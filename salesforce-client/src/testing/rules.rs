@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::checks::required;
+use super::convert::{cannot_reference_converted_lead, is_converted};
 use super::refusal::Refusal;
 use super::store::{Actor, Org, Values};
 use super::tooling;
@@ -21,12 +22,12 @@ pub(super) fn derive(
             tooling::check(org, object, values)?;
         }
         "Task" => {
-            check_who_and_what(values)?;
+            check_who_and_what(org, values)?;
             task_status(org, values, before, actor);
             activity_account(org, values);
         }
         "Event" => {
-            check_who_and_what(values)?;
+            check_who_and_what(org, values)?;
             check_event_time(values)?;
             activity_account(org, values);
         }
@@ -39,8 +40,12 @@ pub(super) fn derive(
     Ok(())
 }
 
-/// The number that the org gives to a new case.
-pub(super) fn number_record(object: &str, number: u64, values: &mut Values) {
+/// The number or name that the org gives to a new record.
+pub(super) fn number_record(object: &str, number: u64, id: &str, values: &mut Values) {
+    // A record of a custom object that nobody named is named by its id.
+    if object.ends_with("__c") && text(values, "Name").is_none() {
+        values.insert("Name".to_owned(), json!(id));
+    }
     if object == "Case" {
         values.insert(
             "CaseNumber".to_owned(),
@@ -132,7 +137,10 @@ fn stage(org: &Org, values: &mut Values, before: Option<&Values>) {
     values.insert("ExpectedRevenue".to_owned(), json!(expected));
 }
 
-fn check_who_and_what(values: &Values) -> Result<(), Refusal> {
+fn check_who_and_what(org: &Org, values: &Values) -> Result<(), Refusal> {
+    if text(values, "WhoId").is_some_and(|id| is_converted(org, id)) {
+        return Err(cannot_reference_converted_lead(&["WhoId"]));
+    }
     let who_is_lead = text(values, "WhoId").is_some_and(|id| id.starts_with("00Q"));
     if who_is_lead && text(values, "WhatId").is_some() {
         let message = "WhatId must be empty when WhoId is a lead";

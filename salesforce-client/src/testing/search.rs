@@ -79,7 +79,7 @@ pub(super) fn answer(state: &State, call: &mut Call) -> Result<Reply, Refusal> {
                 .iter()
                 .all(|word| text.iter().any(|it| it.contains(word)))
         };
-        let records = org.living(def.name).filter(has_all);
+        let records = org.living(&def.name).filter(has_all);
         found.extend(records.map(|it| view::record(def, it, fields.iter().copied(), call.version)));
     }
     found.truncate(limit.min(RECORDS_AT_MOST));

@@ -28,7 +28,7 @@ pub(super) fn answer(
             &describe::global(&state.org.schema, call.version),
         ));
     };
-    let object = state.org.object(name)?.name;
+    let object = &*state.org.object(name)?.name.clone();
     match rest {
         [] if call.method == Method::GET => {
             let brief = describe::brief(state.org.object(object)?, call.version);

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+#[cfg(not(feature = "pubsub"))]
+use std::sync::MutexGuard;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
@@ -7,6 +9,8 @@ use jiff::Timestamp;
 
 use super::auth::Auth;
 use super::bulk::Jobs;
+#[cfg(feature = "pubsub")]
+use super::event_bus::{Bus, Transaction};
 use super::fault::Faults;
 use super::log::Log;
 use super::query::Cursors;
@@ -30,8 +34,24 @@ impl Shared {
     }
 
     /// The state; never held while something is waited for.
+    #[cfg(feature = "pubsub")]
+    pub(super) fn lock(&self) -> Transaction<'_> {
+        Transaction(self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The state; never held while something is waited for.
+    #[cfg(not(feature = "pubsub"))]
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes back all faults.
+    pub(super) fn clear_faults(&mut self) {
+        self.faults.clear();
+        #[cfg(feature = "pubsub")]
+        self.bus.clear_faults();
     }
 }
 
@@ -52,13 +72,25 @@ pub(super) struct Config {
     pub(super) rotate_refresh_tokens: bool,
     pub(super) session_lifetime: Duration,
     pub(super) bulk_rows_per_poll: usize,
+    #[cfg(feature = "pubsub")]
+    pub(super) pubsub_url: String,
+    /// After how long a quiet subscription is sent a sign of life.
+    #[cfg(feature = "pubsub")]
+    pub(super) keepalive: Duration,
 }
 
 impl Config {
+    /// What the browser writes by.
+    fn origin_of_people(&self) -> String {
+        let version = self.versions.last().copied().unwrap_or_default();
+        format!("com/salesforce/api/soap/{version}.0;client=SfdcInternalAPI/")
+    }
+
     pub(super) fn person(&self, now: Timestamp) -> Actor {
         Actor {
             user: self.other_user.clone(),
             is_person: true,
+            origin: self.origin_of_people(),
             now,
         }
     }
@@ -77,6 +109,8 @@ pub(super) struct State {
     pub(super) fields: u64,
     /// Notifications of outbound messages that were made.
     pub(super) notifications: u64,
+    #[cfg(feature = "pubsub")]
+    pub(super) bus: Bus,
     /// Answers that are given again to the same key.
     pub(super) kept: Kept,
 }
@@ -99,7 +133,21 @@ impl Call {
         Actor {
             user: self.user.clone(),
             is_person: false,
+            origin: self.origin("rest"),
             now: self.now,
+        }
+    }
+
+    /// The API, and the program by the name that it gave itself.
+    pub(super) fn origin(&self, api: &str) -> String {
+        let api = format!("com/salesforce/api/{api}/{}.0", self.version);
+        let options = self.header("sforce-call-options").unwrap_or_default();
+        let mut options = options
+            .split(',')
+            .filter_map(|it| it.trim().split_once('='));
+        match options.find(|(name, _)| name.trim().eq_ignore_ascii_case("client")) {
+            Some((_, client)) => format!("{api};client={}", client.trim()),
+            None => api,
         }
     }
 

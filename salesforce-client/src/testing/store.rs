@@ -5,8 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::blob::Blob;
 use super::checks::{self, Write};
+use super::convert::cannot_reference_converted_lead;
+#[cfg(feature = "pubsub")]
+use super::event_bus::{Capture, Kind};
 use super::refusal::Refusal;
-use super::schema::{ObjectDef, Schema};
+use super::schema::{Name, ObjectDef, Schema};
 use super::values::stamp;
 use super::{files, ids, rules};
 
@@ -17,6 +20,9 @@ pub(super) type Values = Map<String, Value>;
 pub(super) struct Actor {
     pub(super) user: String,
     pub(super) is_person: bool,
+    /// By which API and which program, as change events tell it.
+    #[cfg_attr(not(feature = "pubsub"), allow(dead_code))]
+    pub(super) origin: String,
     pub(super) now: Timestamp,
 }
 
@@ -25,6 +31,8 @@ pub(super) struct Record {
     pub(super) id: String,
     pub(super) values: Values,
     pub(super) deleted: bool,
+    /// The record that took it to the bin.
+    buried_with: Option<String>,
 }
 
 impl Record {
@@ -46,8 +54,10 @@ impl Record {
 pub(super) struct Org {
     pub(super) schema: Schema,
     pub(super) blobs: BTreeMap<String, Blob>,
-    tables: BTreeMap<&'static str, BTreeMap<String, Record>>,
-    counters: BTreeMap<&'static str, u64>,
+    #[cfg(feature = "pubsub")]
+    pub(super) capture: Capture,
+    tables: BTreeMap<Name, BTreeMap<String, Record>>,
+    counters: BTreeMap<Name, u64>,
 }
 
 impl Org {
@@ -55,6 +65,8 @@ impl Org {
         Self {
             schema,
             blobs: BTreeMap::new(),
+            #[cfg(feature = "pubsub")]
+            capture: Capture::default(),
             tables: BTreeMap::new(),
             counters: BTreeMap::new(),
         }
@@ -79,7 +91,7 @@ impl Org {
     /// The record with this 18-character id, be it deleted or not.
     pub(super) fn get(&self, id: &str) -> Option<(&ObjectDef, &Record)> {
         let def = self.schema.by_id(id)?;
-        let record = self.tables.get(def.name)?.get(id)?;
+        let record = self.tables.get(&def.name)?.get(id)?;
         Some((def, record))
     }
 
@@ -94,7 +106,7 @@ impl Org {
         let Some(id) = ids::normalise(id) else {
             return Err(Refusal::bad("MALFORMED_ID", format!("malformed id {id}")));
         };
-        if !id.starts_with(def.prefix) {
+        if !id.starts_with(&*def.prefix) {
             return Err(Refusal::bad(
                 "INVALID_CROSS_REFERENCE_KEY",
                 "invalid cross reference id",
@@ -121,12 +133,12 @@ impl Org {
         if !def.createable && (!actor.is_person || def.name == "ContentDocument") {
             return Err(entity_type_cannot_be("inserted", def));
         }
-        let name = def.name;
+        let name = def.name.clone();
         let values = checks::prepare(self, def, body, Write::Create, actor)?;
-        match name {
+        match &*name {
             "ContentVersion" => files::create_version(self, values, blob, actor),
             "ContentDocumentLink" => files::create_link(self, values, actor),
-            _ => self.insert(name, values, actor),
+            _ => self.insert(&name, values, actor),
         }
     }
 
@@ -142,15 +154,21 @@ impl Org {
         if !def.updateable && !actor.is_person {
             return Err(entity_type_cannot_be("updated", def));
         }
+        if def.name == "Lead" && record.flag("IsConverted") && !actor.is_person {
+            return Err(cannot_reference_converted_lead(&[]));
+        }
         let changes = checks::prepare(self, def, body, Write::Update, actor)?;
         checks::unique(self, def, &changes, Some(&record.id))?;
         files::check_update(def, record)?;
-        let (name, id, before) = (def.name, record.id.clone(), record.values.clone());
+        let (name, id, before) = (def.name.clone(), record.id.clone(), record.values.clone());
         let mut after = before.clone();
         touch(&mut after, actor);
         after.extend(changes);
-        rules::derive(self, name, &mut after, Some(&before), actor)?;
-        self.put(name, &id, after);
+        rules::derive(self, &name, &mut after, Some(&before), actor)?;
+        #[cfg(feature = "pubsub")]
+        self.capture
+            .note(Kind::Update, (&name, &id), (Some(&before), &after), actor);
+        self.put(name.clone(), &id, after);
         if name == "ContentVersion" {
             files::follow_version(self, &id, actor);
         }
@@ -166,14 +184,49 @@ impl Org {
         }
         files::check_delete(self, def, record)?;
         let id = record.id.clone();
-        self.bury(&id, actor);
+        self.bury(&id, &id, actor);
+        Ok(())
+    }
+
+    /// Takes a record out of the bin, with what went there together with it.
+    pub(super) fn undelete(&mut self, id: &str, actor: &Actor) -> Result<(), Refusal> {
+        let id = ids::normalise(id).ok_or_else(Refusal::not_found)?;
+        let (def, record) = self.get(&id).ok_or_else(Refusal::not_found)?;
+        // The bytes of files do not outlive them here.
+        let is_file = matches!(&*def.name, "ContentVersion" | "ContentDocument");
+        if is_file || record.buried_with.as_deref() != Some(&id) {
+            let text = "entity is not in the recycle bin";
+            return Err(Refusal::bad("UNDELETE_FAILED", text));
+        }
+        checks::unique(self, def, &record.values, None)?;
+        let now = Value::String(stamp(actor.now));
+        for (_object, table) in &mut self.tables {
+            let own = table.values_mut();
+            for record in own.filter(|it| it.buried_with.as_deref() == Some(&id)) {
+                record.deleted = false;
+                record.buried_with = None;
+                record
+                    .values
+                    .insert("IsDeleted".to_owned(), Value::Bool(false));
+                record
+                    .values
+                    .insert("SystemModstamp".to_owned(), now.clone());
+                #[cfg(feature = "pubsub")]
+                self.capture.note(
+                    Kind::Undelete,
+                    (_object, &record.id),
+                    (None, &record.values),
+                    actor,
+                );
+            }
+        }
         Ok(())
     }
 
     /// Stores a new record whose values were checked.
     pub(super) fn insert(
         &mut self,
-        object: &'static str,
+        object: &str,
         mut values: Values,
         actor: &Actor,
     ) -> Result<String, Refusal> {
@@ -181,38 +234,51 @@ impl Org {
         checks::unique(self, def, &values, None)?;
         fill(def, &mut values, actor);
         rules::derive(self, object, &mut values, None, actor)?;
-        let prefix = def.prefix;
-        let number = self.counters.entry(object).or_default();
+        let (object, prefix) = (def.name.clone(), def.prefix.clone());
+        let number = self.counters.entry(object.clone()).or_default();
         *number += 1;
-        let id = ids::make(prefix, *number);
-        rules::number_record(object, *number, &mut values);
+        let id = ids::make(&prefix, *number);
+        rules::number_record(&object, *number, &id, &mut values);
         values.insert("Id".to_owned(), json!(id));
-        self.put(object, &id, values);
-        rules::after_create(self, object, &id, actor)?;
+        #[cfg(feature = "pubsub")]
+        self.capture
+            .note(Kind::Create, (&object, &id), (None, &values), actor);
+        self.put(object.clone(), &id, values);
+        rules::after_create(self, &object, &id, actor)?;
         Ok(id)
     }
 
     /// Overwrites single values of a record, past all checks.
-    pub(super) fn set(&mut self, id: &str, changes: &[(&str, Value)]) {
+    #[cfg_attr(not(feature = "pubsub"), allow(unused_variables))]
+    pub(super) fn set(&mut self, id: &str, changes: &[(&str, Value)], actor: &Actor) {
         let Some(def) = self.schema.by_id(id) else {
             return;
         };
-        let table = self.tables.get_mut(def.name);
+        let table = self.tables.get_mut(&def.name);
         if let Some(record) = table.and_then(|table| table.get_mut(id)) {
+            #[cfg(feature = "pubsub")]
+            let before = record.values.clone();
             for (field, value) in changes {
                 record.values.insert((*field).to_owned(), value.clone());
             }
+            #[cfg(feature = "pubsub")]
+            self.capture.note(
+                Kind::Update,
+                (&def.name, id),
+                (Some(&before), &record.values),
+                actor,
+            );
         }
     }
 
     /// Puts a record in the bin together with what cannot live without it.
-    fn bury(&mut self, id: &str, actor: &Actor) {
-        let Some(name) = self.schema.by_id(id).map(|def| def.name) else {
+    fn bury(&mut self, id: &str, with: &str, actor: &Actor) {
+        let Some(name) = self.schema.by_id(id).map(|def| def.name.clone()) else {
             return;
         };
         let Some(record) = self
             .tables
-            .get_mut(name)
+            .get_mut(&name)
             .and_then(|table| table.get_mut(id))
         else {
             return;
@@ -220,23 +286,28 @@ impl Org {
         if std::mem::replace(&mut record.deleted, true) {
             return;
         }
+        record.buried_with = Some(with.to_owned());
         record
             .values
             .insert("IsDeleted".to_owned(), Value::Bool(true));
         record
             .values
             .insert("SystemModstamp".to_owned(), Value::String(stamp(actor.now)));
+        #[cfg(feature = "pubsub")]
+        self.capture
+            .note(Kind::Delete, (&name, id), (None, &record.values), actor);
         self.blobs.remove(id);
-        for child in rules::children(self, name, id) {
-            self.bury(&child, actor);
+        for child in rules::children(self, &name, id) {
+            self.bury(&child, with, actor);
         }
     }
 
-    fn put(&mut self, object: &'static str, id: &str, values: Values) {
+    fn put(&mut self, object: Name, id: &str, values: Values) {
         let record = Record {
             id: id.to_owned(),
             values,
             deleted: false,
+            buried_with: None,
         };
         self.tables
             .entry(object)

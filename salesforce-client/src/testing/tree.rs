@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::refusal::Refusal;
 use super::reply::Reply;
-use super::schema::ObjectDef;
+use super::schema::{Name, ObjectDef};
 use super::state::{Call, State};
 use super::store::{Actor, Org, Values};
 
@@ -63,7 +63,7 @@ pub(super) fn answer(state: &mut State, call: &mut Call, object: &str) -> Result
 }
 
 struct Node {
-    object: &'static str,
+    object: Name,
     reference: String,
     fields: Values,
     /// Place of the parent, and the child's field that names it.
@@ -93,7 +93,7 @@ fn flatten(
         let text = "Each record needs the attributes type and referenceId";
         return Err(Refusal::bad("INVALID_INPUT", text));
     };
-    if !object.eq_ignore_ascii_case(def.name) {
+    if !object.eq_ignore_ascii_case(&def.name) {
         let text = format!(
             "The type {object} is not the one that stands here: {}",
             def.name
@@ -111,7 +111,7 @@ fn flatten(
     });
     let place = nodes.len();
     nodes.push(Node {
-        object: def.name,
+        object: def.name.clone(),
         reference: reference.to_owned(),
         fields,
         parent,
@@ -137,7 +137,7 @@ fn check(nodes: &[Node]) -> Result<(), Refusal> {
         let text = "The tree has more than 200 records";
         return Err(Refusal::bad("INVALID_INPUT", text));
     }
-    let mut types: Vec<&str> = nodes.iter().map(|node| node.object).collect();
+    let mut types: Vec<&str> = nodes.iter().map(|node| &*node.object).collect();
     types.sort_unstable();
     types.dedup();
     if types.len() > TYPES_AT_MOST {
@@ -166,5 +166,5 @@ fn create(
     {
         fields.insert(field.clone(), json!(id));
     }
-    org.create(node.object, &fields, None, actor)
+    org.create(&node.object, &fields, None, actor)
 }

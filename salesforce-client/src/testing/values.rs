@@ -108,15 +108,37 @@ fn checked_text(field: &FieldDef, text: String) -> Result<Value, Refusal> {
         // Emails are stored in lower case, whatever was sent.
         return Ok(Value::String(text.to_lowercase()));
     }
-    if field.restricted && !field.picklist.contains(&text.as_str()) {
+    let text = match field.kind {
+        FieldType::Multipicklist => selected(field, &text),
+        _ => text,
+    };
+    let mut given = match field.kind {
+        FieldType::Multipicklist => text.split(';').collect(),
+        _ => vec![text.as_str()],
+    };
+    given.retain(|value| !field.picklist.iter().any(|known| known == value));
+    if let (true, Some(unknown)) = (field.restricted, given.first()) {
         let message = format!(
-            "{}: bad value for restricted picklist field: {text}",
+            "{}: bad value for restricted picklist field: {unknown}",
             field.label
         );
         let code = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST";
         return Err(Refusal::data(code, message, &[&field.name]));
     }
     Ok(Value::String(text))
+}
+
+/// Each value once, those of the list in its order and the others after them.
+fn selected(field: &FieldDef, text: &str) -> String {
+    let mut values: Vec<&str> = Vec::new();
+    for value in text.split(';').map(str::trim).filter(|it| !it.is_empty()) {
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    let place = |value: &&str| field.picklist.iter().position(|known| known == value);
+    values.sort_by_key(|value| place(value).unwrap_or(usize::MAX));
+    values.join(";")
 }
 
 fn too_long(field: &FieldDef, text: &str) -> Refusal {

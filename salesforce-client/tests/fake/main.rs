@@ -5,6 +5,8 @@
 mod bulk;
 mod composite;
 mod control;
+mod convert;
+mod custom;
 mod external_ids;
 mod faults;
 mod large_files;

@@ -28,6 +28,8 @@ use crate::{
 pub(crate) const ATTACH: &str = "attach";
 /// How long Box is given to put the signed file together before it is asked again.
 const SIGNING: Duration = Duration::from_secs(30);
+/// How long that is waited for in all. Whatever comes of the file later stands behind it.
+const LONGEST_SIGNING: Duration = Duration::from_secs(6 * 3600);
 
 /// Brings the file to its records: one document for the file, one version of it for each version
 /// of the file, in order, and one link for each record.
@@ -166,7 +168,14 @@ fn signed_in(situation: &Situation) -> Option<&str> {
 /// before the last of them is there.
 async fn signed(work: &Work<'_>, file: &str, request: &str) -> Result<FileState, StepError> {
     if !work.content.is_final(request).await? {
-        let until = work.clock.now().checked_add(SIGNING);
+        let now = work.clock.now();
+        if now.duration_since(work.situation.at).unsigned_abs() > LONGEST_SIGNING {
+            let hours = LONGEST_SIGNING.as_secs() / 3600;
+            return Err(StepError::Person(format!(
+                "Box has not put the signed file of sign request {request} together within {hours} hours"
+            )));
+        }
+        let until = now.checked_add(SIGNING);
         return Err(StepError::Wait {
             reason: "the signed file is not final yet".to_owned(),
             until: until.unwrap_or(Timestamp::MAX),

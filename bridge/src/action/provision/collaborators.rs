@@ -61,10 +61,14 @@ fn key(folder: &str, invitee: &Invitee) -> EffectKey {
 }
 
 impl Walk<'_> {
-    /// Lets in whom the rules name. Whoever is refused does not keep the others out.
+    /// Lets in whom the rules name, and a former owner out. Whoever is refused does not keep the
+    /// others out, nor a former owner in.
     pub(super) async fn let_in(&mut self, folder: &str) -> Result<(), StepError> {
         let mut refused = Vec::new();
         let owner = self.owner();
+        if (self.provision.collaborators.iter()).any(Collaborate::is_owner) {
+            self.change_owner(folder, owner.clone()).await?;
+        }
         for Collaborate { who, role } in &self.provision.collaborators {
             let invitee = match who {
                 Who::Fixed(invitee) => invitee.clone(),
@@ -79,9 +83,6 @@ impl Walk<'_> {
                 }
                 invited => invited?,
             }
-        }
-        if let Some(owner) = owner.filter(|_| refused.is_empty()) {
-            self.change_owner(folder, owner).await?;
         }
         if refused.is_empty() {
             return Ok(());
@@ -175,19 +176,23 @@ impl Walk<'_> {
         finish(self.work, &key, &let_in).await
     }
 
-    async fn change_owner(&mut self, folder: &str, login: String) -> Result<(), StepError> {
+    /// With nobody to let in, as in a queue's hands, the former owner is let out all the same.
+    async fn change_owner(&mut self, folder: &str, login: Option<String>) -> Result<(), StepError> {
         let owner_key = EffectKey::new(["folder-owner", folder]);
         let former = match self.work.ledger.read(&owner_key).await? {
             Some(EffectState::Finished(owner)) => Owner::deserialize(owner).ok(),
             _ => None,
         };
-        if former.as_ref().is_some_and(|former| former.login == login) {
+        if former.as_ref().map(|former| &former.login) == login.as_ref() {
             return Ok(());
         }
         if let Some(former) = former.filter(|_| !self.provision.keep_former_owner) {
             self.let_out(folder, &former.login).await?;
         }
-        finish(self.work, &owner_key, &Owner { login }).await
+        match login {
+            Some(login) => finish(self.work, &owner_key, &Owner { login }).await,
+            None => Ok(self.work.ledger.forget(&owner_key).await?),
+        }
     }
 
     async fn let_out(&mut self, folder: &str, login: &str) -> Result<(), StepError> {

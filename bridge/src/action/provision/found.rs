@@ -1,13 +1,13 @@
 //! A record's folder that is there already, and that nobody remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
 use super::{
     LEAD, Provision,
     levels::Walk,
-    record_folder::{Known, Wanted},
+    record_folder::{Known, Wanted, filled},
 };
 use crate::{
     action::{StepError, Work},
@@ -146,10 +146,7 @@ impl Provision {
         object: &str,
         id: &str,
     ) -> bool {
-        let holds = |key: &str| {
-            let value = instance.values.get(key).and_then(Value::as_str);
-            value.map(str::trim).filter(|value| !value.is_empty())
-        };
+        let holds = |key: &str| filled(instance.values.get(key));
         let is_same = |value: &str| work.crm.record(value).is_ok_and(|it| it.id == id);
         let mut others: Vec<_> = self.layout.inside(object).collect();
         if object == LEAD {
@@ -162,7 +159,8 @@ impl Provision {
         holds(&self.key_of(object)).is_some_and(is_same) && !is_others
     }
 
-    /// The folders that are mapped to the record, the oldest first.
+    /// The folders that are mapped to the record, the oldest first. Those inside another of them do
+    /// not count: a cascade gives all folders in a record's folder what that has.
     pub(super) async fn mapped(
         &self,
         work: &Work<'_>,
@@ -186,7 +184,33 @@ impl Provision {
             }
         }
         mapped.sort_by_key(|(folder, _)| (folder.parse::<u64>().ok(), folder.clone()));
+        if mapped.len() > 1 {
+            self.outermost(work, &mut mapped).await?;
+        }
         Ok(mapped)
+    }
+
+    async fn outermost(
+        &self,
+        work: &Work<'_>,
+        mapped: &mut Vec<(String, Instance)>,
+    ) -> Result<(), StepError> {
+        let all: HashSet<_> = mapped.iter().map(|(folder, _)| folder.clone()).collect();
+        let mut inside = HashSet::new();
+        for folder in &all {
+            match work.content.folder(folder).await {
+                Ok(state) if state.folders.iter().any(|above| all.contains(&above.id)) => {
+                    inside.insert(folder.clone());
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == PortErrorKind::Gone => {
+                    inside.insert(folder.clone());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        mapped.retain(|(folder, _)| !inside.contains(folder));
+        Ok(())
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     ledger::{EffectKey, EffectState},
     once::finish,
     port_error::{PortError, PortErrorKind},
+    record_event::Change,
     records::RecordState,
 };
 
@@ -144,6 +145,7 @@ impl<'a> Walk<'a> {
         let key = EffectKey::new(["level", &parent, &name.to_lowercase()]);
         if let Some(EffectState::Finished(known)) = self.work.ledger.read(&key).await?
             && let Ok(Shared { folder }) = Shared::deserialize(known)
+            && self.is_there(&folder).await?
         {
             self.from_memory.insert(folder.clone(), key);
             return Ok(folder);
@@ -156,6 +158,20 @@ impl<'a> Walk<'a> {
             self.notes.push(format!("made {name}"));
         }
         Ok(shared.folder)
+    }
+
+    /// Looks only where nobody tells what has changed, as when a person asks by hand: a call for each
+    /// folder is too much for each change of each record.
+    async fn is_there(&self, folder: &str) -> Result<bool, StepError> {
+        let change = self.work.situation.record().map(|it| it.change);
+        if change != Some(Change::Changed) {
+            return Ok(true);
+        }
+        match self.work.content.folder(folder).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == PortErrorKind::Gone => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) async fn ensure(&mut self, parent: &str, name: &str) -> Result<Ensured, StepError> {

@@ -24,6 +24,7 @@ use super::{Action, StepError, Work};
 use crate::{
     crm::Record,
     folders::Folders,
+    ledger::{EffectKey, EffectState},
     metadata::{Metadata, TemplateField, ValueKind},
     package_links::PackageLinks,
     plan::Step,
@@ -86,7 +87,7 @@ pub struct Provision {
     follow_names: bool,
     follow_parents: bool,
     tell_package: bool,
-    link_field: Option<String>,
+    link_fields: Vec<String>,
     link_base: String,
     template_is_there: OnceCell<()>,
 }
@@ -123,7 +124,7 @@ impl Provision {
             follow_names: true,
             follow_parents: true,
             tell_package: false,
-            link_field: None,
+            link_fields: Vec::new(),
             link_base: "https://app.box.com/folder/".to_owned(),
             template_is_there: OnceCell::new(),
         }
@@ -208,10 +209,11 @@ impl Provision {
         self
     }
 
-    /// A text field of the record that gets the folder's address.
+    /// A text field of the record that gets the folder's address: `Box_Folder__c` where all kinds of
+    /// records have it, `Opportunity.Box_Folder__c` for those of one kind. Can be called for each.
     #[must_use]
     pub fn link_field(mut self, field: impl Into<String>) -> Self {
-        self.link_field = Some(field.into());
+        self.link_fields.push(field.into());
         self
     }
 
@@ -236,6 +238,14 @@ impl Provision {
         format!("{key}_id")
     }
 
+    fn link_field_of(&self, object: &str) -> Option<&str> {
+        let of = |field| match str::split_once(field, '.') {
+            Some((of, field)) => (of == object).then_some(field),
+            None => Some(field),
+        };
+        self.link_fields.iter().find_map(|field| of(field))
+    }
+
     /// All that is read of a record.
     fn wanted_fields(&self, object: &str, kind: &Kind) -> Vec<String> {
         let mut fields = kind.fields(object);
@@ -244,7 +254,7 @@ impl Provision {
         if self.collaborators.iter().any(Collaborate::is_owner) {
             fields.extend([OWNER_EMAIL, OWNER_IS_ACTIVE].map(str::to_owned));
         }
-        fields.extend(self.link_field.clone());
+        fields.extend(self.link_field_of(object).map(str::to_owned));
         if object == LEAD {
             fields.extend(lead::FIELDS.map(str::to_owned));
         }
@@ -329,7 +339,7 @@ impl Provision {
     }
 
     async fn write_link(&self, walk: &mut Walk<'_>, folder: &str) -> Result<(), StepError> {
-        let Some(field) = &self.link_field else {
+        let Some(field) = self.link_field_of(walk.object) else {
             return Ok(());
         };
         let link = format!("{}{folder}", self.link_base);
@@ -337,7 +347,7 @@ impl Provision {
             return Ok(());
         }
         walk.may_write()?;
-        let fields = Map::from_iter([(field.clone(), Value::from(link))]);
+        let fields = Map::from_iter([(field.to_owned(), Value::from(link))]);
         self.records.write(walk.record, &fields, None).await?;
         walk.notes.push(format!("{field} written"));
         Ok(())
@@ -347,22 +357,36 @@ impl Provision {
         let Some(package) = self.package.as_ref().filter(|_| self.tell_package) else {
             return Ok(());
         };
-        let key = crate::ledger::EffectKey::new(["package", &walk.record.id]);
+        let key = EffectKey::new(["package", &walk.record.id]);
         let record = walk.record;
-        let shown: Option<String> = walk
-            .work
-            .once(
-                &key,
-                async || Ok(package.folder_of(record).await?.map(Some)),
-                async || match package.folder_of(record).await? {
-                    Some(folder) => Ok(Some(folder)),
-                    None => {
-                        let is_there = package.show(record, folder).await?;
-                        Ok(is_there.then(|| folder.to_owned()))
-                    }
-                },
-            )
-            .await?;
+        let is_gone = async |shown: &str| match walk.work.content.folder(shown).await {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == PortErrorKind::Gone => Ok(true),
+            Err(error) => Err(error),
+        };
+        if let Some(EffectState::Finished(Value::String(told))) =
+            walk.work.ledger.read(&key).await?
+            && told != folder
+            && is_gone(&told).await?
+        {
+            // The record's folder was made anew since.
+            walk.work.ledger.forget(&key).await?;
+        }
+        let look = async || match package.folder_of(record).await? {
+            Some(shown) if shown != folder && is_gone(&shown).await? => Ok(None),
+            shown => Ok(shown.map(Some)),
+        };
+        let show = async || {
+            let shown = package.folder_of(record).await?;
+            let instead_of = match &shown {
+                Some(shown) if shown != folder && is_gone(shown).await? => Some(&**shown),
+                Some(_) => return Ok(shown),
+                None => None,
+            };
+            let is_there = package.show(record, folder, instead_of).await?;
+            Ok(is_there.then(|| folder.to_owned()))
+        };
+        let shown: Option<String> = walk.work.once(&key, look, show).await?;
         if let Some(other) = shown.filter(|shown| shown != folder) {
             walk.notes.push(format!("the package shows folder {other}"));
         }

@@ -9,9 +9,9 @@ use super::{Provision, levels::Walk};
 use crate::{
     action::{StepError, Work},
     crm::Record,
-    folders::{FolderName, Placed},
+    folders::{Ensured, FolderName, Placed},
     ledger::{EffectKey, EffectState},
-    metadata::{ValueChange, ValueKind},
+    metadata::{Claimed, Instance, ValueChange, ValueKind},
     once::finish,
     port_error::{PortError, PortErrorKind},
     store_error::{StoreError, StoreErrorKind},
@@ -131,8 +131,7 @@ impl Walk<'_> {
                 self.notes.push(format!("{name} is another record's"));
                 continue;
             }
-            let may_undo = claimed.is_new || ensured.is_new;
-            self.alone(wanted, &ensured.folder, may_undo).await?;
+            self.alone(wanted, &ensured, &claimed).await?;
             if claimed.is_new {
                 let made = if ensured.is_new { "made" } else { "took" };
                 let changed = match changes.is_empty() {
@@ -160,16 +159,38 @@ impl Walk<'_> {
 
     /// Somebody else may have seen the record under another name just now, and made it a folder by
     /// that. Everybody looks once a folder is claimed and before anything is put into it, so of two
-    /// folders at most one comes to be used. The others are taken back while they are empty.
-    async fn alone(&self, wanted: &Wanted, folder: &str, may_undo: bool) -> Result<(), StepError> {
-        let id = &wanted.record.id;
+    /// folders at most one comes to be used. The others are taken back: one that we have made while
+    /// it is empty, and of one that was there our claim.
+    async fn alone(
+        &self,
+        wanted: &Wanted,
+        ensured: &Ensured,
+        claimed: &Claimed,
+    ) -> Result<(), StepError> {
+        let (id, folder) = (&wanted.record.id, &ensured.folder);
         let mapped = self.provision.mapped(self.work, &wanted.object, id).await?;
         if mapped.iter().all(|(other, _)| other == folder) {
             return Ok(());
         }
-        if may_undo {
-            self.may_write()?;
+        self.may_write()?;
+        if ensured.is_new {
             self.provision.folders.discard(folder).await?;
+        } else if claimed.is_new {
+            let ids = wanted.ids.iter().map(|(key, id)| ValueChange {
+                key: key.clone(),
+                seen: Some(id.clone().into()),
+                to: None,
+            });
+            let taken_off = self
+                .provision
+                .metadata
+                .change(folder, &ids.collect::<Vec<_>>())
+                .await;
+            match taken_off {
+                Err(error) if error.kind() != PortErrorKind::Gone => return Err(error.into()),
+                // Somebody who has changed it meanwhile, or deleted it, knows better.
+                _ => {}
+            }
         }
         Err(PortError::new(PortErrorKind::Busy, "make the folder")
             .with_cause("another worker has made one for the same record at the same time")
@@ -280,11 +301,7 @@ impl Walk<'_> {
         Ok(metadata.set(&known.folder, &ids.collect()).await?)
     }
 
-    pub(super) async fn claim(
-        &self,
-        folder: &str,
-        wanted: &Wanted,
-    ) -> Result<crate::metadata::Claimed, StepError> {
+    pub(super) async fn claim(&self, folder: &str, wanted: &Wanted) -> Result<Claimed, StepError> {
         let ids = wanted
             .ids
             .iter()
@@ -305,11 +322,75 @@ impl Walk<'_> {
                 values.extend(value.map(|value| (copied.key.clone(), value)));
             }
         }
-        match self.provision.metadata.claim(folder, &values).await {
-            Ok(claimed) => Ok(claimed),
-            Err(error) => Err(self.vanished(error, folder).await?),
+        let claimed = match self.provision.metadata.claim(folder, &values).await {
+            Ok(claimed) => claimed,
+            Err(error) => return Err(self.vanished(error, folder).await?),
+        };
+        match claimed.is_new || !self.is_free(&claimed.instance, wanted) {
+            true => Ok(claimed),
+            false => self.fill_in(folder, claimed.instance, values).await,
         }
     }
+
+    /// Whether a folder has the template and yet is no record's: an administrator has applied it
+    /// with nothing in it, or a cascade has brought what the folder above it has.
+    fn is_free(&self, instance: &Instance, wanted: &Wanted) -> bool {
+        let holds = |key: &str| filled(instance.values.get(key));
+        let own = self.provision.key_of(&wanted.object);
+        let is_ours = |(key, id): (&String, &String)| {
+            holds(key).is_none_or(|value| {
+                let record = self.work.crm.record(value);
+                *key != own && record.is_ok_and(|it| it.id == *id)
+            })
+        };
+        let inside = self.provision.layout.inside(&wanted.object);
+        wanted.ids.iter().all(is_ours)
+            && inside
+                .map(|object| self.provision.key_of(object))
+                .all(|key| wanted.ids.contains_key(&key) || holds(&key).is_none())
+    }
+
+    async fn fill_in(
+        &self,
+        folder: &str,
+        mut instance: Instance,
+        values: Map<String, Value>,
+    ) -> Result<Claimed, StepError> {
+        let lacks = |key: &str| filled(instance.values.get(key)).is_none();
+        let missing: Vec<_> = values
+            .into_iter()
+            .filter(|(key, _)| instance.values.get(key).is_none_or(Value::is_string) && lacks(key))
+            .map(|(key, value)| ValueChange {
+                seen: instance.values.get(&key).cloned(),
+                to: Some(value),
+                key,
+            })
+            .collect();
+        self.may_write()?;
+        let metadata = &self.provision.metadata;
+        match metadata.change(folder, &missing).await {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(PortError::new(PortErrorKind::Busy, "claim the folder")
+                    .with_cause("somebody has changed its metadata at the same time")
+                    .into());
+            }
+            Err(error) => return Err(self.vanished(error, folder).await?),
+        }
+        for ValueChange { key, to, .. } in missing {
+            instance.values.extend(to.map(|value| (key, value)));
+        }
+        Ok(Claimed {
+            instance,
+            is_new: true,
+        })
+    }
+}
+
+/// A text that says something.
+pub(super) fn filled(value: Option<&Value>) -> Option<&str> {
+    let text = value.and_then(Value::as_str).map(str::trim);
+    text.filter(|text| !text.is_empty())
 }
 
 async fn finish_if_new(work: &Work<'_>, record: &str, known: &Known) -> Result<(), StepError> {

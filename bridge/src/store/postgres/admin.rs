@@ -13,6 +13,7 @@ use super::{
 use crate::{
     queue::{AfterDead, Counts, Job, JobFilter, JobId, JobState, QueueAdmin},
     side::Side,
+    store::parts::parts,
     store_error::StoreError,
 };
 
@@ -58,24 +59,18 @@ impl QueueAdmin for PostgresStore {
     }
 
     async fn replay(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
-        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let now = now.as_microsecond();
-        self.number("replay", "SELECT bridge.replay($1, $2)", &[&ids, &now])
-            .await
+        let sql = "SELECT bridge.replay($1, $2)";
+        self.each("replay", sql, ids, now).await
     }
 
     async fn retry(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
-        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let now = now.as_microsecond();
-        self.number("retry", "SELECT bridge.retry($1, $2)", &[&ids, &now])
-            .await
+        let sql = "SELECT bridge.retry($1, $2)";
+        self.each("retry", sql, ids, now).await
     }
 
     async fn discard(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
-        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let now = now.as_microsecond();
-        self.number("discard", "SELECT bridge.discard($1, $2)", &[&ids, &now])
-            .await
+        let sql = "SELECT bridge.discard($1, $2)";
+        self.each("discard", sql, ids, now).await
     }
 
     async fn set_after_dead(&self, after_dead: AfterDead) -> Result<(), StoreError> {
@@ -136,6 +131,23 @@ impl QueueAdmin for PostgresStore {
 }
 
 impl PostgresStore {
+    /// Does this with each of these jobs, and tells with how many there was something to do.
+    async fn each(
+        &self,
+        doing: &'static str,
+        sql: &str,
+        ids: &[JobId],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let mut done = 0;
+        for part in parts(ids) {
+            let part: Vec<i64> = part.iter().map(|id| id.0).collect();
+            let now = now.as_microsecond();
+            done += self.number(doing, sql, &[&part, &now]).await?;
+        }
+        Ok(done)
+    }
+
     async fn number(
         &self,
         doing: &'static str,
@@ -152,18 +164,20 @@ fn job(doing: &'static str, row: &Row, body: Bytes) -> Result<Job, StoreError> {
     let failed = |cause| store_error(doing, cause);
     let state: i16 = row.try_get(1).map_err(failed)?;
     let attempts: i32 = row.try_get(2).map_err(failed)?;
+    let state = match state {
+        0 | 1 => JobState::Ready,
+        2 => JobState::Leased,
+        3 => JobState::Done,
+        _ => JobState::Dead,
+    };
+    let owner: Option<String> = row.try_get(5).map_err(failed)?;
     Ok(Job {
         id: JobId(row.try_get(0).map_err(failed)?),
-        state: match state {
-            0 | 1 => JobState::Ready,
-            2 => JobState::Leased,
-            3 => JobState::Done,
-            _ => JobState::Dead,
-        },
+        state,
         attempts: attempts.unsigned_abs(),
         pushed_at: timestamp(doing, row.try_get(3).map_err(failed)?)?,
         at: timestamp(doing, row.try_get(4).map_err(failed)?)?,
-        owner: row.try_get(5).map_err(failed)?,
+        owner: owner.filter(|_| state == JobState::Leased),
         note: row.try_get(6).map_err(failed)?,
         dedupe: row.try_get(7).map_err(failed)?,
         key: row.try_get(8).map_err(failed)?,

@@ -12,7 +12,10 @@ use super::{OPEN, PostgresOptions};
 use crate::store_error::{StoreError, StoreErrorKind};
 
 /// No statement of ours takes long; one that does waits for something that will not come.
-const STATEMENT_TIMEOUT: &str = "-c statement_timeout=15s -c lock_timeout=10s";
+const TIMEOUTS: &str = "-c statement_timeout=15s -c lock_timeout=10s";
+/// What our promises rest on, whatever the database or the role has for a default: who waited for a
+/// lock has to see what was committed meanwhile, and a commit has to be on disk.
+const COMMITS: &str = r"-c default_transaction_isolation=read\ committed -c synchronous_commit=on";
 const DEAD_PEER_AFTER: Duration = Duration::from_secs(20);
 
 pub(super) fn config(url: &str, options: &PostgresOptions) -> Result<Config, StoreError> {
@@ -23,7 +26,7 @@ pub(super) fn config(url: &str, options: &PostgresOptions) -> Result<Config, Sto
     let options_so_far = config.get_options().unwrap_or_default().to_owned();
     config
         .application_name("box-salesforce-bridge")
-        .options(format!("{STATEMENT_TIMEOUT} {options_so_far}"))
+        .options(format!("{TIMEOUTS} {options_so_far} {COMMITS}"))
         .connect_timeout(options.connect_timeout)
         .keepalives_idle(DEAD_PEER_AFTER)
         .tcp_user_timeout(DEAD_PEER_AFTER);
@@ -46,13 +49,14 @@ pub(super) fn pool(
     config: Config,
     tls: MakeRustlsConnect,
     options: &PostgresOptions,
+    connections: usize,
 ) -> Result<Pool, StoreError> {
     let recycle = ManagerConfig {
         recycling_method: RecyclingMethod::Fast,
     };
     let manager = Manager::from_config(config, tls, recycle);
     Pool::builder(manager)
-        .max_size(options.connections.max(1))
+        .max_size(connections.max(1))
         .wait_timeout(Some(options.connect_timeout))
         .create_timeout(Some(options.connect_timeout))
         .recycle_timeout(Some(options.connect_timeout))

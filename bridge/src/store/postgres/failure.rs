@@ -12,9 +12,13 @@ pub(super) fn store_error(doing: &'static str, cause: Error) -> StoreError {
         Some(
             &SqlState::DISK_FULL
             | &SqlState::OUT_OF_MEMORY
-            | &SqlState::CONFIGURATION_LIMIT_EXCEEDED
-            | &SqlState::PROGRAM_LIMIT_EXCEEDED,
+            | &SqlState::CONFIGURATION_LIMIT_EXCEEDED,
         ) => StoreErrorKind::Full,
+        Some(code)
+            if *code == SqlState::PROGRAM_LIMIT_EXCEEDED || code.code().starts_with("22") =>
+        {
+            StoreErrorKind::Invalid
+        }
         Some(&SqlState::DATA_CORRUPTED | &SqlState::INDEX_CORRUPTED) => StoreErrorKind::Corrupt,
         Some(
             &SqlState::UNDEFINED_TABLE

@@ -6,10 +6,12 @@ use super::{OPEN, failure::store_error};
 use crate::store_error::{StoreError, StoreErrorKind};
 
 /// In order; the position of one, from 1, is the version that it leads to.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("secrets.sql"),
     include_str!("policies.sql"),
+    include_str!("takeovers.sql"),
+    include_str!("vacuum.sql"),
 ];
 /// `bxsf` in ASCII: nobody else's lock.
 const LOCK: i64 = 0x6278_7366;
@@ -18,6 +20,11 @@ const LOCK: i64 = 0x6278_7366;
 pub(super) async fn migrate(client: &mut Client) -> Result<(), StoreError> {
     let failed = |cause| store_error(OPEN, cause);
     let transaction = client.transaction().await.map_err(failed)?;
+    // An index over millions of rows takes its time, and so does whoever comes first.
+    transaction
+        .batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+        .await
+        .map_err(failed)?;
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
         .await

@@ -5,6 +5,7 @@
 //! inbox are functions in the database (`schema.sql`), one round trip and one transaction each.
 
 mod admin;
+mod clock;
 mod connect;
 mod failure;
 mod ledger;
@@ -21,18 +22,22 @@ use tokio_postgres::{Error, Row, types::ToSql};
 use tracing::warn;
 
 use self::{
+    clock::DatabaseClock,
     failure::{is_passing, pool_error, store_error},
     push::Pusher,
 };
-use crate::store_error::StoreError;
+use crate::{clock::Clock, store_error::StoreError};
 
 const OPEN: &str = "open the store";
 
 /// A [`Queue`](crate::Queue) and a [`Ledger`](crate::Ledger) in a PostgreSQL database, from version
 /// 13 on. Clones share its connections.
 ///
+/// It prepares statements, listens, and sets what its sessions are to do as they start, so a pool
+/// between it and the database, such as PgBouncer, has to be one of sessions that lets `options` pass.
+///
 /// Any number of processes may work on one database. The leases of one that has died run out and
-/// are taken over by the others, so their clocks should agree to well within a lease.
+/// are taken over by the others, so all should go by one [clock](Self::clock): the database's.
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
@@ -42,14 +47,16 @@ struct Inner {
     pool: Pool,
     pusher: Pusher,
     wake: Arc<Notify>,
+    clock: Arc<DatabaseClock>,
     listener: AbortHandle,
+    timekeeper: AbortHandle,
 }
 
 /// How a [`PostgresStore`] works.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PostgresOptions {
-    /// Connections at most, besides the one that listens.
+    /// Connections at most, besides the one that listens and the one by which events come in.
     pub connections: usize,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
@@ -79,21 +86,34 @@ impl PostgresStore {
             warn!("the database is on another machine and the URL does not say sslmode=require");
         }
         let tls = connect::tls()?;
-        let pool = connect::pool(config.clone(), tls.clone(), options)?;
+        let pool = |connections| connect::pool(config.clone(), tls.clone(), options, connections);
+        // What comes in does not wait for a connection behind what is worked on.
+        let (pool, pushers) = (pool(options.connections)?, pool(1)?);
         let mut client = pool.get().await.map_err(|cause| pool_error(OPEN, cause))?;
         migrate::migrate(&mut client).await?;
         drop(client);
+        let clock = DatabaseClock::ask(&pool, OPEN).await?;
+        let keep = clock::keep(Arc::downgrade(&clock), pool.clone());
+        let timekeeper = tokio::spawn(keep).abort_handle();
         let wake = Arc::new(Notify::new());
         let listen = listen::listen(config, tls, Arc::downgrade(&wake));
         let listener = tokio::spawn(listen).abort_handle();
         Ok(Self {
             inner: Arc::new(Inner {
-                pusher: Pusher::start(pool.clone()),
+                pusher: Pusher::start(pushers),
                 pool,
                 wake,
+                clock,
                 listener,
+                timekeeper,
             }),
         })
+    }
+
+    /// The database's time, followed without its jumps and whatever this machine's clock shows. For
+    /// everything that works on the store: workers, pipelines, receivers and sources.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.inner.clock.clone()
     }
 
     pub(crate) async fn client(&self, doing: &'static str) -> Result<Client, StoreError> {
@@ -146,6 +166,7 @@ async fn run(
 impl Drop for Inner {
     fn drop(&mut self) {
         self.listener.abort();
+        self.timekeeper.abort();
     }
 }
 

@@ -69,18 +69,31 @@ async fn serve(pool: Pool, mut waiting: mpsc::Receiver<Call>) {
                 let mut pushed = pushed.into_iter();
                 for call in group {
                     let own = pushed.by_ref().take(call.jobs.len()).collect();
-                    // Whoever asked may have gone away.
-                    let _ = call.asked.send(Ok(own));
+                    call.answer(Ok(own));
+                }
+            }
+            // Something of one call may be the matter, which is no reason to refuse the others.
+            Err(error) if group.len() > 1 && error.kind() != StoreErrorKind::Unavailable => {
+                for call in group {
+                    let stored = store(&pool, std::slice::from_ref(&call)).await;
+                    call.answer(stored);
                 }
             }
             Err(error) => {
                 let (kind, cause) = (error.kind(), crate::port_error::in_one_line(&error));
                 for call in group {
                     let error = StoreError::new(kind, DOING).with_cause(cause.clone());
-                    let _ = call.asked.send(Err(error));
+                    call.answer(Err(error));
                 }
             }
         }
+    }
+}
+
+impl Call {
+    fn answer(self, stored: Result<Vec<Push>, StoreError>) {
+        // Whoever asked may have gone away.
+        let _ = self.asked.send(stored);
     }
 }
 

@@ -12,13 +12,14 @@ use super::{
 use crate::{
     queue::{AfterDead, Counts, Job, JobFilter, JobId, JobState, QueueAdmin},
     side::Side,
+    store::parts::parts,
     store_error::StoreError,
 };
 
 const SHOWN: &str = "id, state, attempts, pushed_at, at, owner, note, dedupe, key, kind";
 
 const REPLAY: &str = "
-    UPDATE job SET state = 0, at = ?2, pushed_at = ?2, attempts = 0, tried_at = NULL
+    UPDATE job SET state = 0, at = ?2, attempts = 0, tried_at = NULL
     WHERE id = ?1 AND state = 4
     RETURNING key";
 
@@ -75,7 +76,7 @@ impl QueueAdmin for SqliteStore {
                 .query_map([after, limit], |row| job(row, Bytes::new()))?
                 .collect()
         };
-        self.read("list the jobs", list).await
+        self.show("list the jobs", list).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
@@ -85,50 +86,25 @@ impl QueueAdmin for SqliteStore {
                 .query_row([id.0], |row| job(row, row.get::<_, Vec<u8>>(10)?.into()))
                 .optional()
         };
-        self.read("show the job", show).await
+        self.show("show the job", show).await
     }
 
     async fn replay(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
-        let ids = ids.to_vec();
-        let replay = move |connection: &Connection| {
-            ids.iter().try_fold(0, |replayed, id| {
-                Ok(replayed + u64::from(replay(connection, *id, now)?))
-            })
-        };
-        let replayed = self.write("replay", replay).await?;
-        if replayed > 0 {
-            self.inner.wake.notify_one();
-        }
-        Ok(replayed)
+        let replay = move |connection: &Connection, id| replay(connection, id, now);
+        self.each("replay", ids, replay).await
     }
 
     async fn retry(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
-        let ids = distinct(ids);
-        let retry = move |connection: &Connection| {
+        let retry = move |connection: &Connection, id: JobId| {
             let mut retry = connection.prepare_cached(RETRY)?;
-            ids.iter().try_fold(0, |retried, id| {
-                Ok(retried + retry.execute([id.0, now.as_microsecond()])? as u64)
-            })
+            Ok(retry.execute([id.0, now.as_microsecond()])? > 0)
         };
-        let retried = self.write("retry", retry).await?;
-        if retried > 0 {
-            self.inner.wake.notify_one();
-        }
-        Ok(retried)
+        self.each("retry", ids, retry).await
     }
 
     async fn discard(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
-        let ids = ids.to_vec();
-        let discard = move |connection: &Connection| {
-            ids.iter().try_fold(0, |discarded, id| {
-                Ok(discarded + u64::from(discard(connection, *id, now)?))
-            })
-        };
-        let discarded = self.write("discard", discard).await?;
-        if discarded > 0 {
-            self.inner.wake.notify_one();
-        }
-        Ok(discarded)
+        let discard = move |connection: &Connection, id| discard(connection, id, now);
+        self.each("discard", ids, discard).await
     }
 
     async fn set_after_dead(&self, after_dead: AfterDead) -> Result<(), StoreError> {
@@ -217,7 +193,26 @@ impl QueueAdmin for SqliteStore {
                 Ok(counts)
             })
         };
-        self.read("count the jobs", counts).await
+        self.show("count the jobs", counts).await
+    }
+}
+
+impl SqliteStore {
+    /// Does this with each of these jobs, and tells with how many there was something to do.
+    async fn each<F>(&self, doing: &'static str, ids: &[JobId], one: F) -> Result<u64, StoreError>
+    where
+        F: Fn(&Connection, JobId) -> rusqlite::Result<bool> + Copy + Send + 'static,
+    {
+        let mut done = 0;
+        for part in parts(ids) {
+            let each = move |connection: &Connection| {
+                part.iter()
+                    .try_fold(0, |done, id| Ok(done + u64::from(one(connection, *id)?)))
+            };
+            done += self.write(doing, each).await?;
+            self.inner.wake.notify_one();
+        }
+        Ok(done)
     }
 }
 
@@ -282,26 +277,21 @@ fn give_room_back(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn distinct(ids: &[JobId]) -> Vec<JobId> {
-    let mut ids = ids.to_vec();
-    ids.sort_unstable();
-    ids.dedup();
-    ids
-}
-
 fn job(row: &Row<'_>, body: Bytes) -> rusqlite::Result<Job> {
+    let state = match row.get::<_, i64>(1)? {
+        0 | 1 => JobState::Ready,
+        2 => JobState::Leased,
+        3 => JobState::Done,
+        _ => JobState::Dead,
+    };
+    let owner: Option<String> = row.get(5)?;
     Ok(Job {
         id: JobId(row.get(0)?),
-        state: match row.get::<_, i64>(1)? {
-            0 | 1 => JobState::Ready,
-            2 => JobState::Leased,
-            3 => JobState::Done,
-            _ => JobState::Dead,
-        },
+        state,
         attempts: row.get(2)?,
         pushed_at: timestamp(row.get(3)?)?,
         at: timestamp(row.get(4)?)?,
-        owner: row.get(5)?,
+        owner: owner.filter(|_| state == JobState::Leased),
         note: row.get(6)?,
         dedupe: row.get(7)?,
         key: row.get(8)?,

@@ -2,8 +2,9 @@
 //! the service runs (the view `inbox_readable` has times and states as text).
 //!
 //! One thread writes. It takes what has gathered since its last commit into one transaction, so
-//! that many producers share one fsync, and answers after the commit. Another thread reads, so
-//! that nobody who only looks waits for a disk.
+//! that many producers share one fsync, and answers after the commit. Another thread reads for those
+//! who work, so that nobody who only looks waits for a disk, and a third for people, whose counts and
+//! lists can take a while.
 //!
 //! What is forgotten makes the file shorter, a few MiB at each purge, but for a little that is kept
 //! for what comes next. A file of an earlier version only uses its free room again, until somebody
@@ -24,11 +25,15 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use self::thread::{Access, Thread};
-use crate::store_error::{StoreError, StoreErrorKind};
+use crate::{
+    clock::{Clock, SteadyClock},
+    store_error::{StoreError, StoreErrorKind},
+};
 
 /// A [`Queue`](crate::Queue) and a [`Ledger`](crate::Ledger) in one SQLite file. Clones share it.
 ///
@@ -43,6 +48,7 @@ struct Inner {
     path: PathBuf,
     writer: Thread,
     reader: Thread,
+    people: Thread,
     wake: Notify,
 }
 
@@ -58,6 +64,14 @@ pub struct SqliteOptions {
 /// ends it with the process, however the process ends.
 #[derive(Debug)]
 pub struct SoleWorker(#[expect(dead_code, reason = "the lock is held by the open file")] File);
+
+/// When something was last written, as far as that is quickly found.
+const LAST_TIME: &str = "
+    SELECT max(time) FROM (
+        SELECT max(pushed_at) AS time FROM (SELECT pushed_at FROM job ORDER BY id DESC LIMIT 1)
+        UNION ALL SELECT max(tried_at) FROM job WHERE state = 2
+        UNION ALL SELECT max(at) FROM job WHERE state = 3
+    )";
 
 impl Default for SqliteOptions {
     fn default() -> Self {
@@ -89,11 +103,13 @@ impl SqliteStore {
             .map_err(|cause| unavailable(schema::OPEN).with_cause(cause))?;
         let writer = Thread::start(&path, Access::Write, options.busy)?;
         let reader = Thread::start(&path, Access::Read, options.busy)?;
+        let people = Thread::start(&path, Access::Read, options.busy)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 path,
                 writer,
                 reader,
+                people,
                 wake: Notify::new(),
             }),
         })
@@ -116,10 +132,23 @@ impl SqliteStore {
         }
     }
 
+    /// The clock for whoever works on this store: the machine's without its jumps, and not behind
+    /// what an earlier run has written.
+    pub async fn clock(&self) -> Result<Arc<dyn Clock>, StoreError> {
+        let last = |connection: &Connection| {
+            let last = connection.query_row(LAST_TIME, [], |row| row.get::<_, Option<i64>>(0))?;
+            last.map(queue::timestamp).transpose()
+        };
+        let last = self.read("ask for the time", last).await?;
+        let last = last.unwrap_or(Timestamp::MIN);
+        Ok(Arc::new(SteadyClock::not_before(last)))
+    }
+
     /// Commits what has been asked for so far, and closes the file; every later call fails. A
     /// store that is only dropped closes its file soon after, without anybody waiting for it.
     pub async fn close(&self) {
         // The last connection to a file tidies up its side files, and only a writing one can.
+        self.inner.people.close().await;
         self.inner.reader.close().await;
         self.inner.writer.close().await;
     }
@@ -138,6 +167,14 @@ impl SqliteStore {
         work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.inner.reader.call(doing, work).await
+    }
+
+    async fn show<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.people.call(doing, work).await
     }
 }
 

@@ -1,12 +1,20 @@
 //! A connection and the one thread that may touch it.
 
-use std::{path::Path, sync::mpsc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::mpsc,
+    time::Duration,
+};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{mpsc as channel, oneshot, watch};
 
 use super::{schema, unavailable};
-use crate::store_error::{StoreError, StoreErrorKind};
+use crate::{
+    port_error::in_one_line,
+    store_error::{StoreError, StoreErrorKind},
+};
 
 /// What waits for the thread at most; whoever comes then waits for a place.
 const QUEUE: usize = 1024;
@@ -45,6 +53,8 @@ trait Task: Send {
 struct Failure {
     kind: StoreErrorKind,
     cause: String,
+    /// Whether this may be the connection's fault, and not that of what was asked.
+    is_of_connection: bool,
 }
 
 struct Call<T, F> {
@@ -67,7 +77,9 @@ impl Thread {
                 Err(error) => drop(ready.send(Err(error))),
                 Ok(connection) => {
                     let _ = ready.send(Ok(()));
-                    serve(&connection, &mut waiting, access);
+                    serve(connection, &mut waiting, access, || {
+                        open(&path, access, busy)
+                    });
                 }
             }
         };
@@ -149,9 +161,23 @@ where
 impl Failure {
     fn of(cause: rusqlite::Error) -> Self {
         let words = cause.to_string();
+        let code = cause.sqlite_error_code();
         Self {
+            is_of_connection: !matches!(
+                code,
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
+            ),
             kind: schema::error("", cause).kind(),
             cause: words,
+        }
+    }
+
+    fn panicked() -> Self {
+        Self {
+            kind: StoreErrorKind::Unavailable,
+            cause: "what shared its commit panicked; the message is in the program's log"
+                .to_owned(),
+            is_of_connection: true,
         }
     }
 }
@@ -172,7 +198,15 @@ fn open(path: &Path, access: Access, busy: Duration) -> Result<Connection, Store
     Ok(connection)
 }
 
-fn serve(connection: &Connection, waiting: &mut channel::Receiver<Message>, access: Access) {
+/// A connection that has failed is replaced: a file system can go away and come back, and a service
+/// that only says so for ever is of no use.
+fn serve(
+    connection: Connection,
+    waiting: &mut channel::Receiver<Message>,
+    access: Access,
+    reopen: impl Fn() -> Result<Connection, StoreError>,
+) {
+    let mut connection = Some(connection);
     // Readers share nothing: a long listing must not keep the others' answers.
     let most = if access == Access::Write { GROUP } else { 1 };
     let mut messages = Vec::with_capacity(most);
@@ -185,11 +219,34 @@ fn serve(connection: &Connection, waiting: &mut channel::Receiver<Message>, acce
                 Message::Close => waiting.close(),
             }
         }
-        let failure = transact(connection, &mut group, access).err();
+        let failure = match connection.take().map_or_else(&reopen, Ok) {
+            Ok(open) => {
+                let failure = attempt(&open, &mut group, access).err();
+                if failure.as_ref().is_none_or(|it| !it.is_of_connection) {
+                    connection = Some(open);
+                }
+                failure
+            }
+            Err(error) => Some(Failure {
+                kind: error.kind(),
+                cause: in_one_line(&error),
+                is_of_connection: true,
+            }),
+        };
         for task in group.drain(..) {
             task.answer(failure.as_ref());
         }
     }
+}
+
+/// What panics is told of as a failure: the thread is everybody's.
+fn attempt(
+    connection: &Connection,
+    group: &mut [Box<dyn Task>],
+    access: Access,
+) -> Result<(), Failure> {
+    let transact = AssertUnwindSafe(|| transact(connection, group, access));
+    catch_unwind(transact).unwrap_or_else(|_| Err(Failure::panicked()))
 }
 
 /// One transaction for the whole group. Each task has a savepoint, so one that fails takes
@@ -235,8 +292,11 @@ fn run_all(connection: &Connection, group: &mut [Box<dyn Task>]) -> Result<(), F
             // When the disk is full SQLite itself undoes everything, and what would come next
             // would stand alone.
             if connection.is_autocommit() {
-                let cause = "undone together with what shared its commit".to_owned();
-                return Err(Failure { kind, cause });
+                return Err(Failure {
+                    kind,
+                    cause: "undone together with what shared its commit".to_owned(),
+                    is_of_connection: kind != StoreErrorKind::Full,
+                });
             }
             execute(connection, "ROLLBACK TO task")?;
         }
@@ -369,6 +429,38 @@ mod tests {
             .count();
         assert_eq!((acknowledged, kept), (0, 0));
         store.push(vec![job("before", 1)], now).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_closes_the_store_for_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let now = Timestamp::now();
+        let panic = |connection: &Connection| -> rusqlite::Result<()> {
+            connection.execute("DELETE FROM job", [])?;
+            std::panic::resume_unwind(Box::new("planted"))
+        };
+        store.push(vec![job("before", 1)], now).await.unwrap();
+        let error = store.write("panic", panic).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        store.push(vec![job("after", 1)], now).await.unwrap();
+        assert_eq!(store.counts().await.unwrap().ready, 2);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_failed_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let now = Timestamp::now();
+        // From here on the connection refuses every commit.
+        let spoil = |connection: &Connection| connection.execute_batch("PRAGMA query_only = ON");
+        store.write("spoil", spoil).await.unwrap();
+        let spoilt = |connection: &Connection| {
+            connection.execute_batch("COMMIT")?;
+            connection.execute("DELETE FROM job", []).map(drop)
+        };
+        store.write("fail", spoilt).await.unwrap_err();
+        store.push(vec![job("after", 1)], now).await.unwrap();
     }
 
     #[tokio::test]

@@ -4,29 +4,25 @@ use std::{
     time::Duration,
 };
 
-use apache_avro::types::Value;
 use bridge::{
     EffectKey, EffectState, Ledger, Queue,
     source::{EventBus, Poll, Topic},
 };
 use jiff::{SignedDuration, Timestamp};
-use salesforce_client::{SalesforceClient, testing::FakeSalesforce};
+use salesforce_client::{
+    ClientCredentials, SalesforceClient,
+    pubsub::ChangeType,
+    testing::{FakeSalesforce, Field, PlatformEvent},
+};
+use serde::Serialize;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use super::{
-    bus::Bus,
-    change_event::{change, schema},
-    org, records, said,
-    shaky::Shaky,
-    told,
-};
+use super::{org, records, said, shaky::Shaky, told};
 
 const TOPIC: &str = "/data/AccountChangeEvent";
-const MINE: &str = "com/salesforce/api/rest/58.0;client=box-bridge";
-const THEIRS: &str = "com/salesforce/api/soap/58.0;client=SfdcInternalAPI/";
 
-fn ago(seconds: i64) -> Timestamp {
+pub(super) fn ago(seconds: i64) -> Timestamp {
     Timestamp::now() - SignedDuration::from_secs(seconds)
 }
 
@@ -36,30 +32,28 @@ fn account(org: &FakeSalesforce, at: Timestamp) -> String {
     org.create("Account", fields).unwrap()
 }
 
-struct Listening {
-    org: FakeSalesforce,
-    client: SalesforceClient,
-    bus: Bus,
-    store: Arc<Shaky>,
+pub(super) struct Listening {
+    pub(super) org: FakeSalesforce,
+    pub(super) client: SalesforceClient,
+    pub(super) store: Arc<Shaky>,
 }
 
 impl Listening {
-    async fn up() -> Self {
+    pub(super) async fn up() -> Self {
         let (org, client) = org().await;
         Self {
             org,
             client,
-            bus: Bus::start(&schema()).await,
             store: Arc::new(Shaky::default()),
         }
     }
 
-    fn source(&self) -> EventBus {
+    pub(super) fn source(&self) -> EventBus {
         self.source_of(Topic::new(TOPIC))
     }
 
     fn source_of(&self, topic: Topic) -> EventBus {
-        let bus = self.client.pubsub().endpoint(&self.bus.url).build();
+        let bus = self.client.pubsub().endpoint(self.org.pubsub_url()).build();
         let (queue, ledger) = self.stores();
         EventBus::new(bus.unwrap(), records(&self.client), queue, ledger).topic(topic)
     }
@@ -90,51 +84,55 @@ impl Listening {
         said(&self.store.store).await
     }
 
-    async fn until_kept(&self, source: EventBus, place: &str) {
+    /// Listens until all that is on the bus is dealt with.
+    pub(super) async fn until_kept(&self, source: EventBus) {
         let key = EffectKey::new(["source", "events", TOPIC]);
+        let place = json!(self.org.latest_replay_id());
         let kept = async || match self.store.store.read(&key).await.unwrap() {
-            Some(EffectState::Finished(position)) => position["replay"] == json!(place.as_bytes()),
+            Some(EffectState::Finished(position)) => position["replay"] == place,
             _ => false,
         };
         self.until(source, kept).await;
     }
 }
 
-const IDS: [&str; 3] = [
-    "001000000000001AAA",
-    "001000000000002AAA",
-    "001000000000003AAA",
-];
-
 #[tokio::test]
 async fn what_the_bus_tells_is_taken_in_once_and_gone_on_from_after_a_stop() {
     let it = Listening::up().await;
     // The place of the bus is known only with the first sign of it.
-    it.bus.push(change("CREATE", &IDS[..1], THEIRS, ago(700)));
-    it.until_kept(it.source(), "replay-0").await;
+    account(&it.org, ago(700));
+    it.until_kept(it.source()).await;
     assert_eq!(said(&it.store.store).await, [""; 0], "from now on");
-    it.bus.push(change("CREATE", &IDS, THEIRS, ago(600)));
-    it.bus.push(change("UPDATE", &IDS[..1], THEIRS, ago(500)));
-    it.until_kept(it.source(), "replay-2").await;
-    it.bus.push(change("DELETE", &IDS[1..2], THEIRS, ago(400)));
-    it.bus
-        .push(change("UNDELETE", &IDS[1..2], THEIRS, ago(300)));
-    it.bus
-        .push(change("GAP_UPDATE", &IDS[2..], THEIRS, ago(200)));
-    it.until_kept(it.source(), "replay-5").await;
+    let ids = [600, 599, 598].map(|seconds| account(&it.org, ago(seconds)));
+    let both = ids[..2].iter().map(|id| {
+        let id = id.parse::<salesforce_client::RecordId>().unwrap();
+        (id, json!({ "Phone": "1" }))
+    });
+    // One event of two records.
+    let updated = it.client.sobject("Account").update_all(both).send().await;
+    assert!(updated.iter().all(|it| it.outcome.is_ok()));
+    it.until_kept(it.source()).await;
+    it.org.delete(&ids[1]).unwrap();
+    it.org.undelete(&ids[1]).unwrap();
+    let gap = it
+        .org
+        .tell_gap("Account", ChangeType::GapUpdate, &[&ids[2]]);
+    gap.unwrap();
+    it.until_kept(it.source()).await;
     let expected = [
         ("CREATED", 0),
         ("CREATED", 1),
         ("CREATED", 2),
         ("UPDATED", 0),
+        ("UPDATED", 1),
         ("DELETED", 1),
         ("UNDELETED", 1),
         ("UPDATED", 2),
     ];
-    let expected = expected.map(|(change, id)| format!("{change} {}", IDS[id]));
+    let expected = expected.map(|(change, id)| format!("{change} {}", ids[id]));
     assert_eq!(said(&it.store.store).await, expected);
-    let opened = it.bus.state().opened.clone();
-    assert!(opened[1..].iter().all(|open| open.replay_preset == 2));
+    let opened = it.org.subscriptions();
+    assert!(opened[1..].iter().all(|open| open.preset == "CUSTOM"));
 }
 
 #[tokio::test]
@@ -142,21 +140,21 @@ async fn dying_between_the_events_and_the_position_loses_and_doubles_nothing() {
     let it = Listening::up().await;
     // Nothing to ask about, so nothing moves the position but the events.
     let source = || it.source_of(Topic::new(TOPIC).objects([""; 0]));
-    it.bus.push(change("CREATE", &IDS[..1], THEIRS, ago(700)));
-    it.until_kept(source(), "replay-0").await;
-    for id in IDS {
-        it.bus.push(change("UPDATE", &[id], THEIRS, ago(600)));
+    let ids = [700, 699, 698].map(|seconds| account(&it.org, ago(seconds)));
+    it.until_kept(source()).await;
+    for id in &ids {
+        it.org.update(id, json!({ "Phone": "1" })).unwrap();
     }
     it.store.no_position.store(true, Ordering::SeqCst);
     it.until_told(source(), 3).await;
     it.store.no_position.store(false, Ordering::SeqCst);
-    it.until_kept(source(), "replay-3").await;
+    it.until_kept(source()).await;
     assert_eq!(said(&it.store.store).await.len(), 3);
     // The store refuses the events: the position stays before them.
-    it.bus.push(change("DELETE", &IDS[..1], THEIRS, ago(500)));
+    it.org.delete(&ids[0]).unwrap();
     it.store.no_push.store(true, Ordering::SeqCst);
-    let asked = it.bus.state().opened.len();
-    let tried = async || it.bus.state().opened.len() > asked + 1;
+    let asked = it.org.subscriptions().len();
+    let tried = async || it.org.subscriptions().len() > asked + 1;
     it.until(source(), tried).await;
     it.store.no_push.store(false, Ordering::SeqCst);
     assert_eq!(it.until_told(source(), 4).await.len(), 4);
@@ -165,93 +163,107 @@ async fn dying_between_the_events_and_the_position_loses_and_doubles_nothing() {
 #[tokio::test]
 async fn a_change_that_two_sources_tell_of_is_one_job() {
     let it = Listening::up().await;
-    let at = ago(600);
-    let id = account(&it.org, at);
+    let first = account(&it.org, ago(700));
+    it.until_kept(it.source()).await;
+    let id = account(&it.org, ago(600));
     let (queue, ledger) = it.stores();
     let poll = Poll::new(records(&it.client), queue, ledger, ["Account"]);
     poll.since(ago(3600)).once().await.unwrap();
-    it.bus.push(change("CREATE", &IDS[..1], THEIRS, ago(700)));
-    it.until_kept(it.source(), "replay-0").await;
-    it.bus.push(change("CREATE", &[&id], THEIRS, at));
-    it.until_kept(it.source(), "replay-1").await;
-    assert_eq!(said(&it.store.store).await, [format!("CREATED {id}")]);
+    let both = [first, id].map(|id| format!("CREATED {id}"));
+    assert_eq!(said(&it.store.store).await, both);
+    it.until_kept(it.source()).await;
+    assert_eq!(said(&it.store.store).await, both);
 }
 
 #[tokio::test]
 async fn what_was_missed_with_a_lost_position_is_asked_for() {
-    let mut it = Listening::up().await;
-    for _ in 0..2 {
-        it.bus.push(change("CREATE", &IDS[..1], THEIRS, ago(700)));
-    }
-    it.until_kept(it.source(), "replay-1").await;
-    // Another bus, which knows nothing of the place.
-    it.bus = Bus::start(&schema()).await;
+    let it = Listening::up().await;
+    let first = account(&it.org, ago(700));
+    it.until_kept(it.source()).await;
+    // Gone from the bus before anybody heard of it.
     let id = account(&it.org, ago(300));
-    assert_eq!(
-        it.until_told(it.source(), 1).await,
-        [format!("CREATED {id}")]
-    );
-    assert_eq!(it.bus.state().opened[0].replay_preset, 2);
+    it.org.purge_events();
+    let opened = it.org.subscriptions().len();
+    // What was there at the last known time is asked for too.
+    let expected = [first, id].map(|id| format!("CREATED {id}"));
+    assert_eq!(it.until_told(it.source(), 2).await, expected);
+    // What was refused is no subscription: the first that came to be begins elsewhere.
+    assert_ne!(it.org.subscriptions()[opened].preset, "CUSTOM");
 }
 
 #[tokio::test]
 async fn what_the_bus_does_not_name_is_asked_for() {
-    for (kind, ids) in [("GAP_OVERFLOW", "001000000000001AAA"), ("UPDATE", "001*")] {
+    for (kind, ids) in [
+        (ChangeType::GapOverflow, "001000000000001AAA"),
+        (ChangeType::GapUpdate, "001*"),
+    ] {
         let it = Listening::up().await;
-        it.bus.push(change("CREATE", &IDS[..1], THEIRS, ago(700)));
-        it.until_kept(it.source(), "replay-0").await;
+        let first = account(&it.org, ago(700));
+        it.until_kept(it.source()).await;
+        it.org.capture_changes([""; 0]).unwrap();
         let id = account(&it.org, ago(300));
-        it.bus.push(change(kind, &[ids], THEIRS, ago(200)));
-        assert_eq!(
-            it.until_told(it.source(), 1).await,
-            [format!("CREATED {id}")]
-        );
+        it.org.tell_gap("Account", kind, &[ids]).unwrap();
+        let expected = [first, id].map(|id| format!("CREATED {id}"));
+        assert_eq!(it.until_told(it.source(), 2).await, expected);
     }
 }
 
 #[tokio::test]
 async fn our_own_changes_can_be_left_out_and_what_cannot_be_read_hurts_nobody_else() {
     let it = Listening::up().await;
-    it.bus.push(change("CREATE", &IDS[..1], THEIRS, ago(700)));
-    it.until_kept(it.source(), "replay-0").await;
-    it.bus.push(change("UPDATE", &IDS[..1], MINE, ago(600)));
-    it.bus.push(change("UPDATE", &IDS[1..2], THEIRS, ago(600)));
-    it.bus.state().events[2].payload = b"\x09".as_slice().into();
-    it.bus.push(change("UPDATE", &IDS[2..], THEIRS, ago(600)));
+    let ids = [700, 699].map(|seconds| account(&it.org, ago(seconds)));
+    it.until_kept(it.source()).await;
+    let tokens = ClientCredentials::new("app", "secret".to_owned());
+    let own = SalesforceClient::builder(tokens)
+        .login_url(it.org.url())
+        .client_name("box-bridge");
+    let own = own.build().unwrap();
+    let id = ids[0].parse().unwrap();
+    let fields = json!({ "Phone": "1" });
+    let update = own.sobject("Account").update(&id, &fields).send();
+    update.await.unwrap();
+    it.org.tell_unreadable(TOPIC).unwrap();
+    it.org.update(&ids[1], fields).unwrap();
     let source = it.source().not_by("box-bridge");
-    it.until_kept(source, "replay-3").await;
-    let expected = [format!("UPDATED {}", IDS[2])];
+    it.until_kept(source).await;
+    let expected = [format!("UPDATED {}", ids[1])];
     assert_eq!(said(&it.store.store).await, expected);
+}
+
+#[derive(Serialize)]
+struct Known {
+    #[serde(rename = "CreatedDate")]
+    created: i64,
+    #[serde(rename = "CreatedById")]
+    by: String,
+    #[serde(rename = "Deal__c")]
+    deal: String,
 }
 
 #[tokio::test]
 async fn a_platform_event_names_its_record_in_a_field() {
+    const TOPIC: &str = "/event/Known__e";
     let it = Listening::up().await;
-    it.bus.state().schema = json!({ "type": "record", "name": "Known__e", "fields": [
-        { "name": "CreatedDate", "type": "long" },
-        { "name": "Deal__c", "type": ["null", "string"] },
-    ]})
-    .to_string();
-    let push = |id: &str| {
-        let value = Value::Union(1, Box::new(Value::String(id.to_owned())));
-        let at = Value::Long(ago(100).as_millisecond());
-        let fields = vec![
-            ("CreatedDate".to_owned(), at),
-            ("Deal__c".to_owned(), value),
-        ];
-        it.bus.push(Value::Record(fields));
+    let event = PlatformEvent::new("Known__e").field(Field::text("Deal__c", 18));
+    it.org.add_platform_event(event).unwrap();
+    let bus = it.client.pubsub().endpoint(it.org.pubsub_url());
+    let bus = bus.build().unwrap();
+    let known = |deal: &str| Known {
+        created: ago(100).as_millisecond(),
+        by: it.org.integration_user().to_owned(),
+        deal: deal.to_owned(),
     };
-    let topic = || Topic::new("/event/Known__e").record_field("Deal__c");
-    let begun = async || !it.bus.state().opened.is_empty();
+    let topic = || Topic::new(TOPIC).record_field("Deal__c");
+    let begun = async || !it.org.subscriptions().is_empty();
     it.until(it.source_of(topic()), begun).await;
-    let pushing = async {
-        while it.bus.state().opened.len() < 2 {
+    let publishing = async {
+        while it.org.subscriptions().len() < 2 {
             sleep(Duration::from_millis(5)).await;
         }
-        push("no id");
-        push("006000000000001");
+        let events = [known("no id"), known("006000000000001")];
+        bus.publish(TOPIC, &events).await.unwrap();
     };
-    let (told_all, ()) = tokio::join!(it.until_told(it.source_of(topic()), 1), pushing);
+    let (told_all, ()) = tokio::join!(it.until_told(it.source_of(topic()), 1), publishing);
     assert_eq!(told_all, ["CHANGED 006000000000001AAA"]);
     let event = told(&it.store.store).await.remove(0);
     assert_eq!(event.trigger().unwrap(), "Opportunity.CHANGED");

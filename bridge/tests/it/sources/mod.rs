@@ -1,24 +1,21 @@
 //! Records' events from each source into the inbox.
 
-#[allow(dead_code, reason = "it can do more than is wanted here")]
-#[path = "../../../../salesforce-client/tests/it/pubsub/bus.rs"]
-mod bus;
-mod change_event;
 mod event_bus;
+mod one_change;
 mod outbound;
 mod poll;
 mod shaky;
-#[allow(dead_code, reason = "it can do more than is wanted here")]
-#[path = "../../../../salesforce-client/tests/it/pubsub/wire.rs"]
-mod wire;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bridge::{JobFilter, QueueAdmin, RecordEvent, SalesforceCrm, store::memory::MemoryStore};
 use salesforce_client::{ClientCredentials, SalesforceClient, testing::FakeSalesforce};
 
 pub(crate) async fn org() -> (FakeSalesforce, SalesforceClient) {
-    let org = FakeSalesforce::builder().client("app", "secret");
+    let org = FakeSalesforce::builder()
+        .client("app", "secret")
+        .capture_changes(["Account"])
+        .keepalive(Duration::from_millis(20));
     let org = org.start().await.unwrap();
     let tokens = ClientCredentials::new("app", "secret".to_owned());
     let client = SalesforceClient::builder(tokens).login_url(org.url());

@@ -1,4 +1,8 @@
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    future::pending,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
 use bridge::{Ledger, Queue, source::Poll};
 use jiff::{SignedDuration, Timestamp};
@@ -86,4 +90,64 @@ async fn the_first_run_begins_now_unless_told_otherwise() {
     // A position that is known counts for more than a beginning that is set later.
     assert_eq!(poll.since(ago(3600)).once().await.unwrap(), 0);
     assert_eq!(said(&store.store).await, [""; 0]);
+}
+
+/// As after a month in which nothing was running.
+#[tokio::test]
+async fn what_lies_before_salesforces_lists_is_told_too() {
+    const DAY: i64 = 24 * 3600;
+    let (org, client) = org().await;
+    let store = Arc::new(Shaky::default());
+    let long_ago = account(&org, 50 * DAY);
+    let old = account(&org, 90 * DAY);
+    let changed = json!({ "Name": "Acme 2", "SystemModstamp": ago(40 * DAY).to_string() });
+    org.update(&old, changed).unwrap();
+    let recent = account(&org, 600);
+    let poll = poll(&client, &store).since(ago(60 * DAY));
+    assert_eq!(poll.once().await.unwrap(), 3);
+    let mut said = said(&store.store).await;
+    said.sort();
+    let mut expected = [
+        format!("CREATED {long_ago}"),
+        format!("CREATED {recent}"),
+        format!("UPDATED {old}"),
+    ];
+    expected.sort();
+    assert_eq!(said, expected);
+    assert_eq!(poll.once().await.unwrap(), 0);
+}
+
+/// A kind of record that there is none of, and one that there is.
+#[tokio::test]
+async fn one_kind_that_cannot_be_asked_for_keeps_no_other_waiting() {
+    let (org, client) = org().await;
+    let store = Arc::new(Shaky::default());
+    let made = account(&org, 600);
+    let (queue, ledger): (Arc<dyn Queue>, Arc<dyn Ledger>) = (store.clone(), store.clone());
+    let poll = Poll::new(records(&client), queue, ledger, ["Acount", "Account"])
+        .since(ago(3600))
+        .every(Duration::from_millis(10));
+    let again = async {
+        while said(&store.store).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let asked = || {
+            let requests = org.requests();
+            let of_accounts = requests
+                .iter()
+                .filter(|it| it.path.contains("/Account/updated"));
+            of_accounts.count()
+        };
+        // It goes on asking while the other waits for longer and longer.
+        let (so_far, end) = (asked(), Instant::now() + Duration::from_secs(60));
+        while asked() < so_far + 5 && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(asked() >= so_far + 5);
+    };
+    tokio::select! {
+        () = poll.run(pending()) => {}
+        () = again => {}
+    }
+    assert_eq!(said(&store.store).await, [format!("CREATED {made}")]);
 }

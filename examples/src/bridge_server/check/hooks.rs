@@ -2,7 +2,7 @@
 
 use box_client::ErrorKind;
 use bridge::{
-    BoxContent, PortErrorKind,
+    BoxContent, Circuits, PortErrorKind,
     watch::{BoxEvents, EventStream, HookState, HookStatus, WatchError},
 };
 use futures_util::TryStreamExt;
@@ -23,7 +23,7 @@ pub(super) async fn found(config: &Config, content: BoxContent) -> Vec<Finding> 
     let store = Store::open_if_there(config).await;
     // What is wrong with it is found elsewhere; without it our webhooks are found by folder.
     let store = store.unwrap_or_else(|_| Store::in_memory());
-    let Some(watch) = watch::watch(config, &content, &store) else {
+    let Some(watch) = watch::watch(config, &content, &Circuits::default(), &store) else {
         return by_others(config, &content).await;
     };
     let mut found = match watch.check(false).await {

@@ -10,7 +10,7 @@ mod hooks;
 
 use std::{path::Path, sync::Arc};
 
-use bridge::{Queue, secrets::SecretStore};
+use bridge::secrets::SecretStore;
 use clap::Args;
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use tokio::time::timeout;
@@ -98,8 +98,7 @@ fn checks(
         }
     }
     let built = build::parts(config, secrets.as_ref()).and_then(|parts| {
-        let nowhere: Arc<dyn Queue> = Store::in_memory().queue;
-        let route = parts.sources.route(config, &nowhere);
+        let route = parts.sources.route(config, &Store::in_memory());
         route.map(drop).map_err(|line| Failure::Setup(vec![line]))
     });
     checks.push_back(Box::pin(async { here::rules(config, built) }));

@@ -7,6 +7,7 @@ use super::Span;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Budget {
     pub(crate) reserve: f64,
+    pub(crate) backfill_reserve: f64,
     pub(crate) max_concurrent: usize,
     pub(crate) pause: Span,
     pub(crate) share_every: Span,
@@ -16,6 +17,7 @@ impl Default for Budget {
     fn default() -> Self {
         Self {
             reserve: 0.05,
+            backfill_reserve: 0.2,
             max_concurrent: 10,
             pause: Span::seconds(15 * 60),
             share_every: Span::seconds(5),

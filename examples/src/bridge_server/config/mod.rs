@@ -132,6 +132,8 @@ pub(crate) struct Webhook {
     pub(crate) max_ahead: Span,
     #[serde(default = "one_mebibyte")]
     pub(crate) body_limit: usize,
+    #[serde(default = "two_seconds")]
+    pub(crate) store_within: Span,
 }
 
 #[derive(Debug, Deserialize)]
@@ -347,6 +349,7 @@ pub(crate) struct Rule {
     pub(crate) triggers: Vec<String>,
     pub(crate) folder: Option<String>,
     pub(crate) file: Option<String>,
+    pub(crate) versions: Option<bridge::Versions>,
     pub(crate) attach: Option<Vec<bridge::Target>>,
     pub(crate) advance_stage: Option<String>,
     pub(crate) log_task: Option<LogTask>,
@@ -500,6 +503,9 @@ fn two_thousand() -> usize {
 }
 fn one_mebibyte() -> usize {
     1024 * 1024
+}
+fn two_seconds() -> Span {
+    Span(Duration::from_secs(2))
 }
 fn webhook_path() -> String {
     "/webhooks/box".into()

@@ -174,6 +174,10 @@ impl Config {
             "salesforce.budget.reserve must be from 0 to below 1",
         );
         problems.unless(
+            (0.0..=1.0).contains(&budget.backfill_reserve),
+            "salesforce.budget.backfill_reserve must be from 0 to 1",
+        );
+        problems.unless(
             (1..=1024).contains(&budget.max_concurrent),
             "salesforce.budget.max_concurrent must be from 1 to 1024",
         );

@@ -11,6 +11,7 @@ pub(crate) struct Watch {
     pub(crate) triggers: Vec<String>,
     pub(crate) check_every: Span,
     pub(crate) catch_up_every: Span,
+    pub(crate) silent_after: Span,
     pub(crate) events: EventStream,
     pub(crate) scan_every: Span,
     pub(crate) scan_margin: Span,
@@ -36,6 +37,7 @@ impl Default for Watch {
             triggers: Vec::new(),
             check_every: Span::seconds(600),
             catch_up_every: Span::seconds(300),
+            silent_after: Span::seconds(2 * 3600),
             events: EventStream::User,
             scan_every: Span::seconds(6 * 3600),
             scan_margin: Span::seconds(3 * 3600),
@@ -56,9 +58,15 @@ impl Watch {
             "watch.folders must be ids of folders, and not of the root, which can have no webhook",
         );
         let least = std::time::Duration::from_millis(10);
-        let often = [self.check_every, self.catch_up_every, self.scan_every];
-        let often = (often.iter().any(|every| every.0 < least))
-            .then_some("watch.check_every, catch_up_every and scan_every must be at least 10ms");
+        let often = [
+            self.check_every,
+            self.catch_up_every,
+            self.scan_every,
+            self.silent_after,
+        ];
+        let often = often.iter().any(|every| every.0 < least).then_some(
+            "watch.check_every, catch_up_every, scan_every and silent_after must be at least 10ms",
+        );
         let ahead = (self.most_ahead == 0).then_some("watch.most_ahead must be above 0");
         let unknown = self.triggers.iter().filter_map(|trigger| {
             let known = bridge::webhook::Trigger::for_registration(trigger);

@@ -10,6 +10,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use super::clock;
 use crate::setting::{SECRET, program};
 
 /// A port that nobody can take while its process is down: no other test listens on this address
@@ -66,6 +67,18 @@ impl Fleet {
         fleet
     }
 
+    /// From now on the clock of this process, and of those that take its place, is off by so many
+    /// seconds.
+    pub(crate) fn jump(&self, process: usize, off: i64) {
+        clock::set(&self.home, process, off);
+    }
+
+    pub(crate) fn set_clocks_right(&self) {
+        for process in 0..self.processes.len() {
+            clock::set(&self.home, process, 0);
+        }
+    }
+
     pub(crate) async fn order(&self, process: usize, order: Order) {
         self.processes[process].orders.send(order).await.unwrap();
     }
@@ -111,6 +124,7 @@ impl Fleet {
                 .unwrap();
             let mut command = program(&home);
             command.arg("serve").arg("--config").arg(&config);
+            clock::give(&mut command, &home, number);
             secrets(&mut command).stdout(Stdio::null()).stderr(log);
             command
         }

@@ -4,6 +4,7 @@
 //! `BRIDGE_SEED` is the seed and `BRIDGE_EVENTS` how many events there are; `BRIDGE_KILLS` is how
 //! often a process is killed where nothing else goes wrong.
 
+mod clock;
 mod count;
 mod deals;
 mod fleet;
@@ -31,6 +32,7 @@ async fn one_process_on_a_file_does_everything_once_whatever_goes_wrong() {
         processes: 1,
         lease: LEASE,
         has_database: false,
+        has_clocks: clock::IS_THERE,
     };
     let schedule = Schedule::storm(number("BRIDGE_SEED", 1), events(), machines);
     run(schedule, 1, None).await;
@@ -42,6 +44,7 @@ async fn three_processes_on_a_database_do_everything_once_whatever_goes_wrong() 
         processes: 3,
         lease: LEASE,
         has_database: true,
+        has_clocks: clock::IS_THERE,
     };
     let schedule = Schedule::storm(number("BRIDGE_SEED", 1), events(), machines);
     run(schedule, 3, Some(Cluster::start())).await;
@@ -140,6 +143,7 @@ async fn run_with(schedule: Schedule, processes: usize, cluster: Option<Cluster>
     let storm = async { tokio::join!(people, troubles) };
     watching(&deals, storm).await;
 
+    fleet.set_clocks_right();
     deals.content.clear_faults();
     deals.crm.clear_faults();
     let patience = Duration::from_secs(180) + start.elapsed();
@@ -185,10 +189,11 @@ fn told(schedule: &Schedule) -> String {
         troubles.filter(|(_, trouble)| is(trouble)).count()
     };
     format!(
-        "{} faults, {} kills, {} freezes, {} restarts of the database",
+        "{} faults, {} kills, {} freezes, {} jumps of clocks, {} restarts of the database",
         count(|it| matches!(it, Trouble::Content(_) | Trouble::Crm(_))),
         count(|it| matches!(it, Trouble::Kill { .. })),
         count(|it| matches!(it, Trouble::Freeze { .. })),
+        count(|it| matches!(it, Trouble::Jump { .. })),
         count(|it| matches!(it, Trouble::RestartDatabase)),
     )
 }
@@ -199,6 +204,7 @@ async fn make(trouble: &Trouble, deals: &Deals, fleet: &Fleet, cluster: Option<&
         Trouble::Crm(fault) => deals.crm.inject(fault),
         Trouble::Kill { process, down } => fleet.order(process, Order::Kill { down }).await,
         Trouble::Freeze { process, span } => fleet.order(process, Order::Freeze { span }).await,
+        Trouble::Jump { process, off } => fleet.jump(process, off),
         Trouble::RestartDatabase => {
             let cluster = Arc::clone(cluster.unwrap());
             let restart = move || cluster.control(&["restart", "--mode=immediate"]);

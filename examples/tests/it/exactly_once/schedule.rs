@@ -30,8 +30,19 @@ pub(crate) enum Deed {
 pub(crate) enum Trouble {
     Content(box_side::Fault),
     Crm(crm_side::Fault),
-    Kill { process: usize, down: Duration },
-    Freeze { process: usize, span: Duration },
+    Kill {
+        process: usize,
+        down: Duration,
+    },
+    Freeze {
+        process: usize,
+        span: Duration,
+    },
+    /// The clock of one process is off by so many seconds from now on.
+    Jump {
+        process: usize,
+        off: i64,
+    },
     RestartDatabase,
 }
 
@@ -41,6 +52,8 @@ pub(crate) struct Machines {
     pub(crate) processes: usize,
     pub(crate) lease: Duration,
     pub(crate) has_database: bool,
+    /// Whether each process has a clock of its own, which can be put forward and back.
+    pub(crate) has_clocks: bool,
 }
 
 impl Schedule {
@@ -65,6 +78,9 @@ impl Schedule {
         }
         for process in 0..machines.processes {
             troubles.extend(life(&mut rng, process, machines.lease, span));
+            if machines.has_clocks {
+                troubles.extend(jumps(&mut rng, process, span));
+            }
         }
         troubles.sort_by_key(|(at, _)| *at);
         Self {
@@ -167,6 +183,24 @@ fn life(
         };
         troubles.push((at, trouble));
         at += away;
+    }
+}
+
+/// Puts the clock of one process forward and back by minutes and by hours, and now and then right.
+fn jumps(rng: &mut Rng, process: usize, span: Duration) -> Vec<(Duration, Trouble)> {
+    let mut jumps = Vec::new();
+    let mut at = Duration::ZERO;
+    loop {
+        at += Duration::from_millis(rng.u64(200..3_000));
+        if at >= span {
+            return jumps;
+        }
+        let off = match rng.u32(0..5) {
+            0 | 1 => rng.i64(-540..540),
+            2 => rng.i64(-6 * 3600..6 * 3600),
+            _ => 0,
+        };
+        jumps.push((at, Trouble::Jump { process, off }));
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::refusal::Refusal;
 use super::super::reply::Reply;
+use super::super::schema::Name;
 use super::super::state::{Call, Config, State};
 use super::super::store::{Actor, Org};
 use super::super::upload::Body;
@@ -18,12 +19,13 @@ use super::{key, refuse, wrong_state};
 /// A job that writes.
 pub(super) struct IngestJob {
     id: String,
-    object: &'static str,
+    object: Name,
     operation: Operation,
     assignment_rule: Option<String>,
     format: Format,
     state: &'static str,
     user: String,
+    origin: String,
     created: Timestamp,
     changed: Timestamp,
     version: u32,
@@ -127,12 +129,13 @@ fn create(state: &mut State, call: &mut Call) -> Result<Reply, Refusal> {
     }
     let job = IngestJob {
         id: state.bulk.next_id(),
-        object: def.name,
+        object: def.name.clone(),
         operation,
         assignment_rule: asked.assignment_rule_id,
         format,
         state: "Open",
         user: call.user.clone(),
+        origin: call.origin("bulkapi"),
         created: call.now,
         changed: call.now,
         version: call.version,
@@ -207,13 +210,14 @@ impl IngestJob {
             |error: csv::Error| format!("InvalidBatch : Unable to parse CSV : {error}");
         let work = match &mut self.work {
             Some(work) => work,
-            none => none.insert(begin(self.format, &data, org, self.object)?),
+            none => none.insert(begin(self.format, &data, org, &self.object)?),
         };
         let mut reader = self.format.read_rows(&data[work.done..]);
         let begun = work.done;
         let actor = Actor {
             user: self.user.clone(),
             is_person: false,
+            origin: self.origin.clone(),
             now,
         };
         let mut row = ByteRecord::new();
@@ -225,12 +229,12 @@ impl IngestJob {
                 return Err("InvalidBatch : a row has another number of columns".to_owned());
             }
             let values = values(&work.header, &row);
-            let known = match org.schema.object(self.object) {
+            let known = match org.schema.object(&self.object) {
                 Some(def) => known_id(org, def, &self.operation, &values),
                 None => String::new(),
             };
             self.processed += 1;
-            match self.operation.perform(org, self.object, values, &actor) {
+            match self.operation.perform(org, &self.object, values, &actor) {
                 Ok(written) => {
                     let own = [
                         written.id.as_str(),

@@ -14,6 +14,7 @@ use super::super::blob::Sink;
 use super::super::ids;
 use super::super::refusal::Refusal;
 use super::super::reply::Reply;
+use super::super::schema::Name;
 use super::super::state::{Call, Config, State};
 use super::super::store::{Actor, Org};
 use super::super::upload::Body;
@@ -23,7 +24,7 @@ use super::table::{Asked, Format, Table};
 
 /// A job whose batches are zips.
 pub(in super::super) struct ZipJob {
-    object: &'static str,
+    object: Name,
     state: &'static str,
     batches: BTreeMap<String, Batch>,
 }
@@ -123,7 +124,7 @@ fn route(
         }
         (Method::GET, ["batch", batch_id, more @ ..]) => {
             let batch_id = key(batch_id)?;
-            let (object, is_aborted) = (job.object, job.state == "Aborted");
+            let (object, is_aborted) = (job.object.clone(), job.state == "Aborted");
             let batch = job.batches.get_mut(&batch_id);
             let batch = batch.ok_or_else(|| exception("InvalidBatch", "Unable to find batch"))?;
             match more {
@@ -131,7 +132,11 @@ fn route(
                     if is_aborted && batch.state == "Queued" {
                         batch.state = "Not Processed";
                     }
-                    batch.move_on(org, config, object, &call.actor());
+                    let actor = Actor {
+                        origin: call.origin("bulkapi"),
+                        ..call.actor()
+                    };
+                    batch.move_on(org, config, &object, &actor);
                     Ok(xml(200, &batch.shown(&id, &batch_id)))
                 }
                 ["result"] if batch.state == "Completed" => {
@@ -158,7 +163,7 @@ fn create(state: &mut State, call: &mut Call) -> Result<Reply, Refusal> {
     let def = state.org.schema.object(&asked.object);
     let def = def.ok_or_else(|| exception("InvalidEntity", "the object is not supported"))?;
     let job = ZipJob {
-        object: def.name,
+        object: def.name.clone(),
         state: "Open",
         batches: BTreeMap::new(),
     };

@@ -1,12 +1,12 @@
 use serde_json::Value;
 
-use super::{FieldDef, FieldType, ObjectDef, label_of};
+use super::{FieldDef, FieldType, Name, ObjectDef, label_of};
 
 impl ObjectDef {
-    pub(super) fn new(name: &'static str, prefix: &'static str) -> Self {
+    pub(super) fn new(name: impl Into<Name>, prefix: impl Into<Name>) -> Self {
         Self {
-            name,
-            prefix,
+            name: name.into(),
+            prefix: prefix.into(),
             createable: true,
             updateable: true,
             deletable: true,
@@ -117,7 +117,7 @@ pub(super) fn of(name: &str, kind: FieldType, length: u32) -> FieldDef {
         restricted: false,
         defaulted: false,
         default: None,
-        picklist: &[],
+        picklist: Vec::new(),
         targets: &[],
         relationship: None,
     }
@@ -133,7 +133,7 @@ pub(super) fn long_text(name: &str) -> FieldDef {
 
 pub(super) fn picklist(name: &str, values: &'static [&'static str]) -> FieldDef {
     FieldDef {
-        picklist: values,
+        picklist: values.iter().map(|value| (*value).into()).collect(),
         ..of(name, FieldType::Picklist, 255)
     }
 }

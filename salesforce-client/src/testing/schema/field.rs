@@ -29,12 +29,46 @@ pub struct Field {
     /// A record without a value is refused.
     #[serde(default)]
     pub required: bool,
+    /// Values of a picklist.
+    #[serde(default)]
+    pub values: Vec<String>,
+    /// Values of a picklist that are not among its own are refused.
+    #[serde(default)]
+    pub restricted: bool,
 }
 
 impl Field {
     /// A text field.
     pub fn text(name: impl Into<String>, length: u32) -> Self {
         Self::new(name, FieldType::String).length(length)
+    }
+
+    /// A picklist of which a record has one value.
+    pub fn picklist<V: Into<String>>(
+        name: impl Into<String>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        Self::of_values(name, FieldType::Picklist, values)
+    }
+
+    /// A picklist of which a record has any number of values, written `one;other`.
+    pub fn multipicklist<V: Into<String>>(
+        name: impl Into<String>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        Self::of_values(name, FieldType::Multipicklist, values).length(MULTIPICKLIST_LENGTH)
+    }
+
+    fn of_values<V: Into<String>>(
+        name: impl Into<String>,
+        kind: FieldType,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        let values = values.into_iter().map(Into::into).collect();
+        Self {
+            values,
+            ..Self::new(name, kind)
+        }
     }
 
     /// A field of any type.
@@ -46,6 +80,8 @@ impl Field {
             unique: false,
             external_id: false,
             required: false,
+            values: Vec::new(),
+            restricted: false,
         }
     }
 
@@ -77,15 +113,21 @@ impl Field {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), Refusal> {
-        let name_fits = self.name.strip_suffix("__c").is_some_and(|stem| {
-            stem.starts_with(|first: char| first.is_ascii_alphabetic())
-                && stem
-                    .chars()
-                    .all(|other| other.is_ascii_alphanumeric() || other == '_')
-        });
+    /// Refuses values that are not among those of the picklist.
+    #[must_use]
+    pub fn restricted(mut self, restricted: bool) -> Self {
+        self.restricted = restricted;
+        self
+    }
+
+    pub(in crate::testing) fn check(&self) -> Result<(), Refusal> {
         let kind_fits = !self.kind.is_id() && self.kind != FieldType::Base64;
-        if name_fits && kind_fits {
+        let is_list = matches!(self.kind, FieldType::Picklist | FieldType::Multipicklist);
+        let list_fits = match is_list {
+            true => !self.unique && !self.external_id && self.values.iter().all(is_value),
+            false => self.values.is_empty() && !self.restricted,
+        };
+        if is_custom_name(&self.name) && kind_fits && list_fits {
             return Ok(());
         }
         let text = format!("{} is no custom field that can be added", self.name);
@@ -95,6 +137,28 @@ impl Field {
             &["FullName"],
         ))
     }
+}
+
+/// `Name__c`, or `package__Name__c` where a managed package brings it.
+pub(super) fn is_custom_name(name: &str) -> bool {
+    let part_fits = |part: &str| {
+        part.starts_with(|first: char| first.is_ascii_alphabetic())
+            && !part.ends_with('_')
+            && part
+                .chars()
+                .all(|it| it.is_ascii_alphanumeric() || it == '_')
+    };
+    let Some(stem) = name.strip_suffix("__c") else {
+        return false;
+    };
+    match stem.split_once("__") {
+        Some((package, own)) => part_fits(package) && part_fits(own) && !own.contains("__"),
+        None => part_fits(stem),
+    }
+}
+
+fn is_value(value: &String) -> bool {
+    (1..=255).contains(&value.chars().count()) && !value.contains(';')
 }
 
 /// Types of fields, by their names in a describe.
@@ -122,6 +186,8 @@ pub enum FieldType {
     Id,
     /// A whole number.
     Int,
+    /// Any number of a list.
+    Multipicklist,
     /// A percentage.
     Percent,
     /// A telephone number.
@@ -151,6 +217,7 @@ impl FieldType {
             Self::Email => "email",
             Self::Id => "id",
             Self::Int => "int",
+            Self::Multipicklist => "multipicklist",
             Self::Percent => "percent",
             Self::Phone => "phone",
             Self::Picklist => "picklist",
@@ -180,3 +247,6 @@ fn text_kind() -> FieldType {
 fn text_length() -> u32 {
     255
 }
+
+/// What a describe tells of every such field.
+const MULTIPICKLIST_LENGTH: u32 = 4099;

@@ -1,13 +1,22 @@
+mod custom;
 mod define;
 mod field;
 mod standard;
+
+use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::refusal::Refusal;
 
+pub(super) use standard::CONVERTED;
+
+pub use custom::CustomObject;
 pub use field::{Field, FieldType};
+
+/// A name that the fake knows, or that was given to it.
+pub(super) type Name = Cow<'static, str>;
 
 #[derive(Clone, Debug)]
 pub(super) struct FieldDef {
@@ -26,7 +35,7 @@ pub(super) struct FieldDef {
     /// Set by the server where the caller leaves it out.
     pub(super) defaulted: bool,
     pub(super) default: Option<Value>,
-    pub(super) picklist: &'static [&'static str],
+    pub(super) picklist: Vec<Name>,
     /// Objects that a reference may point to; empty for any.
     pub(super) targets: &'static [&'static str],
     pub(super) relationship: Option<&'static str>,
@@ -46,7 +55,12 @@ impl FieldDef {
         self.external_id || self.id_lookup
     }
 
-    fn custom(field: Field) -> Self {
+    /// Queries can be ordered by it.
+    pub(super) fn is_sortable(&self) -> bool {
+        self.filterable && self.kind != FieldType::Multipicklist
+    }
+
+    pub(super) fn custom(field: Field) -> Self {
         let is_long = field.kind == FieldType::Textarea && field.length > 255;
         let is_boolean = field.kind == FieldType::Boolean;
         Self {
@@ -61,10 +75,10 @@ impl FieldDef {
             external_id: field.external_id,
             id_lookup: field.external_id,
             filterable: !is_long,
-            restricted: false,
+            restricted: field.restricted,
             defaulted: is_boolean,
             default: is_boolean.then_some(Value::Bool(false)),
-            picklist: &[],
+            picklist: field.values.into_iter().map(Name::from).collect(),
             targets: &[],
             relationship: None,
         }
@@ -73,8 +87,8 @@ impl FieldDef {
 
 #[derive(Clone, Debug)]
 pub(super) struct ObjectDef {
-    pub(super) name: &'static str,
-    pub(super) prefix: &'static str,
+    pub(super) name: Name,
+    pub(super) prefix: Name,
     pub(super) createable: bool,
     pub(super) updateable: bool,
     pub(super) deletable: bool,
@@ -100,7 +114,11 @@ impl ObjectDef {
     }
 
     pub(super) fn label(&self) -> String {
-        label_of(self.name)
+        label_of(&self.name)
+    }
+
+    pub(super) fn is_custom(&self) -> bool {
+        self.name.ends_with("__c")
     }
 }
 
@@ -133,15 +151,42 @@ impl Schema {
         self.objects.iter().find(|object| object.prefix == prefix)
     }
 
+    /// Adds an object and its fields, with a key prefix of its own.
+    pub(super) fn add_custom_object(
+        &mut self,
+        object: CustomObject,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        object.check()?;
+        if self.object(&object.name).is_some() {
+            let text = format!("There is already an object named {}.", object.name);
+            return Err(Refusal::data(
+                "DUPLICATE_DEVELOPER_NAME",
+                text,
+                &["FullName"],
+            ));
+        }
+        let mut changed = self.clone();
+        let number = self.objects.iter().filter(|def| def.is_custom()).count();
+        let prefix = custom::prefix(number);
+        changed.objects.push(ObjectDef::custom(&object, prefix));
+        for field in object.fields {
+            changed.add_custom_field(&object.name, field, now)?;
+        }
+        *self = changed;
+        Ok(())
+    }
+
     /// Child objects, the field that names the parent, and the relationship's name, if it has one.
     pub(super) fn children(&self, def: &ObjectDef) -> Vec<(&ObjectDef, &str, Option<String>)> {
         const AUDIT: [&str; 3] = ["CreatedById", "LastModifiedById", "OwnerId"];
         let mut found = Vec::new();
         for child in &self.objects {
             let fields = child.fields.iter();
-            for field in fields.filter(|field| field.targets.contains(&def.name)) {
-                let is_audit = AUDIT.contains(&field.name.as_str());
-                let name = (!is_audit).then(|| plural(child.name));
+            for field in fields.filter(|field| field.targets.contains(&&*def.name)) {
+                let is_nameless =
+                    AUDIT.contains(&field.name.as_str()) || field.name.starts_with("Converted");
+                let name = (!is_nameless).then(|| plural(&child.name));
                 found.push((child, field.name.as_str(), name));
             }
         }
@@ -263,7 +308,8 @@ fn plural(name: &str) -> String {
 /// `StageName` reads "Stage Name", `Box_Id__c` reads "Box Id".
 fn label_of(name: &str) -> String {
     if let Some(stem) = name.strip_suffix("__c") {
-        return stem.replace('_', " ");
+        let own = stem.split_once("__").map_or(stem, |(_, own)| own);
+        return own.replace('_', " ");
     }
     let mut label = String::with_capacity(name.len() + 4);
     let mut after_lower = false;

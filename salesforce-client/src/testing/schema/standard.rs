@@ -58,6 +58,8 @@ const LEAD_SOURCES: &[&str] = &[
     "Purchased List",
     "Other",
 ];
+/// The status of leads that were converted.
+pub(in crate::testing) const CONVERTED: &str = "Closed - Converted";
 const SALUTATIONS: &[&str] = &["Mr.", "Ms.", "Mrs.", "Dr.", "Prof."];
 
 fn account() -> ObjectDef {
@@ -331,7 +333,12 @@ fn event() -> ObjectDef {
 }
 
 fn lead() -> ObjectDef {
-    let statuses = &["Open - Not Contacted", "Working - Contacted"];
+    let statuses = &[
+        "Open - Not Contacted",
+        "Working - Contacted",
+        CONVERTED,
+        "Closed - Not Converted",
+    ];
     ObjectDef::new("Lead", "00Q").linkable().with(vec![
         text("LastName", 80).required(),
         text("FirstName", 40),
@@ -344,6 +351,15 @@ fn lead() -> ObjectDef {
         picklist("LeadSource", LEAD_SOURCES),
         picklist("Status", statuses).defaulted(json!("Open - Not Contacted")),
         boolean("IsConverted").read_only(),
+        of("ConvertedDate", FieldType::Date, 0).read_only(),
+        reference("ConvertedAccountId", &["Account"], "ConvertedAccount").read_only(),
+        reference("ConvertedContactId", &["Contact"], "ConvertedContact").read_only(),
+        reference(
+            "ConvertedOpportunityId",
+            &["Opportunity"],
+            "ConvertedOpportunity",
+        )
+        .read_only(),
         long_text("Description"),
     ])
 }

@@ -4,14 +4,14 @@ use super::Problem;
 use super::lexer::Piece;
 use super::parser::{Expr, Literal, Operator, Order, Path, Statement};
 use crate::testing::ids;
-use crate::testing::schema::{FieldDef, FieldType, ObjectDef, Schema};
+use crate::testing::schema::{FieldDef, FieldType, Name, ObjectDef, Schema};
 use crate::testing::values::stamp;
 
 /// A statement whose names are those of the schema and whose values are in the
 /// form in which records store them.
 pub(super) struct Bound {
     pub(super) is_count: bool,
-    pub(super) object: &'static str,
+    pub(super) object: Name,
     pub(super) columns: Vec<Column>,
     pub(super) children: Vec<Child>,
     pub(super) filter: Option<Filter>,
@@ -48,6 +48,8 @@ pub(super) enum Filter {
     Compare(Column, Operator, Value),
     Like(Column, Vec<Piece>),
     Among(Column, Vec<Value>),
+    /// Any of these has all its values, which are joined by `;`, among those of the field.
+    Includes(Column, Vec<Value>),
 }
 
 impl Filter {
@@ -59,7 +61,7 @@ impl Filter {
             Self::All(parts) => parts.iter().any(|part| part.is_bounded_by(fields)),
             Self::Any(parts) => parts.iter().all(|part| part.is_bounded_by(fields)),
             Self::Compare(column, Operator::Equal, _) | Self::Among(column, _) => names(column),
-            Self::Not(_) | Self::Compare(..) | Self::Like(..) => false,
+            Self::Not(_) | Self::Compare(..) | Self::Like(..) | Self::Includes(..) => false,
         }
     }
 }
@@ -111,7 +113,7 @@ fn bind_to(schema: &Schema, def: &ObjectDef, mut statement: Statement) -> Result
     let mut order = Vec::new();
     for item in statement.order {
         let (column, field) = scope.resolve(&item.path)?;
-        if !field.filterable {
+        if !field.is_sortable() {
             let text = format!("field '{}' can not be sorted in a query call", field.name);
             return Err(Problem::malformed(text, item.path.at));
         }
@@ -120,7 +122,7 @@ fn bind_to(schema: &Schema, def: &ObjectDef, mut statement: Statement) -> Result
     check_links_are_bounded(def, filter.as_ref())?;
     Ok(Bound {
         is_count: statement.paths.is_none(),
-        object: def.name,
+        object: def.name.clone(),
         columns,
         children,
         filter,
@@ -154,7 +156,7 @@ impl<'a> Scope<'a> {
 
     fn resolve(&self, path: &Path) -> Result<(Column, &'a FieldDef), Problem> {
         let is_self = |name: &str| {
-            name.eq_ignore_ascii_case(self.def.name)
+            name.eq_ignore_ascii_case(&self.def.name)
                 || self
                     .alias
                     .as_deref()
@@ -183,7 +185,7 @@ impl<'a> Scope<'a> {
             targets = self.targets(reference);
         }
         let Some(def) = targets.iter().find_map(|target| target.field(field)) else {
-            let entity = targets.first().map_or("Name", |target| target.name);
+            let entity = targets.first().map_or("Name", |target| &*target.name);
             let text = format!("No such column '{field}' on entity '{entity}'. {FIELD_ADVICE}");
             return Err(Problem::new("INVALID_FIELD", text).at(path.at));
         };
@@ -205,7 +207,7 @@ impl<'a> Scope<'a> {
                 if all {
                     object.linkable
                 } else {
-                    reference.targets.contains(&object.name)
+                    reference.targets.contains(&&*object.name)
                 }
             })
             .collect()
@@ -225,7 +227,9 @@ impl<'a> Scope<'a> {
             Expr::Compare(path, Operator::Like, literal) => {
                 let column = self.filtered(&path)?;
                 match literal {
-                    Literal::Text(pieces) if is_text(column.kind) => {
+                    Literal::Text(pieces)
+                        if is_text(column.kind) && column.kind != FieldType::Multipicklist =>
+                    {
                         Ok(Filter::Like(column, pieces))
                     }
                     _ => Err(bad_operator(&column, path.at)),
@@ -233,8 +237,11 @@ impl<'a> Scope<'a> {
             }
             Expr::Compare(path, operator, literal) => {
                 let column = self.filtered(&path)?;
+                let is_list = column.kind == FieldType::Multipicklist;
                 let is_equality = matches!(operator, Operator::Equal | Operator::NotEqual);
-                if !is_equality && (column.kind == FieldType::Boolean || literal == Literal::Null) {
+                if !is_equality
+                    && (is_list || column.kind == FieldType::Boolean || literal == Literal::Null)
+                {
                     return Err(bad_operator(&column, path.at));
                 }
                 let value = value(&column, literal).map_err(|problem| problem.at(path.at))?;
@@ -242,12 +249,19 @@ impl<'a> Scope<'a> {
             }
             Expr::Among(path, literals) => {
                 let column = self.filtered(&path)?;
-                let values = literals.into_iter().map(|literal| value(&column, literal));
-                let values = values.collect::<Result<Vec<_>, _>>();
-                Ok(Filter::Among(
-                    column,
-                    values.map_err(|problem| problem.at(path.at))?,
-                ))
+                if column.kind == FieldType::Multipicklist {
+                    return Err(bad_operator(&column, path.at));
+                }
+                let values = values(&column, literals).map_err(|problem| problem.at(path.at))?;
+                Ok(Filter::Among(column, values))
+            }
+            Expr::Includes(path, literals) => {
+                let column = self.filtered(&path)?;
+                if column.kind != FieldType::Multipicklist {
+                    return Err(bad_operator(&column, path.at));
+                }
+                let values = values(&column, literals).map_err(|problem| problem.at(path.at))?;
+                Ok(Filter::Includes(column, values))
             }
         }
     }
@@ -297,6 +311,13 @@ fn bad_operator(column: &Column, at: usize) -> Problem {
     Problem::new("INVALID_QUERY_FILTER_OPERATOR", text).at(at)
 }
 
+fn values(column: &Column, literals: Vec<Literal>) -> Result<Vec<Value>, Problem> {
+    literals
+        .into_iter()
+        .map(|literal| value(column, literal))
+        .collect()
+}
+
 fn value(column: &Column, literal: Literal) -> Result<Value, Problem> {
     let kind = column.kind;
     match literal {
@@ -309,7 +330,7 @@ fn value(column: &Column, literal: Literal) -> Result<Value, Problem> {
             };
             ids::normalise(&id).map(Value::String).ok_or_else(invalid)
         }
-        Literal::Text(pieces) if is_text(kind) => Ok(json!(plain(&pieces)?.to_lowercase())),
+        Literal::Text(pieces) if is_text(kind) => Ok(json!(folded(kind, &plain(&pieces)?))),
         Literal::Number(number) if kind.is_number() => Ok(json!(number)),
         Literal::Boolean(flag) if kind == FieldType::Boolean => Ok(json!(flag)),
         Literal::Date(day) if kind == FieldType::Date => Ok(json!(day)),
@@ -331,6 +352,18 @@ fn plain(pieces: &[Piece]) -> Result<String, Problem> {
         }
     });
     letters.collect()
+}
+
+/// Text as it is compared: without its case, and the values of a list in one order.
+pub(super) fn folded(kind: FieldType, text: &str) -> String {
+    let text = text.to_lowercase();
+    if kind != FieldType::Multipicklist {
+        return text;
+    }
+    let mut values: Vec<&str> = text.split(';').map(str::trim).collect();
+    values.sort_unstable();
+    values.dedup();
+    values.join(";")
 }
 
 fn mismatch(column: &Column) -> Problem {

@@ -3,7 +3,7 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value, json};
 
 use super::Asker;
-use super::bind::{Bound, Child, Column, Filter, Step};
+use super::bind::{Bound, Child, Column, Filter, Step, folded};
 use super::lexer::Piece;
 use super::parser::{Operator, Order};
 use crate::testing::files;
@@ -30,7 +30,7 @@ fn rows_of(
             .is_none_or(|filter| holds(org, record, filter))
     };
     let mut found: Vec<&Record> = org
-        .table(bound.object)
+        .table(&bound.object)
         .filter(|record| asker.with_deleted || !record.deleted)
         .filter(|record| belongs(record) && is_shown(record))
         .filter(passes)
@@ -72,8 +72,8 @@ fn visibility<'a>(
     bound: &Bound,
     asker: Asker<'a>,
 ) -> impl Fn(&Record) -> bool + use<'a> {
-    let is_file = matches!(bound.object, "ContentVersion" | "ContentDocument");
-    let keys: &[&str] = match bound.object {
+    let is_file = matches!(&*bound.object, "ContentVersion" | "ContentDocument");
+    let keys: &[&str] = match &*bound.object {
         "ContentVersion" => &["Id", "ContentDocumentId"],
         _ => &["Id"],
     };
@@ -112,6 +112,14 @@ fn holds(org: &Org, record: &Record, filter: &Filter) -> bool {
                 .iter()
                 .any(|wanted| compare(&stored, wanted) == Some(Ordering::Equal))
         }
+        Filter::Includes(column, wanted) => {
+            let stored = key(column, &reach(org, record, column));
+            let stored: Vec<&str> = stored.as_str().map_or(Vec::new(), values);
+            let has = |wanted: &str| values(wanted).iter().all(|value| stored.contains(value));
+            wanted
+                .iter()
+                .any(|wanted| wanted.as_str().map_or(stored.is_empty(), has))
+        }
         Filter::Like(column, pattern) => {
             let stored = reach(org, record, column);
             let letters: Vec<char> = stored.as_str().unwrap_or_default().chars().collect();
@@ -133,11 +141,16 @@ fn reach(org: &Org, record: &Record, column: &Column) -> Value {
     at.value(&column.field).clone()
 }
 
+/// The values of a multi-select picklist.
+fn values(list: &str) -> Vec<&str> {
+    list.split(';').collect()
+}
+
 /// Text is compared without its case, ids with theirs.
 fn key(column: &Column, stored: &Value) -> Value {
     match stored {
         Value::String(text) if !column.kind.is_id() && !is_time(column.kind) => {
-            Value::String(text.to_lowercase())
+            Value::String(folded(column.kind, text))
         }
         other => other.clone(),
     }

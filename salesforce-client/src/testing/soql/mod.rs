@@ -6,6 +6,7 @@ mod parser;
 use serde_json::Value;
 
 use super::refusal::Refusal;
+use super::schema::Name;
 use super::store::Org;
 use bind::Bound;
 
@@ -34,7 +35,7 @@ pub(super) fn select(org: &Org, query: &str, asker: Asker<'_>) -> Result<Selecti
 }
 
 /// The object that a query is on, and whether it names its records by id.
-pub(super) fn target(org: &Org, query: &str) -> Result<(&'static str, bool), Refusal> {
+pub(super) fn target(org: &Org, query: &str) -> Result<(Name, bool), Refusal> {
     let bound = understand(org, query).map_err(|problem| problem.refuse(query))?;
     let filter = bound.filter.as_ref();
     Ok((
@@ -123,6 +124,7 @@ mod tests {
                 Expr::Not(part) => format!("not({})", shown(part)),
                 Expr::Compare(path, operator, _) => format!("{:?} {operator:?}", path.names),
                 Expr::Among(path, values) => format!("{:?} in {}", path.names, values.len()),
+                Expr::Includes(path, values) => format!("{:?} has {}", path.names, values.len()),
             }
         }
         let filter = statement.filter.as_ref().map(shown);

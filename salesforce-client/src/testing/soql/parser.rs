@@ -28,6 +28,8 @@ pub(super) enum Expr {
     Not(Box<Expr>),
     Compare(Path, Operator, Literal),
     Among(Path, Vec<Literal>),
+    /// `INCLUDES`: any of these has all its values in the list.
+    Includes(Path, Vec<Literal>),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -226,6 +228,13 @@ impl Parser {
         }
         if self.take_word("IN") {
             return Ok(Expr::Among(path, self.literals()?));
+        }
+        if self.take_word("INCLUDES") {
+            return Ok(Expr::Includes(path, self.literals()?));
+        }
+        if self.take_word("EXCLUDES") {
+            let included = Expr::Includes(path, self.literals()?);
+            return Ok(Expr::Not(Box::new(included)));
         }
         let operator = self.operator()?;
         Ok(Expr::Compare(path, operator, self.literal()?))

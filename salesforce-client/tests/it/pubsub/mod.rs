@@ -1,64 +1,60 @@
-//! The event bus, against one that breaks on purpose.
+//! The event bus, against an org that breaks on purpose.
 
-mod bus;
-mod wire;
+mod changes;
+mod refusals;
 
 use std::{pin::pin, time::Duration};
 
-use apache_avro::types::Value;
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use salesforce_client::{
     ClientCredentials, ErrorKind, SalesforceClient, StaticToken,
-    pubsub::{ChangeType, Delivery, Event, PubSub, Replay, ReplayId},
-    testing::FakeSalesforce,
+    pubsub::{Delivery, Event, PubSub, Replay, ReplayId},
+    testing::{
+        FakeSalesforce, FakeSalesforceBuilder, Field, PlatformEvent, StreamEnd, StreamFault,
+    },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tonic::Code;
 
-use self::bus::{Bus, End, Plan, replay_id};
 use crate::support::quick;
 
-const COUNTED: &str = r#"{ "type": "record", "name": "Counted__e", "fields": [
-    { "name": "Number__c", "type": ["null", "long"] },
-    { "name": "Note__c", "type": ["null", "string"] }
-]}"#;
+const ACCOUNTS: &str = "/data/AccountChangeEvent";
+const UNAVAILABLE: i32 = 14;
 
-#[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Debug, Deserialize)]
 struct Counted {
-    #[serde(rename = "Number__c")]
+    #[serde(rename = "NumberOfEmployees")]
     number: Option<i64>,
-    #[serde(rename = "Note__c")]
-    note: Option<String>,
 }
 
-fn counted(number: i64) -> Value {
-    Value::Record(vec![
-        (
-            "Number__c".to_owned(),
-            Value::Union(1, Box::new(Value::Long(number))),
-        ),
-        ("Note__c".to_owned(), Value::Union(0, Box::new(Value::Null))),
-    ])
+fn settings() -> FakeSalesforceBuilder {
+    FakeSalesforce::builder()
+        .client("app", "secret")
+        .capture_changes(["Account"])
+        .keepalive(Duration::from_millis(20))
 }
 
-fn client() -> SalesforceClient {
-    let token = StaticToken::new(
-        "00D5g0000000001!AQ.token".to_owned(),
-        "https://example.my.salesforce.com",
-    );
+/// An org in which so many accounts were created.
+async fn org_of(accounts: i64) -> FakeSalesforce {
+    let org = settings().start().await.unwrap();
+    (0..accounts).for_each(|number| count(&org, number));
+    org
+}
+
+fn count(org: &FakeSalesforce, number: i64) {
+    let account = json!({ "Name": "Acme", "NumberOfEmployees": number });
+    org.create("Account", account).unwrap();
+}
+
+fn client(org: &FakeSalesforce) -> SalesforceClient {
+    let token = StaticToken::new(org.issue_token(), org.url());
     let client = SalesforceClient::builder(token.unwrap()).retry(quick());
     client.build().unwrap()
 }
 
-fn pubsub(bus: &Bus) -> PubSub {
-    client().pubsub().endpoint(&bus.url).build().unwrap()
-}
-
-async fn bus_of(events: i64) -> Bus {
-    let bus = Bus::start(COUNTED).await;
-    (0..events).for_each(|number| bus.push(counted(number)));
-    bus
+fn pubsub(org: &FakeSalesforce) -> PubSub {
+    let endpoint = client(org).pubsub().endpoint(org.pubsub_url());
+    endpoint.build().unwrap()
 }
 
 /// Events alone, as many as asked for.
@@ -79,79 +75,79 @@ async fn take(
         .unwrap()
 }
 
+/// All events of a topic, which are so many.
+async fn all(org: &FakeSalesforce, topic: &str, count: usize) -> Vec<Event> {
+    let subscription = pubsub(org).subscribe(topic).replay(Replay::Earliest);
+    let mut stream = pin!(subscription.stream());
+    let events = take(&mut stream, count).await;
+    let next = stream.next().await.unwrap().unwrap();
+    assert!(matches!(next, Delivery::Quiet { .. }), "{next:?}");
+    events
+}
+
 fn numbers(events: &[Event]) -> Vec<i64> {
     let number = |event: &Event| event.decode::<Counted>().unwrap().number.unwrap();
     events.iter().map(number).collect()
 }
 
+fn status(code: i32, error_code: &str) -> StreamEnd {
+    let error_code = Some(format!("sfdc.platform.eventbus.grpc.{error_code}"));
+    StreamEnd::Status { code, error_code }
+}
+
 #[tokio::test]
 async fn no_event_is_lost_or_comes_twice_over_a_hundred_broken_connections() {
     const EVENTS: i64 = 1_500;
-    let fake = FakeSalesforce::builder()
-        .client("app", "secret")
-        .start()
-        .await
-        .unwrap();
+    let org = org_of(EVENTS).await;
+    let plain = |code| StreamEnd::Status {
+        code,
+        error_code: None,
+    };
+    let ends = [
+        StreamEnd::Close,
+        plain(UNAVAILABLE),
+        StreamEnd::Silence,
+        StreamEnd::NewestThenClose,
+        plain(13),
+        status(16, "service.auth.error"),
+        status(UNAVAILABLE, "service.unavailable"),
+        status(8, "concurrent.client.limit.exceeded"),
+    ];
+    for (n, end) in (0..120).zip(ends.into_iter().cycle()) {
+        let fault = StreamFault::after(n % 25, end).batch(1 + n % 9);
+        org.inject_stream_fault(fault.again(n % 13));
+    }
     let tokens = ClientCredentials::new("app", "secret".to_owned());
     let client = SalesforceClient::builder(tokens)
-        .login_url(fake.url())
+        .login_url(org.url())
         .retry(quick());
-    let client = client.build().unwrap();
-    let bus = bus_of(EVENTS).await;
-    let ends = [
-        End::Clean,
-        End::Status(Code::Unavailable),
-        End::Silence,
-        End::Misleading,
-        End::Status(Code::Internal),
-        End::Coded(
-            Code::Unauthenticated,
-            "sfdc.platform.eventbus.grpc.service.auth.error",
-        ),
-        End::Coded(
-            Code::Unavailable,
-            "sfdc.platform.eventbus.grpc.service.unavailable",
-        ),
-        End::Coded(
-            Code::ResourceExhausted,
-            "sfdc.platform.eventbus.grpc.concurrent.client.limit.exceeded",
-        ),
-    ];
-    bus.state().plans = (0..120)
-        .map(|n| Plan {
-            events: n % 25,
-            batch: 1 + n % 9,
-            again: n % 13,
-            end: ends[n % ends.len()],
-        })
-        .chain([Plan::STEADY])
-        .collect();
-    let pubsub = client.pubsub().endpoint(&bus.url).build().unwrap();
+    let pubsub = client.build().unwrap().pubsub().endpoint(org.pubsub_url());
     let subscription = pubsub
+        .build()
+        .unwrap()
         .subscribe("/data/ChangeEvents")
         .replay(Replay::Earliest)
         .silence(Duration::from_millis(150));
     let events = take(subscription.stream(), EVENTS as usize).await;
     assert_eq!(numbers(&events), (0..EVENTS).collect::<Vec<_>>());
-    let state = bus.state();
-    assert!(state.subscriptions > 100, "{}", state.subscriptions);
-    assert!(state.most_outstanding <= 100);
-    assert_eq!(state.schemas_asked, 1);
+    let subscriptions = org.subscriptions();
+    assert!(subscriptions.len() > 100, "{}", subscriptions.len());
+    // The first delivers nothing, so the second has no place to go on from either.
+    let later = &subscriptions[2..];
+    assert!(later.iter().all(|it| it.preset == "CUSTOM"));
+    assert!(subscriptions.iter().all(|it| it.most_outstanding <= 100));
+    let delivered: u64 = subscriptions.iter().map(|it| it.delivered).sum();
     assert!(
-        state
-            .opened
-            .iter()
-            .skip(2)
-            .all(|open| open.replay_preset == 2)
+        delivered > EVENTS as u64,
+        "nothing came twice to be left out"
     );
+    assert_eq!(org.schemas_asked(), 1);
 }
 
 #[tokio::test]
 async fn no_more_is_asked_for_than_is_taken() {
-    let bus = bus_of(500).await;
-    let subscription = pubsub(&bus)
-        .subscribe("/data/X__ChangeEvent")
-        .replay(Replay::Earliest);
+    let org = org_of(500).await;
+    let subscription = pubsub(&org).subscribe(ACCOUNTS).replay(Replay::Earliest);
     let mut stream = pin!(subscription.at_once(10).stream());
     for number in 0..300 {
         let Some(Ok(Delivery::Event(event))) = stream.next().await else {
@@ -159,98 +155,115 @@ async fn no_more_is_asked_for_than_is_taken() {
         };
         assert_eq!(event.decode::<Counted>().unwrap().number, Some(number));
     }
-    assert!(bus.state().most_outstanding <= 10);
-    assert_eq!(bus.state().subscriptions, 1);
+    let subscriptions = org.subscriptions();
+    assert!(subscriptions[0].most_outstanding <= 10);
+    assert_eq!(subscriptions.len(), 1);
 }
 
 #[tokio::test]
 async fn a_quiet_topic_moves_the_position() {
-    let bus = bus_of(3).await;
-    let from = Replay::After(ReplayId::from(&replay_id(0)[..]));
-    let pubsub = pubsub(&bus);
+    let org = org_of(3).await;
+    let pubsub = pubsub(&org);
+    let first = all(&org, ACCOUNTS, 3).await.remove(0).replay_id;
     let mut stream = pin!(
         pubsub
-            .subscribe("/data/X__ChangeEvent")
-            .replay(from)
+            .subscribe(ACCOUNTS)
+            .replay(Replay::After(first))
             .stream()
     );
-    for expected in [1, 2] {
+    for _ in 0..2 {
         let delivery = stream.next().await.unwrap().unwrap();
-        assert_eq!(delivery.replay_id().as_bytes(), replay_id(expected));
         assert!(matches!(delivery, Delivery::Event(_)));
     }
     let quiet = stream.next().await.unwrap().unwrap();
     let Delivery::Quiet { latest } = quiet else {
         panic!("{quiet:?}");
     };
-    bus.push(counted(3));
-    let later = pubsub
-        .subscribe("/data/X__ChangeEvent")
-        .replay(Replay::After(latest));
+    assert_eq!(latest.as_bytes(), org.latest_replay_id());
+    count(&org, 3);
+    let later = pubsub.subscribe(ACCOUNTS).replay(Replay::After(latest));
     assert_eq!(numbers(&take(later.stream(), 1).await), [3]);
 }
 
 #[tokio::test]
+async fn what_comes_while_somebody_listens_comes_at_once() {
+    let org = settings().keepalive(Duration::from_secs(270)).start();
+    let org = org.await.unwrap();
+    count(&org, 1);
+    let subscription = pubsub(&org).subscribe(ACCOUNTS);
+    let (events, ()) = tokio::join!(take(subscription.stream(), 1), async {
+        while org.subscriptions().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        count(&org, 2);
+    });
+    assert_eq!(numbers(&events), [2], "from now on");
+}
+
+#[tokio::test]
 async fn a_place_that_is_lost_is_an_error_unless_another_is_named() {
-    let bus = bus_of(2).await;
-    let lost = Replay::After(ReplayId::from(b"garbage".to_vec()));
-    let subscribe = || {
-        pubsub(&bus)
-            .subscribe("/data/X__ChangeEvent")
-            .replay(lost.clone())
-    };
-    let mut stream = pin!(subscribe().stream());
-    let error = stream.next().await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::PositionLost);
-    assert!(
-        error
-            .api()
-            .unwrap()
-            .code()
-            .unwrap()
-            .as_str()
-            .ends_with("replayid.corrupted")
-    );
-    assert!(!error.is_retryable());
-    assert!(stream.next().await.is_none());
-    let events = take(subscribe().if_lost(Replay::Earliest).stream(), 2).await;
-    assert_eq!(numbers(&events), [0, 1]);
-    // One that is lost as well is no reason to go on for ever.
-    let stream = subscribe().if_lost(lost.clone()).stream();
-    let error = pin!(stream).next().await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::PositionLost);
+    let org = org_of(2).await;
+    let first = all(&org, ACCOUNTS, 2).await.remove(0).replay_id;
+    org.purge_events();
+    count(&org, 2);
+    let garbage = ReplayId::from(b"garbage".to_vec());
+    for (lost, code) in [(garbage, "corrupted"), (first, "validation.failed")] {
+        let lost = Replay::After(lost);
+        let subscribe = || pubsub(&org).subscribe(ACCOUNTS).replay(lost.clone());
+        let mut stream = pin!(subscribe().stream());
+        let error = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PositionLost);
+        let told = error.api().unwrap().code().unwrap().as_str().to_owned();
+        assert!(told.ends_with(&format!("replayid.{code}")), "{told}");
+        assert!(!error.is_retryable());
+        assert!(stream.next().await.is_none());
+        let events = take(subscribe().if_lost(Replay::Earliest).stream(), 1).await;
+        assert_eq!(numbers(&events), [2]);
+        // One that is lost as well is no reason to go on for ever.
+        let stream = subscribe().if_lost(lost.clone()).stream();
+        let error = pin!(stream).next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PositionLost);
+    }
 }
 
 #[tokio::test]
 async fn what_waiting_does_not_mend_is_told_at_once() {
-    let bus = bus_of(1).await;
-    let stream = pubsub(&bus).subscribe("/event/Missing__e").stream();
-    let error = pin!(stream).next().await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert_eq!(bus.state().opened.len(), 1);
+    let org = org_of(1).await;
+    for topic in ["/event/Missing__e", "/data/accountChangeEvent", "Account"] {
+        let stream = pubsub(&org).subscribe(topic).stream();
+        let error = pin!(stream).next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{topic}");
+        let error = pubsub(&org).topic(topic).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{topic}");
+    }
+    assert_eq!(org.subscriptions(), []);
 }
 
 #[tokio::test]
 async fn a_token_that_stays_refused_is_tried_twice_and_no_more() {
-    let bus = bus_of(1).await;
-    bus.state()
-        .refused_tokens
-        .push("00D5g0000000001!AQ.token".to_owned());
-    let pubsub = pubsub(&bus);
+    let org = org_of(1).await;
+    let pubsub = pubsub(&org);
+    org.expire_sessions();
     let stream = pubsub.subscribe("/data/ChangeEvents").stream();
     let error = pin!(stream).next().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Auth);
     let error = pubsub.topic("/event/X__e").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Auth);
-    assert!(bus.state().metadata.len() <= 4);
+    let fault = StreamFault::after(0, status(16, "service.auth.error"));
+    org.inject_stream_fault(fault.times(u32::MAX));
+    let stream = self::pubsub(&org).subscribe(ACCOUNTS).stream();
+    let error = pin!(stream).next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Auth);
+    assert!(org.subscriptions().len() <= 2);
 }
 
 #[tokio::test]
 async fn a_bus_that_is_away_is_waited_for_and_not_for_ever() {
+    let org = org_of(0).await;
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", nobody.local_addr().unwrap());
     drop(nobody);
-    let pubsub = client().pubsub().endpoint(&url).build().unwrap();
+    let pubsub = client(&org).pubsub().endpoint(&url).build().unwrap();
     let subscription = pubsub
         .subscribe("/data/ChangeEvents")
         .patience(Duration::from_millis(50));
@@ -262,194 +275,125 @@ async fn a_bus_that_is_away_is_waited_for_and_not_for_ever() {
     assert_eq!(error.kind(), ErrorKind::Transport);
     assert!(error.attempts() > 1);
     // Nothing has left, so even what must not be done twice is tried again.
-    let events: [Counted; 0] = [];
+    let events: [Signed; 0] = [];
     let error = pubsub.publish("/event/X__e", &events).await.unwrap_err();
     assert!(!error.may_have_happened());
     assert_eq!(error.attempts(), 5);
 }
 
 #[tokio::test]
-async fn each_call_carries_the_bare_token_the_host_and_the_org() {
-    let bus = bus_of(1).await;
-    let subscription = pubsub(&bus)
-        .subscribe("/data/ChangeEvents")
-        .replay(Replay::Earliest);
-    take(subscription.stream(), 1).await;
-    let expected = [
-        "00D5g0000000001!AQ.token",
-        "https://example.my.salesforce.com",
-        "00D5g0000000001",
-    ];
-    for told in &bus.state().metadata {
-        assert_eq!(told, &expected);
+async fn each_call_is_by_the_org_that_it_is_for_and_shows_no_token() {
+    let org = org_of(1).await;
+    let endpoint = client(&org).pubsub().endpoint(org.pubsub_url());
+    let other = endpoint.tenant_id("00D000000000001").build().unwrap();
+    let error = other.topic(ACCOUNTS).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Auth);
+    let token = org.issue_token();
+    let elsewhere = StaticToken::new(token.clone(), "https://other.my.salesforce.com").unwrap();
+    let elsewhere = SalesforceClient::builder(elsewhere).retry(quick()).build();
+    let elsewhere = elsewhere.unwrap().pubsub().endpoint(org.pubsub_url());
+    let elsewhere = elsewhere.build().unwrap();
+    let error = elsewhere.topic(ACCOUNTS).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Auth);
+    let shown = format!("{error:?} {error} {elsewhere:?}");
+    assert!(!shown.contains(&token[16..]), "{shown}");
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+struct Signed {
+    #[serde(rename = "CreatedDate")]
+    created: i64,
+    #[serde(rename = "CreatedById")]
+    by: String,
+    #[serde(rename = "Number__c")]
+    number: Option<f64>,
+    #[serde(rename = "Note__c")]
+    note: Option<String>,
+}
+
+fn signed(org: &FakeSalesforce, number: i32, note: Option<&str>) -> Signed {
+    Signed {
+        created: 1_717_146_600_000,
+        by: org.integration_user().to_owned(),
+        number: Some(number.into()),
+        note: note.map(str::to_owned),
     }
-    let error = pubsub(&bus).topic("x").await;
-    let shown = format!("{error:?} {:?}", pubsub(&bus));
-    assert!(!shown.contains("AQ.token"), "{shown}");
+}
+
+fn signed_event() -> PlatformEvent {
+    PlatformEvent::new("Signed__e")
+        .field(Field::new(
+            "Number__c",
+            salesforce_client::testing::FieldType::Double,
+        ))
+        .field(Field::text("Note__c", 10))
 }
 
 #[tokio::test]
 async fn each_event_published_has_its_own_outcome() {
-    let bus = bus_of(0).await;
-    let events = [1, 2, 3, 4].map(|number| Counted {
-        number: Some(number),
-        note: (number == 4).then(|| "last".to_owned()),
-    });
-    let outcomes = pubsub(&bus)
-        .publish("/event/Counted__e", &events)
-        .await
-        .unwrap();
+    let org = settings().platform_event(signed_event()).start();
+    let org = org.await.unwrap();
+    let pubsub = pubsub(&org);
+    let notes = [None, Some("short"), Some("longer than ten"), Some("last")];
+    let events: Vec<Signed> = (0..4)
+        .zip(notes)
+        .map(|(number, note)| signed(&org, number, note))
+        .collect();
+    let topic = pubsub.topic("/event/Signed__e").await.unwrap();
+    assert!(topic.can_publish && topic.can_subscribe);
+    let outcomes = pubsub.publish("/event/Signed__e", &events).await.unwrap();
     assert_eq!(outcomes.len(), 4);
-    for number in [0, 1, 3] {
-        let published = outcomes[number].as_ref().unwrap();
-        assert_eq!(published.replay_id.as_bytes(), replay_id(number));
-    }
     let refused = outcomes[2].as_ref().unwrap_err();
-    assert_eq!(
-        (refused.code.as_str(), refused.message.as_str()),
-        ("PUBLISH", "no room")
-    );
+    assert_eq!(refused.code.as_str(), "PUBLISH");
+    assert!(refused.message.contains("STRING_TOO_LONG"), "{refused:?}");
 
-    // What was published is what a subscriber reads.
-    let sent = bus.state().published[0].events.clone();
-    bus.state().events = sent;
-    let subscription = pubsub(&bus)
-        .subscribe("/data/X__ChangeEvent")
-        .replay(Replay::Earliest);
-    let read = take(subscription.stream(), 4).await;
-    let read: Vec<Counted> = read.iter().map(|event| event.decode().unwrap()).collect();
-    assert_eq!(read, events);
+    // What was published is what a subscriber reads, where it was said to be.
+    let read = all(&org, "/event/Signed__e", 3).await;
+    for (event, number) in read.iter().zip([0, 1, 3]) {
+        let published = outcomes[number].as_ref().unwrap();
+        assert_eq!(event.id, published.id);
+        assert_eq!(event.replay_id, published.replay_id);
+        assert_eq!(event.decode::<Signed>().unwrap(), events[number]);
+        assert_eq!(event.change().unwrap(), None);
+    }
 
     #[derive(Serialize)]
     struct Wrong {
         #[serde(rename = "Number__c")]
         number: &'static str,
     }
-    let error = pubsub(&bus)
-        .publish("/event/X__e", &[Wrong { number: "one" }])
+    let error = pubsub
+        .publish("/event/Signed__e", &[Wrong { number: "one" }])
         .await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+    // Changes are told of by Salesforce alone.
+    let topic = pubsub.topic(ACCOUNTS).await.unwrap();
+    assert!(!topic.can_publish);
+    let nothing: [Signed; 0] = [];
+    let error = pubsub.publish(ACCOUNTS, &nothing).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
 }
 
 #[tokio::test]
-async fn a_change_tells_which_fields_changed_and_which_were_cleared() {
-    let name = r#"{ "type": "record", "name": "Name", "fields": [
-        { "name": "FirstName", "type": ["null", "string"] },
-        { "name": "LastName", "type": ["null", "string"] }
-    ]}"#;
-    let strings =
-        |name: &str| json!({ "name": name, "type": { "type": "array", "items": "string" } });
-    let string = |name: &str| json!({ "name": name, "type": "string" });
-    let long = |name: &str| json!({ "name": name, "type": "long" });
-    let header = json!({ "type": "record", "name": "ChangeEventHeader", "fields": [
-        string("entityName"),
-        strings("recordIds"),
-        { "name": "changeType", "type": { "type": "enum", "name": "ChangeType",
-            "symbols": ["CREATE", "UPDATE", "GAP_UPDATE"] } },
-        string("changeOrigin"),
-        string("transactionKey"),
-        { "name": "sequenceNumber", "type": "int" },
-        long("commitTimestamp"),
-        long("commitNumber"),
-        string("commitUser"),
-        strings("nulledFields"),
-        strings("diffFields"),
-        strings("changedFields"),
-    ]});
-    let name: serde_json::Value = serde_json::from_str(name).unwrap();
-    let schema = json!({ "type": "record", "name": "ContactChangeEvent", "fields": [
-        { "name": "ChangeEventHeader", "type": header },
-        { "name": "Name", "type": ["null", "string", name] },
-        { "name": "Email", "type": ["null", "string"] },
-        { "name": "Phone", "type": ["null", "string"] },
-    ]});
-    let bus = Bus::start(&schema.to_string()).await;
-    let text = |text: &str| Value::String(text.to_owned());
-    let texts = |items: &[&str]| Value::Array(items.iter().map(|item| text(item)).collect());
-    let header = Value::Record(vec![
-        ("entityName".to_owned(), text("Contact")),
-        (
-            "recordIds".to_owned(),
-            texts(&["0035g0000000001AAA", "0035g0000000002AAA"]),
-        ),
-        ("changeType".to_owned(), Value::Enum(1, "UPDATE".to_owned())),
-        (
-            "changeOrigin".to_owned(),
-            text("com/salesforce/api/rest/58.0;client=box-bridge"),
-        ),
-        ("transactionKey".to_owned(), text("0002")),
-        ("sequenceNumber".to_owned(), Value::Int(1)),
-        ("commitTimestamp".to_owned(), Value::Long(1_717_146_600_000)),
-        ("commitNumber".to_owned(), Value::Long(77)),
-        ("commitUser".to_owned(), text("0055g0000000001AAA")),
-        ("nulledFields".to_owned(), texts(&["0x04"])),
-        ("diffFields".to_owned(), texts(&[])),
-        ("changedFields".to_owned(), texts(&["0x0C", "1-0x02"])),
-    ]);
-    let null = || Value::Union(0, Box::new(Value::Null));
-    let name = Value::Record(vec![
-        ("FirstName".to_owned(), null()),
-        (
-            "LastName".to_owned(),
-            Value::Union(1, Box::new(text("Hara"))),
-        ),
-    ]);
-    bus.push(Value::Record(vec![
-        ("ChangeEventHeader".to_owned(), header),
-        ("Name".to_owned(), Value::Union(2, Box::new(name))),
-        ("Email".to_owned(), null()),
-        ("Phone".to_owned(), Value::Union(1, Box::new(text("1")))),
-    ]));
-    let subscription = pubsub(&bus)
-        .subscribe("/data/ContactChangeEvent")
-        .replay(Replay::Earliest);
-    let event = take(subscription.stream(), 1).await.remove(0);
-    let change = event.change().unwrap().unwrap();
-    assert_eq!(change.entity_name, "Contact");
-    assert_eq!(change.record_ids.len(), 2);
-    assert_eq!(change.change_type, ChangeType::Update);
-    assert_eq!(change.changed_fields, ["Email", "Phone", "Name.LastName"]);
-    assert_eq!(change.nulled_fields, ["Email"]);
-    assert_eq!(change.diff_fields, [""; 0]);
-    assert_eq!(
-        change.commit_timestamp.unwrap().to_string(),
-        "2024-05-31T09:10:00Z"
-    );
-    assert_eq!(change.sequence_number, 1);
-    let fields = event.fields().unwrap();
-    assert_eq!(fields["Phone"], "1");
-    assert_eq!(fields["Name"]["LastName"], "Hara");
-
-    #[derive(Deserialize)]
-    struct Contact {
-        #[serde(rename = "Phone")]
-        phone: Option<String>,
-        #[serde(rename = "Email")]
-        email: Option<String>,
-    }
-    let contact: Contact = event.decode().unwrap();
-    assert_eq!((contact.phone.as_deref(), contact.email), (Some("1"), None));
-}
-
-#[tokio::test]
-async fn an_event_that_is_no_change_has_no_header_and_a_broken_one_hurts_nobody_else() {
-    let bus = bus_of(2).await;
-    bus.state().events[0].payload = b"\x09".as_slice().into();
-    let subscription = pubsub(&bus)
-        .subscribe("/data/X__ChangeEvent")
-        .replay(Replay::Earliest);
-    let events = take(subscription.stream(), 2).await;
+async fn an_event_that_cannot_be_read_hurts_nobody_else() {
+    let org = org_of(0).await;
+    org.tell_unreadable(ACCOUNTS).unwrap();
+    count(&org, 1);
+    let events = all(&org, ACCOUNTS, 2).await;
     assert_eq!(
         events[0].decode::<Counted>().unwrap_err().kind(),
         ErrorKind::Decode
     );
     assert_eq!(events[0].fields().unwrap_err().kind(), ErrorKind::Decode);
-    assert_eq!(events[1].change().unwrap(), None);
-    assert_eq!(events[1].fields().unwrap()["Number__c"], 1);
+    assert_eq!(events[1].fields().unwrap()["NumberOfEmployees"], 1);
 }
 
 #[test]
 fn an_endpoint_that_cannot_be_is_told_when_it_is_set_up() {
+    let client = || {
+        let token = StaticToken::new("token".to_owned(), "https://example.my.salesforce.com");
+        SalesforceClient::builder(token.unwrap()).build().unwrap()
+    };
     let config = |built: salesforce_client::Result<PubSub>| {
         assert_eq!(built.unwrap_err().kind(), ErrorKind::Config);
     };

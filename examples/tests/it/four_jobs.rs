@@ -1,0 +1,209 @@
+//! The four jobs by the real program, each in every trouble.
+
+use std::collections::BTreeMap;
+
+use salesforce_client::{RecordId, testing::Field};
+use serde_json::{Value, json};
+
+use crate::{
+    provisioning::folders,
+    trouble::{Deal, Job},
+};
+
+const BUYER: &str = "buyer@customer.example";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contract_to_close_does_everything_once() {
+    let job = Job {
+        rules: r#"
+[[rules]]
+name = "contracts"
+triggers = ["FILE.UPLOADED", "FILE.LOCKED"]
+attach = ["opportunity", "account"]
+advance_stage = "Negotiation/Review"
+log_task = { subject = "{file.name}" }
+"#,
+        acts: &[|deal| {
+            let folder = deal.setting.folder.clone();
+            deal.watch(&folder, &["FILE.UPLOADED", "FILE.LOCKED"]);
+            let content = &deal.setting.content;
+            let upload = |name: &str| content.upload(&folder, name, format!("%PDF {name}"));
+            let first = upload("first.pdf").unwrap().file_id;
+            upload("second.pdf").unwrap();
+            for version in ["two", "three"] {
+                content.upload_version(&first, version).unwrap();
+            }
+            content.lock(&first).unwrap();
+            deal.ids.push(first);
+        }],
+        check: |deal| {
+            let bytes = |text: &str| text.as_bytes().to_vec();
+            let versions = [bytes("%PDF first.pdf"), bytes("two"), bytes("three")];
+            deal.setting.assert_once(&deal.ids[0], &versions);
+            assert_eq!(deal.setting.crm.files().len(), 2);
+            deal.setting.assert_a_task_for_each_event(5);
+            assert_eq!(deal.setting.stage(), "Negotiation/Review");
+        },
+    };
+    job.in_every_trouble().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engagement_is_one_task_for_each_event() {
+    let job = Job {
+        rules: r#"
+[[rules]]
+name = "people"
+triggers = ["COLLABORATION.CREATED", "COLLABORATION.ACCEPTED", "FILE.PREVIEWED", "FILE.RENAMED"]
+log_task = { subject = "{event.trigger}", contact = "person" }
+"#,
+        acts: &[|deal| {
+            let folder = deal.setting.folder.clone();
+            let triggers = [
+                "COLLABORATION.CREATED",
+                "COLLABORATION.ACCEPTED",
+                "FILE.PREVIEWED",
+                "FILE.RENAMED",
+            ];
+            deal.watch(&folder, &triggers);
+            let (content, crm) = (&deal.setting.content, &deal.setting.crm);
+            let contact = json!({
+                "LastName": "Buyer", "Email": BUYER, "AccountId": deal.setting.account,
+            });
+            let contact = crm.create("Contact", contact).unwrap();
+            content.create_user("Bea Buyer", BUYER);
+            content.collaborate(&folder, BUYER, "viewer").unwrap();
+            let file = content.upload(&folder, "NDA.pdf", "%PDF").unwrap().file_id;
+            for _ in 0..3 {
+                content.preview(&file).unwrap();
+            }
+            content.rename_file(&file, "NDA 2.pdf").unwrap();
+            deal.ids.push(contact);
+        }],
+        check: |deal| {
+            let tasks = deal.setting.crm.records("Task");
+            let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+            for task in &tasks {
+                let subject = task["Subject"].as_str().unwrap();
+                *told.entry(subject).or_default() += 1;
+                let is_invitation = subject.starts_with("COLLABORATION");
+                assert_eq!(task["WhoId"] == *deal.ids[0], is_invitation, "{task}");
+                assert_eq!(task["WhatId"], *deal.setting.opportunity);
+            }
+            let expected = [
+                ("COLLABORATION.ACCEPTED", 1),
+                ("COLLABORATION.CREATED", 1),
+                ("FILE.PREVIEWED", 3),
+                ("FILE.RENAMED", 1),
+            ];
+            assert_eq!(told.into_iter().collect::<Vec<_>>(), expected);
+        },
+    };
+    job.in_every_trouble().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn provisioning_makes_one_tree_for_each_record_and_moves_it() {
+    let job = Job {
+        rules: r#"
+[[rules]]
+name = "folders"
+triggers = ["Account.CHANGED", "Opportunity.CHANGED"]
+[rules.provision]
+layout = ["/Clients/{Account.Name}/{Opportunity.Name}/Contracts"]
+collaborators = [{ owner = true, role = "editor" }]
+link_field = "Box_Folder__c"
+"#,
+        acts: &[|deal| {
+            for object in ["Account", "Opportunity"] {
+                let field = Field::text("Box_Folder__c", 255);
+                deal.setting.crm.add_custom_field(object, field).unwrap();
+            }
+            let accounts =
+                ["Twin", "TWIN"].map(|name| deal.makes("Account", json!({ "Name": name })));
+            for number in 0..4 {
+                let made = json!({
+                    "Name": "Deal", "AccountId": accounts[number % 2],
+                    "StageName": "Prospecting", "CloseDate": "2030-06-30",
+                });
+                deal.makes("Opportunity", made);
+            }
+            deal.changes(&accounts[0], json!({ "Name": "Renamed / Ltd" }));
+            let moved = deal.ids[2].clone();
+            deal.changes(&moved, json!({ "AccountId": accounts[1] }));
+        }],
+        check: |deal| {
+            let folders = folders(&deal.setting);
+            assert_eq!(folders.len(), 1 + 2 + 4 * 2, "{folders:#?}");
+            let path_of = |id: &str| {
+                let id = id.parse::<RecordId>().unwrap().to_string();
+                let mut of = folders.iter().filter(|(_, of)| of.as_ref() == Some(&id));
+                let (path, _) = of.next().unwrap_or_else(|| panic!("no folder of {id}"));
+                assert!(of.next().is_none(), "two folders of {id}: {folders:#?}");
+                path.clone()
+            };
+            assert_eq!(path_of(&deal.ids[0]), "Clients/Renamed _ Ltd");
+            for id in &deal.ids[2..] {
+                let record = deal.setting.crm.record(id).unwrap();
+                let path = path_of(id);
+                let account = path_of(record["AccountId"].as_str().unwrap());
+                assert!(path.starts_with(&format!("{account}/Deal")), "{path}");
+                assert!(folders.contains_key(&format!("{path}/Contracts")));
+                assert!(record["Box_Folder__c"].is_string());
+            }
+        },
+    };
+    job.in_every_trouble().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_come_to_hold_what_people_wrote_on_either() {
+    let job = Job {
+        rules: r#"
+[[rules]]
+name = "fields"
+triggers = ["METADATA_INSTANCE.UPDATED", "Opportunity.CHANGED"]
+[rules.sync_metadata]
+fields = [{ field = "NextStep", key = "next_step" }, { field = "Description", key = "about" }]
+"#,
+        acts: &[|deal| {
+            let text = |key: &str| json!({ "type": "string", "key": key, "displayName": key });
+            let fields = json!([text("opportunity_id"), text("next_step"), text("about")]);
+            let (folder, record) = (
+                deal.setting.folder.clone(),
+                deal.setting.opportunity.clone(),
+            );
+            deal.setting
+                .content
+                .create_template("deal", fields)
+                .unwrap();
+            let apply = |deal: &Deal, values: Value| {
+                let content = &deal.setting.content;
+                content.apply_metadata(&folder, "deal", values).unwrap();
+            };
+            apply(deal, json!({ "opportunity_id": record }));
+            deal.watch(&folder, &["METADATA_INSTANCE.UPDATED"]);
+            for number in 0..3 {
+                apply(deal, json!({ "about": format!("about {number}") }));
+                deal.changes(&record, json!({ "NextStep": format!("step {number}") }));
+            }
+        }],
+        check: |deal| {
+            let record = deal.setting.crm.record(&deal.setting.opportunity).unwrap();
+            let state = deal.setting.content.state();
+            let folders = state["folders"].as_array().unwrap().iter();
+            let mut on_folders = folders.flat_map(|it| it["metadata"].as_array().unwrap());
+            let instance = on_folders.find(|it| it["$template"] == "deal").unwrap();
+            for (field, key, value) in [
+                ("NextStep", "next_step", "step 2"),
+                ("Description", "about", "about 2"),
+            ] {
+                assert_eq!(
+                    (&record[field], &instance[key]),
+                    (&json!(value), &json!(value))
+                );
+            }
+        },
+    };
+    job.in_every_trouble().await;
+}

@@ -1,0 +1,229 @@
+//! Records' folders by the real program, where more than a name decides, in every trouble.
+
+use std::collections::BTreeMap;
+
+use salesforce_client::{
+    RecordId,
+    testing::{CustomObject, Field, LeadConversion},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    provisioning::paths,
+    trouble::{Deal, Job},
+};
+
+/// Each folder's path and id, by a key of its mapping and what it holds.
+fn mapped(deal: &Deal) -> BTreeMap<(String, String), (String, String)> {
+    let paths = paths(&deal.setting);
+    let state = deal.setting.content.state();
+    let mut mapped = BTreeMap::new();
+    for folder in state["folders"].as_array().unwrap() {
+        let id = folder["id"].as_str().unwrap();
+        let instances = folder["metadata"].as_array().unwrap().iter();
+        for (key, value) in instances.flat_map(|it| it.as_object().unwrap()) {
+            if let Some(record) = value.as_str().filter(|_| key.ends_with("_id")) {
+                let of = (key.clone(), record.to_owned());
+                let at = (paths[id].clone(), id.to_owned());
+                // Of several the one that is not inside of another.
+                let known = mapped.entry(of).or_insert_with(|| at.clone());
+                if at.0.len() < known.0.len() {
+                    *known = at;
+                }
+            }
+        }
+    }
+    mapped
+}
+
+fn long(id: &str) -> String {
+    id.parse::<RecordId>().unwrap().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_converted_leads_folder_becomes_its_deals_or_goes_into_it() {
+    let job = Job {
+        rules: r#"
+[[rules]]
+name = "folders"
+triggers = ["Lead.CHANGED", "Account.CHANGED", "Opportunity.CHANGED"]
+[rules.provision]
+layout = ["/Leads/{Lead.Name}/Offers", "/Clients/{Account.Name}/{Opportunity.Name}"]
+"#,
+        acts: &[
+            |deal| {
+                for name in ["Ann", "Bea", "Cis"] {
+                    let lead = json!({ "LastName": name, "Company": format!("{name} Ltd") });
+                    deal.makes("Lead", lead);
+                }
+            },
+            |deal| {
+                // One joins a deal that has its folder; one gives no deal.
+                for lead in deal.ids.clone() {
+                    let what = match deal.ids.iter().position(|it| *it == lead) {
+                        Some(2) => LeadConversion::new().without_opportunity(),
+                        _ => LeadConversion::new(),
+                    };
+                    let made = deal.setting.crm.convert_lead(&lead, what).unwrap();
+                    for id in [Some(made.account), made.opportunity].into_iter().flatten() {
+                        deal.is_told_of(&id);
+                        deal.ids.push(id);
+                    }
+                    deal.is_told_of(&lead);
+                }
+            },
+        ],
+        check: |deal| {
+            let mapped = mapped(deal);
+            let of = |key: &str, id: &str| &mapped[&(key.to_owned(), long(id))].0;
+            let [ann, bea, cis, _, ann_deal, _, bea_deal, cis_account] = &deal.ids[..] else {
+                panic!("{:?}", deal.ids)
+            };
+            let paths: Vec<_> = paths(&deal.setting).into_values().collect();
+            for (lead, heir) in [
+                (ann, of("opportunity_id", ann_deal)),
+                (bea, of("opportunity_id", bea_deal)),
+                (cis, of("account_id", cis_account)),
+            ] {
+                let lead = of("lead_id", lead);
+                assert!(
+                    lead == heir || lead.starts_with(&format!("{heir}/")),
+                    "{lead} is not in {heir}"
+                );
+                // What was in it went with it.
+                assert!(paths.contains(&format!("{lead}/Offers")), "{paths:?}");
+            }
+            let left = paths.iter().filter(|path| path.starts_with("Leads/"));
+            assert_eq!(left.count(), 0, "{paths:?}");
+        },
+    };
+    job.in_every_trouble().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_packages_folders_are_taken_and_ours_are_shown_to_it_once() {
+    let job = Job {
+        rules: r#"
+[[rules]]
+name = "folders"
+triggers = ["Account.CHANGED"]
+[rules.provision]
+layout = ["/Clients/{Account.Name}/Contracts"]
+package = "share"
+"#,
+        acts: &[|deal| {
+            let frup = CustomObject::new("box__FRUP__c")
+                .field(Field::text("box__Record_ID__c", 18))
+                .field(Field::text("box__Folder_ID__c", 40));
+            deal.setting.crm.add_custom_object(frup).unwrap();
+            let theirs = deal
+                .setting
+                .content
+                .create_folder("0", "By the package")
+                .unwrap();
+            for name in ["Theirs", "Ours", "Ours too"] {
+                deal.makes("Account", json!({ "Name": name }));
+            }
+            // As the package writes it.
+            let short = deal.ids[0][..15].to_owned();
+            let shown = json!({ "box__Record_ID__c": short, "box__Folder_ID__c": theirs });
+            deal.setting.crm.create("box__FRUP__c", shown).unwrap();
+            deal.ids.push(theirs);
+        }],
+        check: |deal| {
+            let mapped = mapped(deal);
+            let shown = deal.setting.crm.records("box__FRUP__c");
+            assert_eq!(shown.len(), 3, "{shown:#?}");
+            let expected = ["By the package", "Clients/Ours", "Clients/Ours too"];
+            for (id, expected) in deal.ids.iter().zip(expected) {
+                let id = long(id);
+                let (path, folder) = &mapped[&("account_id".to_owned(), id.clone())];
+                assert_eq!(path, expected);
+                let of = |row: &Value| row["box__Record_ID__c"].as_str().unwrap().to_owned();
+                let row = shown.iter().find(|row| id.starts_with(&of(row))).unwrap();
+                assert_eq!(row["box__Folder_ID__c"], **folder);
+            }
+            let paths: Vec<_> = paths(&deal.setting).into_values().collect();
+            assert!(
+                paths.contains(&"By the package/Contracts".to_owned()),
+                "{paths:?}"
+            );
+            assert_eq!(paths.len(), 2 + 7, "two of them were there: {paths:?}");
+        },
+    };
+    job.in_every_trouble().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_the_rule_names_is_let_in_once_and_a_former_owner_out() {
+    let job = Job {
+        rules: r#"
+[[rules]]
+name = "folders"
+triggers = ["Account.CHANGED"]
+[rules.provision]
+layout = ["/Clients/{Account.Name}"]
+collaborators = [
+    { owner = true, role = "editor" },
+    { login = "legal@example.com", role = "viewer uploader" },
+]
+keep_former_owner = false
+"#,
+        acts: &[
+            |deal| {
+                deal.setting.content.create_user("Rep", "rep@example.com");
+                let user = |deal: &Deal, name: &str, is_active: bool| {
+                    let user = json!({
+                        "Username": format!("{name}@example.com.org"), "LastName": name,
+                        "Email": format!("{name}@example.com"), "IsActive": is_active,
+                    });
+                    deal.setting.crm.create("User", user).unwrap()
+                };
+                let [rep, new, gone] = [("rep", true), ("new", true), ("gone", false)]
+                    .map(|(name, is_active)| user(deal, name, is_active));
+                for (name, owner) in [("Kept", &rep), ("Handed on", &rep), ("Orphan", &gone)] {
+                    deal.makes("Account", json!({ "Name": name, "OwnerId": owner }));
+                }
+                deal.ids.push(new);
+            },
+            |deal| {
+                let (account, new) = (deal.ids[1].clone(), deal.ids[3].clone());
+                deal.changes(&account, json!({ "OwnerId": new }));
+            },
+        ],
+        check: |deal| {
+            let state = deal.setting.content.state();
+            let all = state["collaborations"].as_array().unwrap();
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let mut people: Vec<_> = all
+                .iter()
+                .map(|it| {
+                    let login = text(&it["accessible_by"]["login"]) + &text(&it["invite_email"]);
+                    let (role, status) = (text(&it["role"]), text(&it["status"]));
+                    [text(&it["item"]["name"]), login, role, status].join(", ")
+                })
+                .collect();
+            people.sort();
+            assert_eq!(
+                people,
+                [
+                    "Handed on, legal@example.com, viewer uploader, pending",
+                    "Handed on, new@example.com, editor, pending",
+                    "Kept, legal@example.com, viewer uploader, pending",
+                    "Kept, rep@example.com, editor, accepted",
+                    "Orphan, legal@example.com, viewer uploader, pending",
+                ]
+            );
+            let requests = deal.setting.content.requests();
+            let mut invitations = requests
+                .iter()
+                .filter(|it| it.method == "POST" && it.path.ends_with("/collaborations"));
+            let quiet = ("notify".to_owned(), "false".to_owned());
+            assert!(
+                invitations.all(|it| it.query.contains(&quiet)),
+                "nobody gets mail"
+            );
+        },
+    };
+    job.in_every_trouble().await;
+}
