@@ -374,8 +374,10 @@ fn rule(
         let provision = provision.map_err(|error| format!("provision.fields: {error}"))?;
         actions.push(Arc::new(provision));
     }
-    if let Some(sync) = sync {
-        actions.push(sync.clone());
+    match (sync, &rule.sync_metadata) {
+        (Some(sync), _) => actions.push(sync.clone()),
+        (None, Some(_)) if ports.is_none() => return Ok(None),
+        (None, _) => {}
     }
     let said = |error: bridge::RuleError| in_one_line(&error);
     let mut built = Rule::new(&rule.name, rule.triggers.clone(), actions).map_err(said)?;

@@ -4,8 +4,8 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use bridge::{
-    Command, CommandError, CommandState, Commands, JobId, JobState, Prepared, Received, Worker,
-    store::memory::MemoryStore,
+    Command, CommandError, CommandState, Commands, EffectKey, EffectState, JobId, JobState,
+    Prepared, Received, Worker, store::memory::MemoryStore,
 };
 use clap::Args;
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    Failure,
+    Failure, aside,
     build::{self, Parts},
     config::Config,
     in_one_line, say, secrets,
@@ -99,6 +99,9 @@ async fn at_once(
     command: &Command,
     how: &How,
 ) -> Result<CommandState, Failure> {
+    if let Some(key) = &how.key {
+        claim(store, key, command).await?;
+    }
     let queue = Arc::new(MemoryStore::new());
     let commands = Commands::new(queue.clone(), Arc::new(parts.crm.clone()));
     let job = submit(&commands, command, how, store.clock.now()).await?;
@@ -130,6 +133,23 @@ async fn at_once(
     }
 }
 
+/// A name is for one command, as it is in the inbox. It is forgotten when its effects are.
+async fn claim(store: &Store, key: &str, command: &Command) -> Result<(), Failure> {
+    let mark = EffectKey::new(["seen", "by hand", key]);
+    let command = serde_json::to_value(command).map_err(Failure::run)?;
+    match store.ledger.read(&mark).await.map_err(Failure::run)? {
+        Some(EffectState::Finished(known)) if known != command => {
+            let problem = "--key: the name was used for another command";
+            Err(Failure::Setup(vec![problem.to_owned()]))
+        }
+        Some(EffectState::Finished(_)) => Ok(()),
+        _ => {
+            let claimed = store.ledger.finish(&mark, command, store.clock.now()).await;
+            claimed.map_err(Failure::run)
+        }
+    }
+}
+
 async fn submit(
     commands: &Commands,
     command: &Command,
@@ -145,7 +165,9 @@ async fn submit(
         .map_err(|error| Failure::Setup(vec![format!("--key: {}", in_one_line(&error))]))?;
     match commands.submit(&key, command, now).await {
         Ok(Received::Accepted(job) | Received::Duplicate(job)) => Ok(job),
-        Err(error @ CommandError::Invalid { .. }) => Err(Failure::Setup(vec![in_one_line(&error)])),
+        Err(error @ (CommandError::Invalid { .. } | CommandError::KeyReused { .. })) => {
+            Err(Failure::Setup(vec![in_one_line(&error)]))
+        }
         Err(error) => Err(Failure::run(error)),
     }
 }
@@ -158,10 +180,18 @@ async fn ended(
 ) -> Result<Option<CommandState>, Failure> {
     let end = Instant::now() + Duration::from_secs(how.wait.into());
     let mut told_to_stop = std::pin::pin!(told_to_stop());
+    let mut said = None;
     loop {
         let state = commands.state(job).await.map_err(Failure::run)?;
-        if let Some(state) = state.filter(CommandState::has_ended) {
-            return Ok(Some(state));
+        if let Some(state) = state {
+            if state.has_ended() {
+                return Ok(Some(state));
+            }
+            if state.note.is_some() && state.note != said {
+                let note = state.note.as_deref().unwrap_or_default();
+                aside(format_args!("not yet, attempt {}: {note}", state.attempts));
+                said = state.note;
+            }
         }
         if Instant::now() >= end {
             return Ok(None);

@@ -60,9 +60,8 @@ enum Command {
     },
     /// Runs the service until SIGTERM or Ctrl-C.
     Serve {
-        /// The configuration; `bridge.example.toml` explains every key.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        of: Of,
         /// Stops when standard input ends too, as it does when a parent process dies.
         #[arg(long, hide = true)]
         stop_with_stdin: bool,
@@ -154,7 +153,7 @@ enum Command {
 /// Which service a command is about.
 #[derive(Args)]
 struct Of {
-    /// The configuration of the service.
+    /// The configuration of the service; bridge.example.toml explains every key.
     #[arg(
         long,
         value_name = "FILE",
@@ -198,6 +197,12 @@ fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
     })
 }
 
+/// Says what is only to be watched, beside what was asked for.
+fn aside(line: impl std::fmt::Display) {
+    // Who has closed standard error does not want to watch.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 fn in_one_line(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut next = error.source();
@@ -231,9 +236,9 @@ fn main() -> ExitCode {
             match arguments.command {
                 Command::Demo { hold } => demo::run(hold).await,
                 Command::Serve {
-                    config,
+                    of,
                     stop_with_stdin,
-                } => serve::run(&config, stop_with_stdin).await,
+                } => serve::run(&of.config, stop_with_stdin).await,
                 Command::Check { of, arguments } => check::run(&of.config, arguments).await,
                 Command::Attach { of, attach } => attach::run(&of.config, attach).await,
                 Command::Task { of, task } => task::run(&of.config, task).await,

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    Failure,
+    Failure, aside,
     build::{self, Ports},
     config::Config,
     in_one_line, say, secrets,
@@ -155,7 +155,10 @@ async fn carry_out(
                 (reason, left.try_into().unwrap_or(PAUSE))
             }
         };
-        tracing::info!(attempt, reason, "not yet");
+        aside(format_args!(
+            "not yet, attempt {attempt}: {reason}; again in {} s",
+            pause.as_secs()
+        ));
         if attempt == config.retry.max_attempts {
             return Err(Failure::Run(reason));
         }

@@ -198,7 +198,7 @@ pub(crate) fn watch(
 }
 
 /// Those of the rules, and those that tell of a folder's mapping.
-fn triggers(config: &Config) -> BTreeSet<String> {
+pub(crate) fn triggers(config: &Config) -> BTreeSet<String> {
     if !config.watch.triggers.is_empty() {
         return config.watch.triggers.iter().cloned().collect();
     }

@@ -92,7 +92,7 @@ async fn where_everything_is_there_it_says_so_and_changes_nothing() {
         &found,
         &format!("box.folder.{}", setting.folder),
         "ok",
-        "`Deal` can be seen",
+        "`Deal` can be worked in",
     );
     is(
         &found,
@@ -220,7 +220,11 @@ async fn each_thing_that_is_wrong_is_a_line_that_says_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_side_that_is_down_keeps_nothing_else_from_being_seen() {
-    let hasty = |it: String| it.replace("[worker]\n", "[check]\ntimeout = \"1s\"\n[worker]\n");
+    let hasty = |it: String| {
+        let it = it.replace("[worker]\n", "[check]\ntimeout = \"1s\"\n[worker]\n");
+        it + "[[rules]]\nname = \"folders\"\ntriggers = [\"Opportunity.*\"]\n\
+              provision = { layout = [\"/Clients/{Opportunity.Name}\"] }\n"
+    };
     let setting = Setting::with(hasty, true).await;
     let slow = BoxEffect::Delay { millis: 60_000 };
     setting.content.inject(BoxFault::on("/2.0/users/me", slow));
@@ -229,12 +233,24 @@ async fn a_side_that_is_down_keeps_nothing_else_from_being_seen() {
         headers: Default::default(),
         body: r#"[{"message":"No.","errorCode":"INSUFFICIENT_ACCESS"}]"#.to_owned(),
     };
+    let root = BoxEffect::Status {
+        status: 200,
+        headers: BTreeMap::new(),
+        body: json!({ "name": "All Files", "permissions": { "can_upload": false } }).to_string(),
+    };
+    setting.content.inject(BoxFault::on("/2.0/folders/0", root));
     let describe = Fault::on("*/sobjects/Task/describe", refused);
     setting.crm.inject(describe);
     let (code, found) = check(&setting).await;
     assert_eq!(code, Some(1));
     is(&found, "box.token", "problem", "no answer within 1 s");
     is(&found, "box.template", "ok", "");
+    is(
+        &found,
+        "box.folder.0",
+        "problem",
+        "we may not make folders in it",
+    );
     is(&found, "salesforce.token", "ok", "");
     is(&found, "salesforce.Task", "problem", "permission set");
     is(&found, "salesforce.Opportunity", "ok", "");

@@ -121,6 +121,36 @@ async fn one_creation_that_asking_and_the_bus_tell_of_is_one_job_whenever_it_is_
     assert!(server.wait().await.unwrap().success(), "{}", setting.log());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn check_asks_the_bus_whether_it_will_tell_us() {
+    let events = format!(
+        "[salesforce.events.pubsub]\nendpoint = \"{PUBSUB_URL}\"\n\
+         topics = [\"/data/ContactChangeEvent\", \
+         {{ topic = \"/event/Nothing__e\", record_field = \"Deal__c\", objects = [\"Opportunity\"] }}]\n"
+    );
+    let setting = Setting::with(
+        |it| it.replace("[worker]", &format!("{events}[worker]")),
+        true,
+    );
+    let setting = setting.await;
+    setting.crm.capture_changes(["Contact"]).unwrap();
+    let mut check = setting.program();
+    let output = check.args(["check", "--json"]).output().await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let found = said
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let topics: Vec<_> = found
+        .filter(|it| it["about"] == "salesforce.topics")
+        .collect();
+    assert_eq!(topics[0]["says"], "/data/ContactChangeEvent is there");
+    assert_eq!(
+        (&topics[0]["state"], &topics[1]["state"]),
+        (&json!("ok"), &json!("problem"))
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
 /// Every change in all three ways, to a process that is killed on the way.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_all_three_sources_tell_of_is_one_task_whenever_it_is_killed() {

@@ -189,4 +189,17 @@ async fn nobody_is_waited_for_without_end_and_nobody_is_sent_away_for_nothing() 
     let (code, said) = ended(child.unwrap()).await;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("secrets: "), "{said}");
+    let mut locked = ground.program(&["check"]);
+    let output = locked.env(KEY, "too short").output().await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for (state, about) in [
+        ("problem", "secrets"),
+        ("warning", "box"),
+        ("warning", "salesforce"),
+    ] {
+        let mut lines = said.lines().map(str::split_whitespace);
+        let line = lines.find(|words| words.clone().nth(1) == Some(about));
+        assert_eq!(line.and_then(|mut it| it.next()), Some(state), "{said}");
+    }
 }

@@ -123,6 +123,7 @@ async fn the_numbers_tell_what_was_taken_refused_done_tried_again_dead_and_moved
         "bridge_content_bytes_total 16",
         // How long attaching takes.
         "bridge_step_seconds_bucket{action=\"attach\",le=\"",
+        // More often than once, where the deal was changed just now.
         "bridge_step_seconds_count{action=\"attach\"}",
         "bridge_step_seconds_count{action=\"log_task\"} 1",
     ] {

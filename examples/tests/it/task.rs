@@ -34,11 +34,17 @@ async fn a_task_by_hand_is_shown_first_and_logged_once_for_each_name() {
         assert_eq!(code, Some(0), "{said}");
     }
     assert_eq!(setting.crm.records("Task").len(), 1);
+    let other = [&deal, "--subject", "Called off", "--key", "call 7"];
+    let (code, said) = task(&setting, &other).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("used for another command"), "{said}");
     let _server = setting.serve_until_ready().await;
     for _ in 0..2 {
         let (code, said) = task(&setting, &named).await;
         assert_eq!(code, Some(0), "{said}");
     }
+    let (code, said) = task(&setting, &other).await;
+    assert_eq!(code, Some(2), "{said}");
     assert_eq!(setting.crm.records("Task").len(), 1, "also by the service");
     let more = "More of it.";
     let again = [&deal, "--subject", "Called again", "--description", more];

@@ -1,8 +1,9 @@
 //! Box: who we are there, what we may do, and the metadata template.
 
+use std::collections::BTreeMap;
+
 use box_client::{BoxClient, Error, ErrorKind, FieldType, MetadataTemplate};
-use bridge::{BoxContent, ContentSource, PortErrorKind, metadata::ValueKind};
-use futures_util::StreamExt;
+use bridge::{BoxContent, metadata::ValueKind};
 use http::Method;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -27,7 +28,7 @@ pub(super) fn checks<'c>(config: &'c Config, content: &BoxContent, checks: &mut 
     checks.push_back(within(
         config,
         "box.folders",
-        folders(config, content.clone()),
+        folders(config, client.clone()),
     ));
     checks.push_back(within(
         config,
@@ -141,31 +142,44 @@ fn lacks(
     })
 }
 
-/// The folders that the configuration names.
-async fn folders(config: &Config, content: BoxContent) -> Vec<Finding> {
-    let roots = config.rules.iter().filter_map(|it| it.provision.as_ref());
-    let ids = roots.map(|it| &it.root).chain(&config.watch.folders);
-    let mut ids: Vec<_> = ids.cloned().collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let content = &content;
-    let found = futures_util::stream::iter(ids).map(|id| async move {
-        let about = format!("box.folder.{id}");
-        match content.folder(&id).await {
-            Ok(folder) => Finding::ok(&about, format!("`{}` can be seen", folder.name)),
-            Err(error) if error.kind() == PortErrorKind::Gone => Finding::problem(
-                &about,
-                "there is no such folder for us",
-                "invite the user of box.token to it as editor or co-owner",
-            ),
-            Err(error) if error.kind() == PortErrorKind::Outage => {
-                Finding::not_checked(&about, TOKEN)
-            }
-            Err(error) => {
-                let todo = "see what box.token says";
-                Finding::problem(&about, in_one_line(&error), todo)
-            }
+/// The folders that the configuration names, and what we may do in them.
+async fn folders(config: &Config, client: BoxClient) -> Vec<Finding> {
+    let mut wanted: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+    for folder in &config.watch.folders {
+        wanted.entry(folder).or_default();
+    }
+    for provision in config.rules.iter().filter_map(|it| it.provision.as_ref()) {
+        let rights = wanted.entry(&provision.root).or_default();
+        rights.push(("can_upload", "make folders in it"));
+        if !provision.collaborators.is_empty() {
+            rights.push(("can_invite_collaborator", "invite anybody to it"));
         }
-    });
-    found.buffered(4).collect().await
+    }
+    let mut found = Vec::new();
+    for (id, rights) in wanted {
+        found.push(folder(&client, id, &rights).await);
+    }
+    found
+}
+
+async fn folder(client: &BoxClient, id: &str, rights: &[(&str, &str)]) -> Finding {
+    let about = format!("box.folder.{id}");
+    let invite = "invite the user of box.token to it as editor or co-owner";
+    let request = client.request(Method::GET, &format!("/folders/{id}"));
+    let reply = match request.query("fields", "name,permissions").send().await {
+        Ok(reply) => reply,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Finding::problem(&about, "there is no such folder for us", invite);
+        }
+        Err(error) => return failed(&about, &error),
+    };
+    let folder: Value = reply.json().unwrap_or_default();
+    let may = |right: &str| folder["permissions"][right] != false;
+    match rights.iter().find(|(right, _)| !may(right)) {
+        Some((_, what)) => Finding::problem(&about, format!("we may not {what}"), invite),
+        None => {
+            let name = folder["name"].as_str().unwrap_or_default();
+            Finding::ok(&about, format!("`{name}` can be worked in"))
+        }
+    }
 }

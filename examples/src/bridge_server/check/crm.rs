@@ -38,6 +38,11 @@ pub(super) fn checks<'c>(config: &'c Config, client: &SalesforceClient, checks: 
     ));
     checks.push_back(within(
         config,
+        "salesforce.topics",
+        topics(config, client()),
+    ));
+    checks.push_back(within(
+        config,
         "salesforce.fields",
         objects(config, client()),
     ));
@@ -144,6 +149,33 @@ async fn stages(config: &Config, client: SalesforceClient) -> Vec<Finding> {
             })
             .collect(),
     }
+}
+
+/// The topics of the event bus.
+async fn topics(config: &Config, client: SalesforceClient) -> Vec<Finding> {
+    let about = "salesforce.topics";
+    let Some(pubsub) = &config.salesforce.events.pubsub else {
+        return Vec::new();
+    };
+    let bus = match client.pubsub().endpoint(&pubsub.endpoint).build() {
+        Ok(bus) => bus,
+        Err(error) => return vec![failed(about, &error)],
+    };
+    let mut found = Vec::new();
+    for topic in &pubsub.topics {
+        let name = topic.name();
+        found.push(match bus.topic(name).await {
+            Ok(topic) if topic.can_subscribe => Finding::ok(about, format!("{name} is there")),
+            Ok(_) => Finding::problem(about, format!("we may not subscribe to {name}"), RIGHTS),
+            Err(error) if error.kind() == ErrorKind::NotFound => Finding::problem(
+                about,
+                format!("there is no {name}"),
+                "make the platform event, or switch Change Data Capture on for the object in Setup",
+            ),
+            Err(error) => failed(about, &error),
+        });
+    }
+    found
 }
 
 async fn objects(config: &Config, client: SalesforceClient) -> Vec<Finding> {

@@ -111,7 +111,7 @@ async fn events(config: &Config, content: &BoxContent) -> Option<Finding> {
         Stream::None => return None,
         Stream::User => (Box::new(BoxEvents::user(client)), "see what box.token says"),
         Stream::Enterprise => (
-            Box::new(BoxEvents::enterprise(client)),
+            Box::new(BoxEvents::enterprise(client, watch::triggers(config))),
             "give the application the scope manage_enterprise_properties, or set \
              watch.events = \"user\"",
         ),

@@ -34,9 +34,11 @@ pub(crate) async fn run(path: &Path, arguments: Arguments) -> Result<(), Failure
 }
 
 async fn check(config: &Config, json: bool) -> Result<(), Failure> {
-    let (secrets, locked) = match secrets::open(config).await {
-        Ok(secrets) => (secrets, None),
-        Err(failure) => (None, Some(failure.line())),
+    let patience = config.check.timeout.0;
+    let (secrets, locked) = match timeout(patience, secrets::open(config)).await {
+        Ok(Ok(secrets)) => (secrets, None),
+        Ok(Err(failure)) => (None, Some(failure.line())),
+        Err(_) => (None, Some("no answer in time".to_owned())),
     };
     let mut findings = checks(config, secrets, locked);
     let (mut all, mut problems) = (0, 0);
@@ -66,6 +68,11 @@ fn checks(
     locked: Option<String>,
 ) -> Checks<'_> {
     let mut checks = Checks::new();
+    let is_locked = locked.is_some();
+    let unusable = |about: &str, grant: Option<&str>, why: String| match grant {
+        Some(_) if is_locked => Finding::not_checked(about, "secrets"),
+        _ => Finding::problem(about, why, "nothing on this side could be checked before"),
+    };
     checks.push_back(Box::pin(async { here::keys(config) }));
     checks.push_back(within(config, "store", here::store(config)));
     if let Some(why) = locked {
@@ -77,12 +84,18 @@ fn checks(
     }
     match build::content(config, secrets.as_ref()) {
         Ok(content) => content::checks(config, &content, &mut checks),
-        Err(why) => checks.push_back(Box::pin(async { vec![unusable("box", why)] })),
+        Err(why) => {
+            let finding = unusable("box", config.box_grant(), why);
+            checks.push_back(Box::pin(async { vec![finding] }));
+        }
     }
     let budget = crate::budget::Budget::new(&config.salesforce.budget);
     match build::crm_client(config, secrets.as_ref(), &budget) {
         Ok(client) => crm::checks(config, &client, &mut checks),
-        Err(why) => checks.push_back(Box::pin(async { vec![unusable("salesforce", why)] })),
+        Err(why) => {
+            let finding = unusable("salesforce", config.salesforce_grant(), why);
+            checks.push_back(Box::pin(async { vec![finding] }));
+        }
     }
     let built = build::parts(config, secrets.as_ref()).and_then(|parts| {
         let route = parts.sources.route(config, &Store::in_memory());
@@ -90,10 +103,6 @@ fn checks(
     });
     checks.push_back(Box::pin(async { here::rules(config, built) }));
     checks
-}
-
-fn unusable(about: &str, why: String) -> Finding {
-    Finding::problem(about, why, "nothing on this side could be checked before")
 }
 
 /// A check that does not answer in time is a finding too.
