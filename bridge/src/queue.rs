@@ -24,7 +24,6 @@ use crate::{
 ///   job does is up to the operator ([`AfterDead`]).
 /// - A lease that has run out is handed to whoever asks next. The worker that held it can neither
 ///   extend nor settle any more ([`StoreErrorKind::StaleLease`](crate::StoreErrorKind::StaleLease)).
-/// - Whoever is handed a job that another lost is told so ([`Leased::taken_from`]).
 /// - Attempts are counted when a job is leased, so a job that kills its process is counted too.
 ///   The time of the first is kept until a [`Settle::Defer`] has given all of them back.
 #[async_trait]
@@ -209,8 +208,6 @@ pub struct Leased {
     pub pushed_at: Timestamp,
     /// When the first of the attempts that count began; what waits for its turn does not age.
     pub tried_since: Timestamp,
-    /// Who had it before and lost it: the lease ran out, or was [released](QueueAdmin::release).
-    pub taken_from: Option<String>,
     /// As pushed.
     pub dedupe: String,
     /// As pushed.
@@ -243,19 +240,11 @@ impl Leased {
             attempt,
             pushed_at,
             tried_since,
-            taken_from: None,
             dedupe,
             key,
             kind,
             body,
         }
-    }
-
-    /// The same, taken over from whoever had it before.
-    #[must_use]
-    pub fn taken_from(mut self, owner: Option<String>) -> Self {
-        self.taken_from = owner;
-        self
     }
 }
 

@@ -282,10 +282,6 @@ impl<H: Handler> Worker<H> {
             .await?;
         for job in leased {
             let lease = job.lease;
-            if let Some(from) = &job.taken_from {
-                observe::takeover();
-                info!(job = %lease.job, event = job.dedupe, from, "taken over: its lease was lost");
-            }
             let attempt = Attempt {
                 queue: Arc::clone(&self.queue),
                 handler: Arc::clone(&self.handler),

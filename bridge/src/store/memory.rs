@@ -51,14 +51,6 @@ struct Row {
     job: Job,
     fence: i64,
     tried_since: Option<Timestamp>,
-    lost_by: Option<String>,
-}
-
-impl Row {
-    fn lose(&mut self) {
-        self.job.state = JobState::Ready;
-        self.lost_by = self.job.owner.take();
-    }
 }
 
 impl MemoryStore {
@@ -79,7 +71,8 @@ impl State {
     fn give_up_expired(&mut self, now: Timestamp) {
         for row in self.jobs.values_mut() {
             if row.job.state == JobState::Leased && row.job.at <= now {
-                row.lose();
+                row.job.state = JobState::Ready;
+                row.job.owner = None;
             }
         }
     }
@@ -145,7 +138,6 @@ impl Queue for MemoryStore {
                     job,
                     fence: 0,
                     tried_since: None,
-                    lost_by: None,
                 };
                 state.jobs.insert(id.0, row);
                 Push::Queued(id)
@@ -195,7 +187,6 @@ impl Queue for MemoryStore {
             let row = state.jobs.get_mut(&id)?;
             row.fence += 1;
             let tried_since = *row.tried_since.get_or_insert(now);
-            let taken_from = row.lost_by.take();
             let job = &mut row.job;
             job.state = JobState::Leased;
             job.attempts += 1;
@@ -213,9 +204,14 @@ impl Queue for MemoryStore {
                 body: job.body.clone(),
             };
             let pushed_at = job.pushed_at;
-            let attempt = job.attempts;
-            let leased = Leased::new(lease, until, attempt, pushed_at, tried_since, new);
-            Some(leased.taken_from(taken_from))
+            Some(Leased::new(
+                lease,
+                until,
+                job.attempts,
+                pushed_at,
+                tried_since,
+                new,
+            ))
         });
         Ok(leased.collect())
     }
@@ -350,8 +346,9 @@ impl QueueAdmin for MemoryStore {
         for row in self.state().jobs.values_mut() {
             let theirs = owner.is_none_or(|owner| row.job.owner.as_deref() == Some(owner));
             if row.job.state == JobState::Leased && theirs {
-                row.lose();
+                row.job.state = JobState::Ready;
                 row.job.at = now;
+                row.job.owner = None;
                 released += 1;
             }
         }

@@ -164,20 +164,18 @@ fn job(doing: &'static str, row: &Row, body: Bytes) -> Result<Job, StoreError> {
     let failed = |cause| store_error(doing, cause);
     let state: i16 = row.try_get(1).map_err(failed)?;
     let attempts: i32 = row.try_get(2).map_err(failed)?;
-    let state = match state {
-        0 | 1 => JobState::Ready,
-        2 => JobState::Leased,
-        3 => JobState::Done,
-        _ => JobState::Dead,
-    };
-    let owner: Option<String> = row.try_get(5).map_err(failed)?;
     Ok(Job {
         id: JobId(row.try_get(0).map_err(failed)?),
-        state,
+        state: match state {
+            0 | 1 => JobState::Ready,
+            2 => JobState::Leased,
+            3 => JobState::Done,
+            _ => JobState::Dead,
+        },
         attempts: attempts.unsigned_abs(),
         pushed_at: timestamp(doing, row.try_get(3).map_err(failed)?)?,
         at: timestamp(doing, row.try_get(4).map_err(failed)?)?,
-        owner: owner.filter(|_| state == JobState::Leased),
+        owner: row.try_get(5).map_err(failed)?,
         note: row.try_get(6).map_err(failed)?,
         dedupe: row.try_get(7).map_err(failed)?,
         key: row.try_get(8).map_err(failed)?,

@@ -40,8 +40,8 @@ impl Queue for PostgresStore {
     ) -> Result<Vec<Leased>, StoreError> {
         let until = now.checked_add(hold).unwrap_or(Timestamp::MAX);
         let most = i64::try_from(max).unwrap_or(i64::MAX);
-        let sql = "SELECT id, attempts, fence, pushed_at, tried_at, dedupe, key, kind, body, \
-                   taken_from                    FROM bridge.lease($1, $2, $3, $4)";
+        let sql = "SELECT id, attempts, fence, pushed_at, tried_at, dedupe, key, kind, body \
+                   FROM bridge.lease($1, $2, $3, $4)";
         let (micros, ends) = (now.as_microsecond(), until.as_microsecond());
         let rows = self
             .query(LEASE, sql, &[&owner, &most, &ends, &micros])
@@ -154,10 +154,7 @@ fn leased(row: &Row, until: Timestamp) -> Result<Result<Leased, StoreError>, Err
     let (attempt, tried_at) = (attempts.unsigned_abs(), row.try_get(4)?);
     let times =
         timestamp(LEASE, pushed_at).and_then(|pushed| Ok((pushed, timestamp(LEASE, tried_at)?)));
-    let taken_from: Option<String> = row.try_get(9)?;
-    Ok(times.map(|(pushed, tried)| {
-        Leased::new(lease, until, attempt, pushed, tried, job).taken_from(taken_from)
-    }))
+    Ok(times.map(|(pushed, tried)| Leased::new(lease, until, attempt, pushed, tried, job)))
 }
 
 pub(super) fn timestamp(doing: &'static str, microseconds: i64) -> Result<Timestamp, StoreError> {

@@ -278,20 +278,18 @@ fn give_room_back(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn job(row: &Row<'_>, body: Bytes) -> rusqlite::Result<Job> {
-    let state = match row.get::<_, i64>(1)? {
-        0 | 1 => JobState::Ready,
-        2 => JobState::Leased,
-        3 => JobState::Done,
-        _ => JobState::Dead,
-    };
-    let owner: Option<String> = row.get(5)?;
     Ok(Job {
         id: JobId(row.get(0)?),
-        state,
+        state: match row.get::<_, i64>(1)? {
+            0 | 1 => JobState::Ready,
+            2 => JobState::Leased,
+            3 => JobState::Done,
+            _ => JobState::Dead,
+        },
         attempts: row.get(2)?,
         pushed_at: timestamp(row.get(3)?)?,
         at: timestamp(row.get(4)?)?,
-        owner: owner.filter(|_| state == JobState::Leased),
+        owner: row.get(5)?,
         note: row.get(6)?,
         dedupe: row.get(7)?,
         key: row.get(8)?,

@@ -26,7 +26,7 @@ const KNOWN: &str = "SELECT id FROM job WHERE dedupe = ?1";
 const EXPIRED: &str = "SELECT id, at, key FROM job WHERE state = 2 AND at <= ?1";
 
 const DUE: &str = "
-    SELECT id, attempts, fence, pushed_at, dedupe, key, kind, body, tried_at, owner FROM job
+    SELECT id, attempts, fence, pushed_at, dedupe, key, kind, body, tried_at FROM job
     WHERE state = 1 AND at <= ?1 ORDER BY at, id LIMIT ?2";
 
 const TAKE: &str = "
@@ -41,8 +41,7 @@ const SETTLE: &str = "
         tried_at = iif(attempts > ?6, tried_at, NULL)
     WHERE id = ?1 AND state = 2 AND fence = ?2 AND at > ?3 RETURNING key";
 
-/// The owner stays there until the next one takes it over, and knows from whom.
-const GIVE_BACK: &str = "UPDATE job SET state = 0, at = ?2 WHERE id = ?1";
+const GIVE_BACK: &str = "UPDATE job SET state = 0, at = ?2, owner = NULL WHERE id = ?1";
 
 const GIVE_TURN: &str = "
     UPDATE job SET state = 1
@@ -216,10 +215,14 @@ fn leased(row: &Row<'_>, until: i64, now: i64) -> rusqlite::Result<Leased> {
         kind: row.get(6)?,
         body: row.get::<_, Vec<u8>>(7)?.into(),
     };
-    let (until, pushed_at) = (timestamp(until)?, timestamp(row.get(3)?)?);
-    let tried_since = timestamp(row.get::<_, Option<i64>>(8)?.unwrap_or(now))?;
-    let leased = Leased::new(lease, until, attempt, pushed_at, tried_since, new);
-    Ok(leased.taken_from(row.get(9)?))
+    Ok(Leased::new(
+        lease,
+        timestamp(until)?,
+        attempt,
+        timestamp(row.get(3)?)?,
+        timestamp(row.get::<_, Option<i64>>(8)?.unwrap_or(now))?,
+        new,
+    ))
 }
 
 enum Ended {
