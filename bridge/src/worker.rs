@@ -1,26 +1,28 @@
 //! Takes jobs from the inbox and sees each to its end.
 
+mod hold;
+
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::join_all};
 use jiff::Timestamp;
 use tokio::{
-    sync::watch,
     task::{Id, JoinSet},
-    time::{Instant, sleep, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
+pub use self::hold::Hold;
+use self::hold::{Grant, Moment, later, while_good};
 use crate::{
     backoff::Backoff,
     clock::{Clock, SystemClock},
@@ -30,6 +32,11 @@ use crate::{
     queue::{JobId, LeaseId, Leased, Queue, Settle},
     store_error::{StoreError, StoreErrorKind},
 };
+
+/// How long the store has to answer what is asked last when the worker stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// A job that was lost so often in a row has ended its worker each time: it had it alone.
+const LOST_AT_MOST: u32 = 3;
 
 /// Does the work of one job.
 #[async_trait]
@@ -73,31 +80,6 @@ pub enum Outcome {
     },
     /// Only a person can help.
     Dead(String),
-}
-
-/// A worker's hold on its job. Ask it before each write: a worker that was stopped for longer
-/// than its lease must not go on where another has taken over.
-#[derive(Clone, Debug)]
-pub struct Hold {
-    good_until: watch::Receiver<Instant>,
-}
-
-impl Hold {
-    /// Whether the job is still this worker's, and for long enough to send a write.
-    pub fn is_good(&self) -> bool {
-        Instant::now() < *self.good_until.borrow()
-    }
-
-    /// A hold that never ends, for handlers that run without a worker.
-    pub fn forever() -> Self {
-        Self::until(Instant::now() + Duration::from_secs(30 * 365 * 24 * 3600))
-    }
-
-    pub(crate) fn until(end: Instant) -> Self {
-        Self {
-            good_until: watch::channel(end).1,
-        }
-    }
 }
 
 /// Takes jobs and has a [`Handler`] do them, some at a time.
@@ -200,7 +182,17 @@ impl<H: Handler> Worker<H> {
         loop {
             let filled = match self.is_early(&running) {
                 true => false,
-                false => self.fill(&mut running).await,
+                false => {
+                    let mut fill = std::pin::pin!(self.fill(&mut running));
+                    tokio::select! {
+                        filled = &mut fill => filled,
+                        () = &mut stop => {
+                            // What was leased and nobody has heard of would lie until its lease ends.
+                            let _ = timeout(LAST_WORDS, fill).await;
+                            break;
+                        }
+                    }
+                }
             };
             let room = running.jobs.len() < self.options.concurrency.max(1);
             tokio::select! {
@@ -267,12 +259,12 @@ impl<H: Handler> Worker<H> {
             .concurrency
             .max(1)
             .saturating_sub(running.jobs.len());
-        let asked_at = Instant::now();
+        let asked_at = Moment::now(&*self.clock);
         let now = self.clock.now();
         if room == 0 || self.pauses(running).await?.all {
             return Ok(());
         }
-        running.asked_at = Some(asked_at);
+        running.asked_at = Some(Instant::now());
         let leased = self
             .queue
             .lease(&self.name, room, self.options.lease, now)
@@ -305,13 +297,17 @@ impl<H: Handler> Worker<H> {
             return;
         }
         running.jobs.shutdown().await;
-        for (_, lease) in running.leases {
+        let now = self.clock.now();
+        let give_back = running.leases.into_iter().map(|(_, lease)| async move {
+            // To be stopped is not the job's doing.
             let reason = "given back when the worker stopped".to_owned();
-            let now = self.clock.now();
-            let settle = Settle::Retry { at: now, reason };
+            let settle = Settle::Defer { at: now, reason };
             if let Err(error) = self.queue.settle(&lease, settle, now).await {
                 debug!(job = %lease.job, %error, "not given back: its lease will run out");
             }
+        });
+        if timeout(LAST_WORDS, join_all(give_back)).await.is_err() {
+            warn!("the store does not answer: some leases are not given back and will run out");
         }
     }
 }
@@ -342,7 +338,7 @@ struct Attempt<H> {
     options: WorkerOptions,
     closed_doors: ClosedDoors,
     job: Leased,
-    asked_at: Instant,
+    asked_at: Moment,
 }
 
 impl<H: Handler> Attempt<H> {
@@ -356,9 +352,8 @@ impl<H: Handler> Attempt<H> {
             job,
             asked_at,
         } = self;
-        let (good_until, hold) = watch::channel(good_until(asked_at, options.lease));
-        let hold = Hold { good_until: hold };
-        let outcome = match exhausted(&job, &options.backoff, clock.now()) {
+        let (grant, hold) = Grant::new(job.lease, asked_at, options.lease, Arc::clone(&clock));
+        let outcome = match exhausted(&job, &options.backoff) {
             Some(outcome) => outcome,
             None => {
                 // A panic in a handler is the handler's failure, and one attempt of one job.
@@ -376,7 +371,7 @@ impl<H: Handler> Attempt<H> {
                             after: None,
                         },
                     },
-                    () = keep(&*queue, &*clock, &job.lease, asked_at, options.lease, &good_until) => {
+                    () = grant.keep(&*queue, &*clock, &job.lease) => {
                         observe::lease_lost();
                         warn!(job = %job.lease.job, "the lease was lost; another worker has the job");
                         return;
@@ -384,45 +379,36 @@ impl<H: Handler> Attempt<H> {
                 }
             }
         };
+        // Nothing that this attempt has left behind writes any more.
+        drop(grant);
         closed_doors.note(&outcome);
         let now = clock.now();
         let settle = settle(&job, outcome, &options.backoff, now);
         log(job.lease.job, &settle);
         observe::attempt(&settle, job.pushed_at, now);
-        if let Err(error) = write(&*queue, &job.lease, settle, &*clock, options.lease).await {
-            error!(
+        match write(&*queue, &job.lease, settle, &*clock, options.lease).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == StoreErrorKind::StaleLease => {
+                observe::lease_lost();
+                warn!(job = %job.lease.job, "the lease ran out at the end; the attempt is repeated");
+            }
+            Err(error) => error!(
                 job = %job.lease.job,
                 error = in_one_line(&error),
                 "the end of the attempt could not be stored; it will be repeated"
-            );
+            ),
         }
     }
 }
 
-/// Goes on with the work as long as the hold is good, and is over without a result where it is
-/// not. A process that was stopped in the middle of a step must not take the next one when it wakes
-/// up: nothing but the clock tells it how long it was away.
-async fn while_good<T>(hold: &Hold, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = std::pin::pin!(work);
-    poll_fn(|context| match hold.is_good() {
-        true => work.as_mut().poll(context).map(Some),
-        false => Poll::Ready(None),
-    })
-    .await
-}
-
-/// A job that was leased more often than it may be tried has killed its worker each time.
-fn exhausted(job: &Leased, backoff: &Backoff, now: Timestamp) -> Option<Outcome> {
-    if job.attempt > backoff.max_attempts {
-        return Some(Outcome::Dead(format!(
-            "tried {} times without an end: the worker may have died of it",
-            backoff.max_attempts
-        )));
-    }
-    backoff.is_too_old(job.tried_since, now).then(|| {
+/// A job that was leased more often than it may be tried, and whose worker was lost each time of
+/// late, has killed them. Its age does not count here: what has not been tried again may succeed.
+fn exhausted(job: &Leased, backoff: &Backoff) -> Option<Outcome> {
+    let is_guilty = job.attempt > backoff.max_attempts && job.lost >= LOST_AT_MOST;
+    is_guilty.then(|| {
         Outcome::Dead(format!(
-            "tried in vain for {} hours",
-            backoff.max_age.as_secs() / 3600
+            "leased {} times, and its worker was lost the last {} times: it may have died of it",
+            job.attempt, job.lost
         ))
     })
 }
@@ -469,49 +455,6 @@ async fn write(
             result => return result,
         }
     }
-}
-
-/// Prolongs the lease until it is lost. Failures of the store are waited out while it holds.
-async fn keep(
-    queue: &dyn Queue,
-    clock: &dyn Clock,
-    lease: &LeaseId,
-    leased_at: Instant,
-    hold: Duration,
-    good: &watch::Sender<Instant>,
-) {
-    // Not zero, whatever the lease: the clock must come to its turn.
-    let pause = (hold / 3).max(Duration::from_millis(1));
-    let mut held_until = later(leased_at, hold);
-    loop {
-        let asked_at = Instant::now() + pause;
-        let prolong = async {
-            sleep_until(asked_at).await;
-            let now = clock.now();
-            let until = now.checked_add(hold).unwrap_or(Timestamp::MAX);
-            queue.extend(lease, until, now).await
-        };
-        match timeout_at(held_until, prolong).await {
-            Ok(Ok(())) => {
-                held_until = later(asked_at, hold);
-                good.send_replace(good_until(asked_at, hold));
-            }
-            Ok(Err(error)) if error.kind() == StoreErrorKind::StaleLease => return,
-            Ok(Err(error)) => warn!(%error, "the lease could not be prolonged"),
-            Err(_) => return,
-        }
-    }
-}
-
-/// A write needs time to arrive: the last fifth of a lease starts none.
-fn good_until(asked_at: Instant, hold: Duration) -> Instant {
-    later(asked_at, hold / 5 * 4)
-}
-
-/// As late as can be said, where a setting is absurdly long.
-fn later(since: Instant, by: Duration) -> Instant {
-    let far = Duration::from_secs(30 * 365 * 24 * 3600);
-    since.checked_add(by).unwrap_or_else(|| since + far)
 }
 
 fn log(job: JobId, settle: &Settle) {

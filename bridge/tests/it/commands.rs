@@ -126,6 +126,7 @@ fn pipeline(
 ) -> Pipeline {
     let mut options = PipelineOptions::default();
     options.settle_after = Duration::ZERO;
+    options.settle_uploads_after = Duration::ZERO;
     let sides = Arc::new(sides.clone());
     let pipeline = Pipeline::new(sides.clone(), sides, store.clone(), rules).options(options);
     match records {

@@ -15,6 +15,7 @@ mod crash;
 mod doubts;
 mod engage;
 mod far_sides;
+mod fences;
 mod file;
 mod folder_sides;
 mod occurrences;

@@ -24,15 +24,15 @@ use self::{
     failure::{is_passing, pool_error, store_error},
     push::Pusher,
 };
-use crate::store_error::StoreError;
+use crate::{queue::InboxId, store_error::StoreError};
 
 const OPEN: &str = "open the store";
 
 /// A [`Queue`](crate::Queue) and a [`Ledger`](crate::Ledger) in a PostgreSQL database, from version
 /// 13 on. Clones share its connections.
 ///
-/// Any number of processes may work on one database. The leases of one that has died run out and
-/// are taken over by the others, so their clocks should agree to well within a lease.
+/// Any number of processes may work on one database. The leases of one that has died run out by
+/// the database's clock and are taken over by the others, whatever their own clocks say.
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
@@ -43,6 +43,7 @@ struct Inner {
     pusher: Pusher,
     wake: Arc<Notify>,
     listener: AbortHandle,
+    inbox: InboxId,
 }
 
 /// How a [`PostgresStore`] works.
@@ -92,6 +93,7 @@ impl PostgresStore {
                 pool,
                 wake,
                 listener,
+                inbox: InboxId::unique(),
             }),
         })
     }

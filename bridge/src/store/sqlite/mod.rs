@@ -28,12 +28,18 @@ use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use self::thread::{Access, Thread};
-use crate::store_error::{StoreError, StoreErrorKind};
+use super::steady::SteadyClock;
+use crate::{
+    queue::InboxId,
+    store_error::{StoreError, StoreErrorKind},
+};
 
 /// A [`Queue`](crate::Queue) and a [`Ledger`](crate::Ledger) in one SQLite file. Clones share it.
 ///
 /// Several processes may have the file open, such as the service and a command that replays dead
-/// jobs. Put it on a local disk: SQLite's locks do not hold on network file systems.
+/// jobs. One of them works on it, see [`sole_worker`](Self::sole_worker): leases go by its own clock,
+/// which no step of the machine's clock moves, and what a former one held it
+/// [releases](crate::QueueAdmin::release) when it starts. Put it on a local disk: SQLite's locks do not hold on network file systems.
 #[derive(Clone)]
 pub struct SqliteStore {
     inner: Arc<Inner>,
@@ -44,6 +50,8 @@ struct Inner {
     writer: Thread,
     reader: Thread,
     wake: Notify,
+    clock: SteadyClock,
+    inbox: InboxId,
 }
 
 /// How a [`SqliteStore`] works.
@@ -95,6 +103,8 @@ impl SqliteStore {
                 writer,
                 reader,
                 wake: Notify::new(),
+                clock: SteadyClock::new(),
+                inbox: InboxId::unique(),
             }),
         })
     }

@@ -7,7 +7,7 @@ mod change_event;
 mod event_bus;
 mod outbound;
 mod poll;
-mod shaky;
+pub(crate) mod shaky;
 #[allow(dead_code, reason = "it can do more than is wanted here")]
 #[path = "../../../../salesforce-client/tests/it/pubsub/wire.rs"]
 mod wire;

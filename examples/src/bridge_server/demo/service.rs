@@ -147,8 +147,9 @@ kind = "client_credentials"
 client_id = "{client}"
 client_secret = {{ env = "DEMO_CLIENT_SECRET" }}
 [worker]
+lease = "10s"
 poll = "50ms"
-settle_after = "1s"
+settle_after = "5s"
 [retry]
 base = "200ms"
 jitter = "50ms"
