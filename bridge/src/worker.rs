@@ -87,6 +87,7 @@ pub struct Worker<H> {
     queue: Arc<dyn Queue>,
     handler: Arc<H>,
     clock: Arc<dyn Clock>,
+    time_of_day: Arc<dyn Clock>,
     name: String,
     options: WorkerOptions,
     closed_doors: ClosedDoors,
@@ -154,6 +155,7 @@ impl<H: Handler> Worker<H> {
             queue,
             handler: Arc::new(handler),
             clock: Arc::new(SystemClock),
+            time_of_day: Arc::new(SystemClock),
             name: name.into(),
             options: WorkerOptions::default(),
             closed_doors: ClosedDoors::default(),
@@ -171,6 +173,14 @@ impl<H: Handler> Worker<H> {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// By another time of day, which tells a hold that the machine was suspended: a clock that goes on
+    /// while the machine does not. Any other clock may stand still meanwhile.
+    #[must_use]
+    pub fn time_of_day(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.time_of_day = clock;
         self
     }
 
@@ -259,7 +269,7 @@ impl<H: Handler> Worker<H> {
             .concurrency
             .max(1)
             .saturating_sub(running.jobs.len());
-        let asked_at = Moment::now(&*self.clock);
+        let asked_at = Moment::now(&*self.time_of_day);
         let now = self.clock.now();
         if room == 0 || self.pauses(running).await?.all {
             return Ok(());
@@ -275,6 +285,7 @@ impl<H: Handler> Worker<H> {
                 queue: Arc::clone(&self.queue),
                 handler: Arc::clone(&self.handler),
                 clock: Arc::clone(&self.clock),
+                time_of_day: Arc::clone(&self.time_of_day),
                 options: self.options.clone(),
                 closed_doors: self.closed_doors.clone(),
                 job,
@@ -335,6 +346,7 @@ struct Attempt<H> {
     queue: Arc<dyn Queue>,
     handler: Arc<H>,
     clock: Arc<dyn Clock>,
+    time_of_day: Arc<dyn Clock>,
     options: WorkerOptions,
     closed_doors: ClosedDoors,
     job: Leased,
@@ -347,12 +359,13 @@ impl<H: Handler> Attempt<H> {
             queue,
             handler,
             clock,
+            time_of_day,
             options,
             closed_doors,
             job,
             asked_at,
         } = self;
-        let (grant, hold) = Grant::new(job.lease, asked_at, options.lease, Arc::clone(&clock));
+        let (grant, hold) = Grant::new(job.lease, asked_at, options.lease, time_of_day);
         let outcome = match exhausted(&job, &options.backoff) {
             Some(outcome) => outcome,
             None => {
@@ -371,7 +384,7 @@ impl<H: Handler> Attempt<H> {
                             after: None,
                         },
                     },
-                    () = grant.keep(&*queue, &*clock, &job.lease) => {
+                    () = grant.keep(&*queue, &job.lease) => {
                         observe::lease_lost();
                         warn!(job = %job.lease.job, "the lease was lost; another worker has the job");
                         return;

@@ -29,7 +29,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Hold {
     good: watch::Receiver<Good>,
-    clock: Arc<dyn Clock>,
+    time_of_day: Arc<dyn Clock>,
     writer: Writer,
 }
 
@@ -52,7 +52,7 @@ impl Hold {
     /// Whether the job is still this worker's, and for long enough to send a write.
     pub fn is_good(&self) -> bool {
         let good = *self.good.borrow();
-        Instant::now() < good.until && self.clock.now() < good.by_clock
+        Instant::now() < good.until && self.time_of_day.now() < good.by_clock
     }
 
     /// Who begins effects in the ledger under this hold.
@@ -69,7 +69,7 @@ impl Hold {
         let by_clock = Timestamp::MAX;
         Self {
             good: watch::channel(Good { until, by_clock }).1,
-            clock: Arc::new(SystemClock),
+            time_of_day: Arc::new(SystemClock),
             writer: Writer::unknown(),
         }
     }
@@ -99,6 +99,7 @@ pub(super) struct Grant {
     good: watch::Sender<Good>,
     leased: Moment,
     hold: Duration,
+    time_of_day: Arc<dyn Clock>,
 }
 
 impl Grant {
@@ -106,21 +107,26 @@ impl Grant {
         lease: LeaseId,
         leased: Moment,
         hold: Duration,
-        clock: Arc<dyn Clock>,
+        time_of_day: Arc<dyn Clock>,
     ) -> (Self, Hold) {
         let (good, told) = watch::channel(leased.good(hold));
-        let grant = Self { good, leased, hold };
-        let hold = Hold {
+        let given = Hold {
             good: told,
-            clock,
+            time_of_day: Arc::clone(&time_of_day),
             writer: Writer::under(lease),
         };
-        (grant, hold)
+        let grant = Self {
+            good,
+            leased,
+            hold,
+            time_of_day,
+        };
+        (grant, given)
     }
 
     /// Prolongs the lease at every third of it until it is lost. A store that fails or does not
     /// answer is asked again soon, as long as the lease can hold.
-    pub(super) async fn keep(&self, queue: &dyn Queue, clock: &dyn Clock, lease: &LeaseId) {
+    pub(super) async fn keep(&self, queue: &dyn Queue, lease: &LeaseId) {
         // Not zero, whatever the lease: the clock must come to its turn.
         let third = (self.hold / 3).max(Duration::from_millis(1));
         let (answer_within, soon) = (third / 2, third / 10);
@@ -128,7 +134,7 @@ impl Grant {
         let mut ask_at = later(self.leased.instant, third);
         loop {
             sleep_until(ask_at.min(held_until)).await;
-            let asked = Moment::now(clock);
+            let asked = Moment::now(&*self.time_of_day);
             if asked.instant >= held_until {
                 return;
             }

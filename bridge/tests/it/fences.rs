@@ -165,7 +165,8 @@ async fn a_hold_does_not_last_through_a_suspended_machine() {
     store.push(vec![job("a")], clock.now()).await.unwrap();
     let worker = Worker::new(store, Watches(Arc::clone(&watching)), "w")
         .options(options())
-        .clock(Arc::new(clock));
+        .clock(Arc::new(clock.clone()))
+        .time_of_day(Arc::new(clock));
     worker.run_until_idle().await.unwrap();
     assert_eq!(watching.was_good.load(Ordering::Relaxed), 1);
     assert_eq!(watching.is_good.load(Ordering::Relaxed), 0);
