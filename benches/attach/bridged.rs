@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bridge::{
-    Attach, BOX_WEBHOOK, BoxContent, ContentSource, Crm, Handler, Hold, JobId, LeaseId, Leased,
-    NewJob, Outcome, Pipeline, PortError, PortErrorKind, Rule, Target,
+    Attach, BOX_WEBHOOK, BoxContent, ContentSource, Crm, Handler, Hold, InboxId, JobId, LeaseId,
+    Leased, NewJob, Outcome, Pipeline, PortError, PortErrorKind, Rule, Target,
     content::{Content, FileState, FileVersion, FolderState, Mapping},
     crm::{Activity, Deal, NewFile, Origin, Record, StoredVersion},
     store::memory::MemoryStore,
@@ -76,6 +76,7 @@ fn job(file: &SampleFile) -> Result<Leased, Failure> {
     let lease = LeaseId {
         job: JobId(1),
         fence: 1,
+        inbox: InboxId::default(),
     };
     let new = NewJob {
         dedupe: file.id.clone(),
@@ -84,7 +85,7 @@ fn job(file: &SampleFile) -> Result<Leased, Failure> {
         body: serde_json::to_vec(&event)?.into(),
     };
     let now = Timestamp::now();
-    Ok(Leased::new(lease, now, 1, now, now, new))
+    Ok(Leased::new(lease, 1, now, now, new))
 }
 
 #[derive(Debug)]

@@ -149,7 +149,7 @@ mod tests {
             std::future::pending().await
         }
 
-        async fn extend(&self, _: &LeaseId, _: Timestamp, _: Timestamp) -> Result<(), StoreError> {
+        async fn extend(&self, _: &LeaseId, _: Duration) -> Result<(), StoreError> {
             std::future::pending().await
         }
 

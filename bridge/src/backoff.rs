@@ -20,7 +20,8 @@ pub struct Backoff {
     pub jitter: Duration,
     /// How often a job is tried.
     pub max_attempts: u32,
-    /// How long after its first attempt a job is still tried.
+    /// For how long a job is tried, from its first attempt on. The time in which nobody could try it
+    /// does not count: while it was put off, or nobody was there to take it.
     pub max_age: Duration,
 }
 
@@ -65,7 +66,7 @@ impl Backoff {
         now.checked_add(furthest).unwrap_or(now)
     }
 
-    pub(crate) fn is_too_old(&self, tried_since: Timestamp, now: Timestamp) -> bool {
+    fn is_too_old(&self, tried_since: Timestamp, now: Timestamp) -> bool {
         Duration::try_from(now.duration_since(tried_since)).is_ok_and(|age| age > self.max_age)
     }
 }

@@ -1,40 +1,71 @@
 //! What was done: one entry for each effect on the far side, written before and after it.
 
-use std::fmt::{self, Debug};
+use std::{
+    fmt::{self, Debug},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::store_error::StoreError;
+use crate::{queue::LeaseId, store_error::StoreError};
 
 /// Remembers effects, so that a repeat continues instead of starting anew.
 ///
-/// An effect is [begun](Ledger::begin) before its write is sent and [finished](Ledger::finish)
+/// An effect is [begun](Ledger::begin) before its write is sent and [completed](Ledger::complete)
 /// with the ids that the far side gave. One that is begun and not finished has an unknown
 /// outcome: it is [doubted](Ledger::doubt), and whoever meets it looks on the far side before it
 /// writes again.
 ///
+/// What is begun is its [`Writer`]'s, until somebody doubts it, which nobody can while the writer's
+/// lease is known to hold. So no effect has two writers, however far the clocks of their machines
+/// are apart, and one that was away for long takes nothing from whoever has taken over.
+///
 /// What every implementation guarantees (`bridge::testing::ledger_contract` holds them to it): each call
 /// returns only after its change would survive `kill -9` and power loss, calls on one key are
 /// atomic, and nothing is ever forgotten but by [`abandon`](Ledger::abandon),
-/// [`forget`](Ledger::forget) and [`purge`](Ledger::purge).
+/// [`forget`](Ledger::forget) and [`purge`](Ledger::purge). Where the inbox is in the same store
+/// (`bridge::testing::fence_contract`), nothing is begun under a lease that is over. How long ago
+/// something was doubted goes by a clock of the store's own, one for all processes on it.
 #[async_trait]
 pub trait Ledger: Debug + Send + Sync + 'static {
     /// What is known of the effect.
     async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError>;
 
-    /// Notes that the effect is about to be written. A finished effect stays as it is and is
-    /// returned; one that was begun or doubted before is begun anew.
-    async fn begin(&self, key: &EffectKey, now: Timestamp) -> Result<Begin, StoreError>;
+    /// Notes that this writer is about to write the effect. A finished effect stays as it is and is
+    /// returned; one that is doubted, or that this writer has begun before, is begun anew. Fails
+    /// with [`StaleLease`](crate::StoreErrorKind::StaleLease) where the writer's lease is known to
+    /// be over.
+    async fn begin(
+        &self,
+        key: &EffectKey,
+        writer: &Writer,
+        now: Timestamp,
+    ) -> Result<Begin, StoreError>;
 
-    /// Notes that nobody writes the effect any more since this time, and that nobody knows whether
-    /// it has happened. Only what is begun or doubted changes.
-    async fn doubt(&self, key: &EffectKey, since: Timestamp) -> Result<(), StoreError>;
+    /// Notes that nobody writes the effect any more since so long ago, and that nobody knows
+    /// whether it has happened; tells whether that is noted now. Only what is doubted changes, what
+    /// this writer has begun, and what another has whose lease is not known to hold.
+    async fn doubt(
+        &self,
+        key: &EffectKey,
+        writer: &Writer,
+        ago: Duration,
+    ) -> Result<bool, StoreError>;
 
-    /// Notes that the effect has happened, with what is worth remembering of it. Replaces what
-    /// was there.
+    /// Notes that what this writer has begun has happened, with what is worth remembering of it;
+    /// tells whether it was still this writer's, doubted or not.
+    async fn complete(
+        &self,
+        key: &EffectKey,
+        writer: &Writer,
+        result: Value,
+    ) -> Result<bool, StoreError>;
+
+    /// Notes that the effect has happened, with what is worth remembering of it, whoever wrote it.
+    /// Replaces what was there.
     async fn finish(
         &self,
         key: &EffectKey,
@@ -52,9 +83,9 @@ pub trait Ledger: Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Takes back a beginning whose write certainly did not happen. What is doubted or finished
-    /// stays.
-    async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError>;
+    /// Takes back this writer's beginning, whose write certainly did not happen. What is doubted,
+    /// finished or another's stays.
+    async fn abandon(&self, key: &EffectKey, writer: &Writer) -> Result<(), StoreError>;
 
     /// Forgets an effect that somebody has undone on the far side, so that it can happen anew.
     async fn forget(&self, key: &EffectKey) -> Result<(), StoreError>;
@@ -120,6 +151,41 @@ impl fmt::Display for EffectKey {
     }
 }
 
+/// Who begins effects: one attempt at one job, or somebody without a job.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Writer {
+    token: i64,
+    lease: Option<LeaseId>,
+}
+
+impl Writer {
+    /// Somebody without a job. Nobody can tell whether it is still at work.
+    pub fn unknown() -> Self {
+        Self {
+            token: fastrand::i64(..),
+            lease: None,
+        }
+    }
+
+    /// An attempt under this lease.
+    pub fn under(lease: LeaseId) -> Self {
+        Self {
+            lease: Some(lease),
+            ..Self::unknown()
+        }
+    }
+
+    /// Tells this writer from every other.
+    pub fn token(&self) -> i64 {
+        self.token
+    }
+
+    /// What it works under.
+    pub fn lease(&self) -> Option<&LeaseId> {
+        self.lease.as_ref()
+    }
+}
+
 /// One entry.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Effect {
@@ -134,8 +200,9 @@ pub struct Effect {
 pub enum EffectState {
     /// Its write may have been sent at this time or later, and may still be under way.
     Begun(Timestamp),
-    /// Nobody writes it any more since this time, and nobody knows whether it has happened.
-    Doubted(Timestamp),
+    /// Nobody writes it any more since so long ago, and nobody knows whether it has happened. Zero
+    /// where the store's clock was set back since.
+    Doubted(Duration),
     /// It has happened.
     Finished(Value),
 }
@@ -147,4 +214,6 @@ pub enum Begin {
     Begun,
     /// It has happened before, with this result.
     Finished(Value),
+    /// Another has begun it, and nobody has doubted that yet.
+    Taken,
 }

@@ -78,7 +78,7 @@ pub use command::{
 pub use content::ContentSource;
 pub use crm::Crm;
 pub use folders::Folders;
-pub use ledger::{Begin, Effect, EffectKey, EffectState, Ledger};
+pub use ledger::{Begin, Effect, EffectKey, EffectState, Ledger, Writer};
 pub use mapping_template::{MappingTemplate, MappingTemplateError, WantedField};
 pub use metadata::Metadata;
 pub use occurrence::{BOX_FOUND, BOX_MISSED};
@@ -88,8 +88,8 @@ pub use pipeline::{Pipeline, PipelineOptions, Prepared};
 pub use plan::{Plan, Step};
 pub use port_error::{PortError, PortErrorKind};
 pub use queue::{
-    AfterDead, Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue,
-    QueueAdmin, Settle,
+    AfterDead, Counts, InboxId, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push,
+    Queue, QueueAdmin, Settle,
 };
 pub use quota_class::QuotaClass;
 pub use receive::{BOX_WEBHOOK, Received, Receiver, Refusal};

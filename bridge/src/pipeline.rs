@@ -65,8 +65,12 @@ struct Unguarded {
 #[non_exhaustive]
 pub struct PipelineOptions {
     /// How long after a write of unknown outcome the far side may still be at it. Only then does
-    /// a look tell anything.
+    /// a look tell anything. At least half of the worker's lease: so long may one that has lost its
+    /// job be at it without knowing.
     pub settle_after: Duration,
+    /// The same for files, which the far side may take minutes to store after their last byte. Where
+    /// it refuses a second version by a unique mark, as long as `settle_after` is enough.
+    pub settle_uploads_after: Duration,
     /// How far back versions count that no event has told of: their deliveries may have been
     /// overtaken. Box gives up on a delivery after two hours.
     pub overtaken_within: Duration,
@@ -91,7 +95,8 @@ pub struct PipelineOptions {
 impl Default for PipelineOptions {
     fn default() -> Self {
         Self {
-            settle_after: Duration::from_secs(15),
+            settle_after: Duration::from_secs(30),
+            settle_uploads_after: Duration::from_secs(600),
             overtaken_within: Duration::from_secs(3 * 3600),
             outage_after: 5,
             outage_pause: Duration::from_secs(300),
@@ -101,6 +106,9 @@ impl Default for PipelineOptions {
         }
     }
 }
+
+/// When a job of a kind that this version does not know is tried again, at the earliest.
+const UNKNOWN_KIND: Duration = Duration::from_secs(60);
 
 /// What an event leads to.
 #[derive(Clone, Debug)]
@@ -288,7 +296,11 @@ impl Handler for Pipeline {
         }
         let prepared = match job.kind.as_str() {
             kind if Teller::of(kind).is_some() => self.prepare_delivery(job).await,
-            kind => Err(Outcome::Dead(format!("nobody handles jobs of kind {kind}"))),
+            // Of two versions that work on one inbox the newer one may know it.
+            kind => Err(Outcome::Retry {
+                reason: format!("nobody handles jobs of kind {kind}"),
+                after: Some(UNKNOWN_KIND),
+            }),
         };
         match prepared {
             Ok(Prepared::Nothing(why)) => Outcome::Done(why),

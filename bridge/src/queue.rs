@@ -1,6 +1,10 @@
 //! The durable inbox: every accepted event is a [`Job`] here until it is done or dead.
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,14 +28,22 @@ use crate::{
 ///   job does is up to the operator ([`AfterDead`]).
 /// - A lease that has run out is handed to whoever asks next. The worker that held it can neither
 ///   extend nor settle any more ([`StoreErrorKind::StaleLease`](crate::StoreErrorKind::StaleLease)).
+///   When it runs out is told by a clock of the store's own, one for all who share it, and never by
+///   that of whoever asks: a machine whose clock is wrong takes no job from anybody.
 /// - Attempts are counted when a job is leased, so a job that kills its process is counted too.
-///   The time of the first is kept until a [`Settle::Defer`] has given all of them back.
+///   The time of the first is kept until a [`Settle::Defer`] has given all of them back, and is put
+///   on by the time in which the job could not have been tried: while it was deferred, and from when
+///   it was due until somebody took it.
+/// - A job whose lease was lost comes back at once the first time in a row, and the later, the more
+///   often it was lost. Of those that were lost more than once an owner has one at a time, so that
+///   the job that kills its worker is found out and takes no others with it.
 #[async_trait]
 pub trait Queue: Debug + Send + Sync + 'static {
     /// Stores the jobs, in order, all or none, and tells for each whether it was new.
     async fn push(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Push>, StoreError>;
 
-    /// Leases up to `max` due jobs to `owner` until `now + hold`, oldest due first.
+    /// Leases up to `max` jobs that are due `now` to `owner` for as long as `hold`, oldest due
+    /// first.
     async fn lease(
         &self,
         owner: &str,
@@ -40,15 +52,11 @@ pub trait Queue: Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<Leased>, StoreError>;
 
-    /// Prolongs a lease that is still held.
-    async fn extend(
-        &self,
-        lease: &LeaseId,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
+    /// Prolongs a lease that is still held, to last for as long as `hold` from now on.
+    async fn extend(&self, lease: &LeaseId, hold: Duration) -> Result<(), StoreError>;
 
-    /// Ends a lease with what became of the job.
+    /// Ends a lease with what became of the job. Once more for the same lease it changes nothing and
+    /// succeeds: its answer may have been lost.
     async fn settle(
         &self,
         lease: &LeaseId,
@@ -100,8 +108,8 @@ pub trait QueueAdmin: Queue {
     /// Lifts the pause of one side, or that of everything.
     async fn resume(&self, side: Option<Side>) -> Result<(), StoreError>;
 
-    /// Makes every job that `owner` holds due at once, its attempt still counted. For a worker
-    /// that knows that its former life is over. `None` means every owner.
+    /// Gives back every job that `owner` holds, as if its lease had run out. For a worker that knows
+    /// that its former life is over. `None` means every owner.
     async fn release(&self, owner: Option<&str>, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Forgets done jobs that ended before `before`, and with them their dedupe text; at most
@@ -192,6 +200,21 @@ pub struct LeaseId {
     pub job: JobId,
     /// Which hold on it.
     pub fence: i64,
+    /// Where it is held.
+    pub inbox: InboxId,
+}
+
+/// An inbox, as this process has opened it. By it a ledger knows the leases of its own store, of
+/// which it can tell whether they hold. The default is nobody's.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct InboxId(u64);
+
+impl InboxId {
+    /// One that this process has not given before.
+    pub fn unique() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
 }
 
 /// A job in a worker's hands.
@@ -200,13 +223,15 @@ pub struct LeaseId {
 pub struct Leased {
     /// What to extend and settle with.
     pub lease: LeaseId,
-    /// When the lease runs out unless extended.
-    pub until: Timestamp,
     /// This attempt's number, from 1.
     pub attempt: u32,
+    /// How many of the attempts before this one, in a row, were lost: their worker died, or was away
+    /// for longer than its lease.
+    pub lost: u32,
     /// When the job was pushed.
     pub pushed_at: Timestamp,
-    /// When the first of the attempts that count began; what waits for its turn does not age.
+    /// When the first of the attempts that count began, later by all the time in which nobody could
+    /// have tried it.
     pub tried_since: Timestamp,
     /// As pushed.
     pub dedupe: String,
@@ -222,7 +247,6 @@ impl Leased {
     /// A leased job, for implementations of [`Queue`] outside this crate.
     pub fn new(
         lease: LeaseId,
-        until: Timestamp,
         attempt: u32,
         pushed_at: Timestamp,
         tried_since: Timestamp,
@@ -236,8 +260,8 @@ impl Leased {
         } = job;
         Self {
             lease,
-            until,
             attempt,
+            lost: 0,
             pushed_at,
             tried_since,
             dedupe,
@@ -245,6 +269,13 @@ impl Leased {
             kind,
             body,
         }
+    }
+
+    /// With so many attempts before it that were lost.
+    #[must_use]
+    pub fn lost(mut self, lost: u32) -> Self {
+        self.lost = lost;
+        self
     }
 }
 

@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        ledger::EffectKey,
+        ledger::{EffectKey, Writer},
         queue::{NewJob, Queue, Settle},
         store::memory::MemoryStore,
     };
@@ -157,7 +157,7 @@ mod tests {
             EffectKey::new(["conflict", "c1"]),
         ];
         for key in &keys {
-            store.begin(key, day(1)).await.unwrap();
+            store.begin(key, &Writer::unknown(), day(1)).await.unwrap();
             store.finish(key, json!(null), day(1)).await.unwrap();
         }
         assert_eq!(round(&store, 30).await, (0, 0));
@@ -179,7 +179,7 @@ mod tests {
         };
         push(&store, "e1", 1, dead).await;
         let key = EffectKey::new(["task", "e1", "rule"]);
-        store.begin(&key, day(1)).await.unwrap();
+        store.begin(&key, &Writer::unknown(), day(1)).await.unwrap();
         store.finish(&key, json!(null), day(1)).await.unwrap();
         assert_eq!(round(&store, 5000).await, (0, 0));
         let dead = store.jobs(&JobFilter::default()).await.unwrap();

@@ -1,26 +1,28 @@
 //! Takes jobs from the inbox and sees each to its end.
 
+mod hold;
+
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::join_all};
 use jiff::Timestamp;
 use tokio::{
-    sync::watch,
     task::{Id, JoinSet},
-    time::{Instant, sleep, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
+pub use self::hold::Hold;
+use self::hold::{Grant, Moment, later, while_good};
 use crate::{
     backoff::Backoff,
     clock::{Clock, SystemClock},
@@ -31,6 +33,11 @@ use crate::{
     quota_class::QuotaClass,
     store_error::{StoreError, StoreErrorKind},
 };
+
+/// How long the store has to answer what is asked last when the worker stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// A job that was lost so often in a row has ended its worker each time: it had it alone.
+const LOST_AT_MOST: u32 = 3;
 
 /// Does the work of one job.
 #[async_trait]
@@ -76,36 +83,12 @@ pub enum Outcome {
     Dead(String),
 }
 
-/// A worker's hold on its job. Ask it before each write: a worker that was stopped for longer
-/// than its lease must not go on where another has taken over.
-#[derive(Clone, Debug)]
-pub struct Hold {
-    good_until: watch::Receiver<Instant>,
-}
-
-impl Hold {
-    /// Whether the job is still this worker's, and for long enough to send a write.
-    pub fn is_good(&self) -> bool {
-        Instant::now() < *self.good_until.borrow()
-    }
-
-    /// A hold that never ends, for handlers that run without a worker.
-    pub fn forever() -> Self {
-        Self::until(Instant::now() + Duration::from_secs(30 * 365 * 24 * 3600))
-    }
-
-    pub(crate) fn until(end: Instant) -> Self {
-        Self {
-            good_until: watch::channel(end).1,
-        }
-    }
-}
-
 /// Takes jobs and has a [`Handler`] do them, some at a time.
 pub struct Worker<H> {
     queue: Arc<dyn Queue>,
     handler: Arc<H>,
     clock: Arc<dyn Clock>,
+    time_of_day: Arc<dyn Clock>,
     name: String,
     options: WorkerOptions,
     closed_doors: ClosedDoors,
@@ -173,6 +156,7 @@ impl<H: Handler> Worker<H> {
             queue,
             handler: Arc::new(handler),
             clock: Arc::new(SystemClock),
+            time_of_day: Arc::new(SystemClock),
             name: name.into(),
             options: WorkerOptions::default(),
             closed_doors: ClosedDoors::default(),
@@ -193,6 +177,14 @@ impl<H: Handler> Worker<H> {
         self
     }
 
+    /// By another time of day, which tells a hold that the machine was suspended: a clock that goes on
+    /// while the machine does not. Any other clock may stand still meanwhile.
+    #[must_use]
+    pub fn time_of_day(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.time_of_day = clock;
+        self
+    }
+
     /// Works until `stop`, then lets the jobs in hand end within the grace, and gives back those
     /// that do not.
     pub async fn run(&self, stop: impl Future<Output = ()>) {
@@ -201,7 +193,17 @@ impl<H: Handler> Worker<H> {
         loop {
             let filled = match self.is_early(&running) {
                 true => false,
-                false => self.fill(&mut running).await,
+                false => {
+                    let mut fill = std::pin::pin!(self.fill(&mut running));
+                    tokio::select! {
+                        filled = &mut fill => filled,
+                        () = &mut stop => {
+                            // What was leased and nobody has heard of would lie until its lease ends.
+                            let _ = timeout(LAST_WORDS, fill).await;
+                            break;
+                        }
+                    }
+                }
             };
             let room = running.jobs.len() < self.options.concurrency.max(1);
             tokio::select! {
@@ -273,19 +275,24 @@ impl<H: Handler> Worker<H> {
         if room == 0 || is_paused {
             return Ok(());
         }
-        let asked_at = Instant::now();
+        let asked_at = Moment::now(&*self.time_of_day);
         let now = self.clock.now();
-        running.asked_at = Some(asked_at);
+        running.asked_at = Some(Instant::now());
         let leased = self
             .queue
             .lease(&self.name, room, self.options.lease, now)
             .await?;
         for job in leased {
+            if job.lost > 0 {
+                observe::takeover();
+                warn!(job = %job.lease.job, lost = job.lost, "taken over from a worker that lost it");
+            }
             let lease = job.lease;
             let attempt = Attempt {
                 queue: Arc::clone(&self.queue),
                 handler: Arc::clone(&self.handler),
                 clock: Arc::clone(&self.clock),
+                time_of_day: Arc::clone(&self.time_of_day),
                 options: self.options.clone(),
                 closed_doors: self.closed_doors.clone(),
                 job,
@@ -308,13 +315,17 @@ impl<H: Handler> Worker<H> {
             return;
         }
         running.jobs.shutdown().await;
-        for (_, lease) in running.leases {
+        let now = self.clock.now();
+        let give_back = running.leases.into_iter().map(|(_, lease)| async move {
+            // To be stopped is not the job's doing.
             let reason = "given back when the worker stopped".to_owned();
-            let now = self.clock.now();
-            let settle = Settle::Retry { at: now, reason };
+            let settle = Settle::Defer { at: now, reason };
             if let Err(error) = self.queue.settle(&lease, settle, now).await {
                 debug!(job = %lease.job, %error, "not given back: its lease will run out");
             }
+        });
+        if timeout(LAST_WORDS, join_all(give_back)).await.is_err() {
+            warn!("the store does not answer: some leases are not given back and will run out");
         }
     }
 }
@@ -342,10 +353,11 @@ struct Attempt<H> {
     queue: Arc<dyn Queue>,
     handler: Arc<H>,
     clock: Arc<dyn Clock>,
+    time_of_day: Arc<dyn Clock>,
     options: WorkerOptions,
     closed_doors: ClosedDoors,
     job: Leased,
-    asked_at: Instant,
+    asked_at: Moment,
 }
 
 impl<H: Handler> Attempt<H> {
@@ -354,14 +366,14 @@ impl<H: Handler> Attempt<H> {
             queue,
             handler,
             clock,
+            time_of_day,
             options,
             closed_doors,
             job,
             asked_at,
         } = self;
-        let (good_until, hold) = watch::channel(good_until(asked_at, options.lease));
-        let hold = Hold { good_until: hold };
-        let outcome = match exhausted(&job, &options.backoff, clock.now()) {
+        let (grant, hold) = Grant::new(job.lease, asked_at, options.lease, time_of_day);
+        let outcome = match exhausted(&job, &options.backoff) {
             Some(outcome) => outcome,
             None => {
                 // A panic in a handler is the handler's failure, and one attempt of one job.
@@ -381,7 +393,7 @@ impl<H: Handler> Attempt<H> {
                             after: None,
                         },
                     },
-                    () = keep(&*queue, &*clock, &job.lease, asked_at, options.lease, &good_until) => {
+                    () = grant.keep(&*queue, &job.lease) => {
                         observe::lease_lost();
                         warn!(job = %job.lease.job, "the lease was lost; another worker has the job");
                         return;
@@ -389,12 +401,18 @@ impl<H: Handler> Attempt<H> {
                 }
             }
         };
+        // Nothing that this attempt has left behind writes any more.
+        drop(grant);
         closed_doors.note(&outcome);
         let now = clock.now();
         let settle = settle(&job, outcome, &options.backoff, now);
         log(job.lease.job, &settle);
         match write(&*queue, &job.lease, settle.clone(), &*clock, options.lease).await {
             Ok(()) => observe::attempt(&settle, job.pushed_at, now),
+            Err(error) if error.kind() == StoreErrorKind::StaleLease => {
+                observe::lease_lost();
+                warn!(job = %job.lease.job, "the lease ran out at the end; the attempt is repeated");
+            }
             Err(error) => error!(
                 job = %job.lease.job,
                 error = in_one_line(&error),
@@ -404,30 +422,14 @@ impl<H: Handler> Attempt<H> {
     }
 }
 
-/// Goes on with the work as long as the hold is good, and is over without a result where it is
-/// not. A process that was stopped in the middle of a step must not take the next one when it wakes
-/// up: nothing but the clock tells it how long it was away.
-async fn while_good<T>(hold: &Hold, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = std::pin::pin!(work);
-    poll_fn(|context| match hold.is_good() {
-        true => work.as_mut().poll(context).map(Some),
-        false => Poll::Ready(None),
-    })
-    .await
-}
-
-/// A job that was leased more often than it may be tried has killed its worker each time.
-fn exhausted(job: &Leased, backoff: &Backoff, now: Timestamp) -> Option<Outcome> {
-    if job.attempt > backoff.max_attempts {
-        return Some(Outcome::Dead(format!(
-            "tried {} times without an end: the worker may have died of it",
-            backoff.max_attempts
-        )));
-    }
-    backoff.is_too_old(job.tried_since, now).then(|| {
+/// A job that was leased more often than it may be tried, and whose worker was lost each time of
+/// late, has killed them. Its age does not count here: what has not been tried again may succeed.
+fn exhausted(job: &Leased, backoff: &Backoff) -> Option<Outcome> {
+    let is_guilty = job.attempt > backoff.max_attempts && job.lost >= LOST_AT_MOST;
+    is_guilty.then(|| {
         Outcome::Dead(format!(
-            "tried in vain for {} hours",
-            backoff.max_age.as_secs() / 3600
+            "leased {} times, and its worker was lost the last {} times: it may have died of it",
+            job.attempt, job.lost
         ))
     })
 }
@@ -474,49 +476,6 @@ async fn write(
             result => return result,
         }
     }
-}
-
-/// Prolongs the lease until it is lost. Failures of the store are waited out while it holds.
-async fn keep(
-    queue: &dyn Queue,
-    clock: &dyn Clock,
-    lease: &LeaseId,
-    leased_at: Instant,
-    hold: Duration,
-    good: &watch::Sender<Instant>,
-) {
-    // Not zero, whatever the lease: the clock must come to its turn.
-    let pause = (hold / 3).max(Duration::from_millis(1));
-    let mut held_until = later(leased_at, hold);
-    loop {
-        let asked_at = Instant::now() + pause;
-        let prolong = async {
-            sleep_until(asked_at).await;
-            let now = clock.now();
-            let until = now.checked_add(hold).unwrap_or(Timestamp::MAX);
-            queue.extend(lease, until, now).await
-        };
-        match timeout_at(held_until, prolong).await {
-            Ok(Ok(())) => {
-                held_until = later(asked_at, hold);
-                good.send_replace(good_until(asked_at, hold));
-            }
-            Ok(Err(error)) if error.kind() == StoreErrorKind::StaleLease => return,
-            Ok(Err(error)) => warn!(%error, "the lease could not be prolonged"),
-            Err(_) => return,
-        }
-    }
-}
-
-/// A write needs time to arrive: the last fifth of a lease starts none.
-fn good_until(asked_at: Instant, hold: Duration) -> Instant {
-    later(asked_at, hold / 5 * 4)
-}
-
-/// As late as can be said, where a setting is absurdly long.
-fn later(since: Instant, by: Duration) -> Instant {
-    let far = Duration::from_secs(30 * 365 * 24 * 3600);
-    since.checked_add(by).unwrap_or_else(|| since + far)
 }
 
 fn log(job: JobId, settle: &Settle) {

@@ -8,23 +8,45 @@ use super::Pipeline;
 use crate::{
     action::StepError,
     port_error::{PortError, PortErrorKind, in_one_line},
+    store_error::{StoreError, StoreErrorKind},
     worker::Outcome,
 };
+
+/// How soon a job is taken up again that our own store has stopped.
+const OWN_REST: Duration = Duration::from_secs(5);
 
 impl Pipeline {
     pub(super) fn failed(&self, error: StepError) -> Outcome {
         match error {
             StepError::Port(error) => self.port_failed(&error),
-            StepError::Store(error) => Outcome::Retry {
-                reason: in_one_line(&error),
-                after: None,
-            },
+            StepError::Store(error) => self.store_failed(&error),
             StepError::Wait { reason, until } => Outcome::Defer { reason, until },
-            StepError::LostHold => Outcome::Retry {
-                reason: "the lease ran out before the write".to_owned(),
+            StepError::LostHold => self.not_its_doing("the lease ran out before the write".into()),
+            StepError::Person(reason) => Outcome::Dead(reason),
+        }
+    }
+
+    fn store_failed(&self, error: &StoreError) -> Outcome {
+        let reason = in_one_line(error);
+        match error.kind() {
+            StoreErrorKind::StaleLease | StoreErrorKind::Full | StoreErrorKind::Unavailable => {
+                self.not_its_doing(reason)
+            }
+            // What this version cannot read a newer one may have written.
+            StoreErrorKind::Corrupt | StoreErrorKind::Incompatible => Outcome::Retry {
+                reason,
                 after: None,
             },
-            StepError::Person(reason) => Outcome::Dead(reason),
+            StoreErrorKind::Invalid => Outcome::Dead(reason),
+        }
+    }
+
+    /// No attempt is used up by what is wrong on our own side.
+    fn not_its_doing(&self, reason: String) -> Outcome {
+        let until = self.clock.now().checked_add(OWN_REST);
+        Outcome::Defer {
+            reason,
+            until: until.unwrap_or(Timestamp::MAX),
         }
     }
 

@@ -22,6 +22,10 @@ use crate::{
     worker::Hold,
 };
 
+/// How long a group goes on with a row whose hold is lost. Far less than the settling time, in which
+/// nobody looks.
+const LOST_FOR: Duration = Duration::from_secs(10);
+
 /// Carries rows to Salesforce.
 #[async_trait]
 pub(super) trait Carrier: Send + Sync + 'static {
@@ -54,8 +58,11 @@ pub(super) trait Carrier: Send + Sync + 'static {
 /// larger the groups. Callers hold a job each, so no more rows wait than there are jobs in hand.
 ///
 /// A group runs for itself: a caller that goes away takes nothing from the others. A row whose
-/// hold is lost is not sent, and a group stops where the hold of one of its rows is lost under
-/// way: whether its rows were written is unknown then, as it is when an answer is lost.
+/// hold is lost, or whose caller is gone, is not sent. A group under way goes on where some of its
+/// rows lose their holds: who takes those jobs over gives what was sent its time before he looks for
+/// it. It stops where all are lost, as in a process that was away, and where the first was lost so
+/// long ago that somebody may look soon: whether its rows were written is unknown then, as it is when
+/// an answer is lost.
 pub(super) struct Together<C: Carrier>(Arc<Inner<C>>);
 
 struct Inner<C: Carrier> {
@@ -183,6 +190,9 @@ impl<C: Carrier> Inner<C> {
     async fn travel(&self, group: Vec<Waiting<C>>, is_held: bool) {
         let (mut rows, mut holds, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         for Waiting { row, hold, answer } in group {
+            if answer.is_closed() {
+                continue;
+            }
             if hold.as_ref().is_some_and(|hold| !hold.is_good()) {
                 // Whoever asked may be gone.
                 let _ = answer.send(Err(lost_before(C::DOING)));
@@ -198,7 +208,7 @@ impl<C: Carrier> Inner<C> {
         if !is_held {
             holds.clear();
         }
-        let Some(outcomes) = while_all_good(&holds, self.carrier.carry(rows)).await else {
+        let Some(outcomes) = while_held(&holds, self.carrier.carry(rows)).await else {
             return;
         };
         let call = Arc::new(());
@@ -236,11 +246,18 @@ fn lost_before(doing: &'static str) -> PortError {
 }
 
 /// As for a single write: no step is taken by a process that wakes up after its leases.
-async fn while_all_good<T>(holds: &[Hold], work: impl Future<Output = T>) -> Option<T> {
+async fn while_held<T>(holds: &[Hold], work: impl Future<Output = T>) -> Option<T> {
     let mut work = std::pin::pin!(work);
-    poll_fn(|context| match holds.iter().all(Hold::is_good) {
-        true => work.as_mut().poll(context).map(Some),
-        false => Poll::Ready(None),
+    let mut lost_since = None;
+    poll_fn(|context| {
+        let good = holds.iter().filter(|hold| hold.is_good()).count();
+        if good < holds.len() {
+            let since = *lost_since.get_or_insert_with(Instant::now);
+            if good == 0 || since.elapsed() >= LOST_FOR {
+                return Poll::Ready(None);
+            }
+        }
+        work.as_mut().poll(context).map(Some)
     })
     .await
 }
@@ -249,7 +266,7 @@ async fn while_all_good<T>(holds: &[Hold], work: impl Future<Output = T>) -> Opt
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use futures_util::{FutureExt, future::join_all};
-    use tokio::sync::Semaphore;
+    use tokio::sync::{Semaphore, watch};
 
     use super::*;
 
@@ -259,6 +276,7 @@ mod tests {
     struct Doubler {
         groups: Arc<Mutex<Vec<usize>>>,
         gate: Arc<Semaphore>,
+        nudged: watch::Receiver<()>,
     }
 
     #[async_trait]
@@ -273,7 +291,13 @@ mod tests {
 
         async fn carry(&self, rows: Vec<u32>) -> Vec<Result<u32, PortError>> {
             self.groups.lock().unwrap().push(rows.len());
-            self.gate.acquire().await.unwrap().forget();
+            let mut nudged = self.nudged.clone();
+            loop {
+                tokio::select! {
+                    place = self.gate.acquire() => break place.unwrap().forget(),
+                    _ = nudged.changed() => {}
+                }
+            }
             let double = |row: u32| match row % 2 {
                 0 => Ok(row * 2),
                 _ => Err(PortError::new(PortErrorKind::Refused, Self::DOING)),
@@ -286,18 +310,22 @@ mod tests {
         together: Together<Doubler>,
         groups: Arc<Mutex<Vec<usize>>>,
         gate: Arc<Semaphore>,
+        nudge: watch::Sender<()>,
     }
 
     fn fixture(places: usize) -> Fixture {
         let (groups, gate) = (Arc::default(), Arc::new(Semaphore::new(places)));
+        let (nudge, nudged) = watch::channel(());
         let doubler = Doubler {
             groups: Arc::clone(&groups),
             gate: Arc::clone(&gate),
+            nudged,
         };
         Fixture {
             together: Together::new(doubler, LINGER, QuotaClass::Live),
             groups,
             gate,
+            nudge,
         }
     }
 
@@ -373,6 +401,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_row_whose_caller_is_gone_is_not_sent() {
+        let it = fixture(0);
+        let mut under_way = Box::pin(it.together.ask(2, None));
+        let mut gone = Box::pin(it.together.ask(4, None));
+        let mut waits = Box::pin(it.together.ask(6, None));
+        for ask in [&mut under_way, &mut gone, &mut waits] {
+            assert!(ask.now_or_never().is_none());
+        }
+        // Its attempt has ended, and somebody else may have the job.
+        drop(gone);
+        it.gate.add_permits(9);
+        assert_eq!(under_way.await.unwrap(), 4);
+        assert_eq!(waits.await.unwrap(), 12);
+        assert_eq!(it.groups(), [1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_row_whose_hold_is_lost_is_not_sent_and_one_under_way_is_in_doubt() {
         let it = fixture(0);
         let hold = Hold::until(Instant::now() + LINGER / 2);
@@ -386,5 +431,35 @@ mod tests {
         assert_eq!(under_way.await.unwrap_err().kind(), PortErrorKind::Unknown);
         assert_eq!(waits.await.unwrap_err().kind(), PortErrorKind::Busy);
         assert_eq!(it.groups(), [1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_lost_hold_breaks_off_nobodys_call_unless_somebody_may_look_by_then() {
+        for (lost_for, goes_on) in [(LOST_FOR / 2, true), (2 * LOST_FOR, false)] {
+            let it = fixture(0);
+            let mut first = Box::pin(it.together.ask(2, None));
+            assert!(first.as_mut().now_or_never().is_none());
+            let lost = Hold::until(Instant::now() + 4 * LINGER);
+            let held = Hold::forever();
+            let mut asked = Vec::new();
+            for (row, hold) in [(4, &lost), (6, &held), (8, &held)] {
+                asked.push(Box::pin(it.together.ask(row, Some(hold))));
+            }
+            let mut asked = Box::pin(join_all(asked));
+            assert!(asked.as_mut().now_or_never().is_none());
+            it.gate.add_permits(1);
+            first.await.unwrap();
+            assert!(asked.as_mut().now_or_never().is_none());
+            sleep(2 * LINGER).await;
+            assert_eq!(it.groups(), [1, 3]);
+            // It is lost now; the group is woken twice, as by a part of its answer.
+            sleep(3 * LINGER).await;
+            it.nudge.send_modify(|_| ());
+            sleep(lost_for).await;
+            it.nudge.send_modify(|_| ());
+            it.gate.add_permits(1);
+            let answers = asked.await;
+            assert_eq!(answers.iter().all(Result::is_ok), goes_on, "{answers:?}");
+        }
     }
 }

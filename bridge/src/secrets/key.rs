@@ -30,7 +30,7 @@ const MOST_PASSES: u32 = 64;
 const MOST_LANES: u32 = 16;
 
 /// What secrets are encrypted with, at rest.
-pub struct SecretKey(Material);
+pub struct SecretKey(Material, Option<Box<SecretKey>>);
 
 enum Material {
     Bytes(SecretBox<[u8; KEY]>),
@@ -58,7 +58,7 @@ impl SecretKey {
             return Err(bad_key());
         }
         key.copy_from_slice(bytes);
-        Ok(Self(Material::Bytes(SecretBox::new(key))))
+        Ok(Self(Material::Bytes(SecretBox::new(key)), None))
     }
 
     /// A passphrase of at least 12 characters. The key is made from it by Argon2id, which takes
@@ -67,7 +67,23 @@ impl SecretKey {
         if passphrase.expose_secret().chars().count() < SHORTEST_PASSPHRASE {
             return Err(bad_key().with_cause("a passphrase has at least 12 characters"));
         }
-        Ok(Self(Material::Passphrase(passphrase)))
+        Ok(Self(Material::Passphrase(passphrase), None))
+    }
+
+    /// This key, and what `previous` has encrypted can be read too. That goes on to be encrypted by
+    /// `previous` until somebody rotates the key, so that processes can be started with both keys
+    /// before that, one after the other, and none is in the dark for a moment.
+    #[must_use]
+    pub fn or_previous(self, previous: Self) -> Self {
+        Self(self.0, Some(Box::new(previous)))
+    }
+
+    /// The key itself, and the one before it.
+    pub(super) fn all(mut self) -> Vec<Self> {
+        let previous = self.1.take();
+        let mut all = vec![self];
+        all.extend(previous.into_iter().flat_map(|previous| previous.all()));
+        all
     }
 
     /// What makes the key, for something new.

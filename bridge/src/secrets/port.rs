@@ -162,3 +162,14 @@ pub(super) fn path(text: &str) -> Result<String, SecretError> {
     }
     Ok(text.to_owned())
 }
+
+/// How often a rotation of the key looks whether somebody still has a lease.
+#[cfg(any(feature = "secret-file", feature = "postgres"))]
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Somebody has had a lease for all the time.
+#[cfg(any(feature = "secret-file", feature = "postgres"))]
+pub(super) fn in_use(doing: &'static str) -> SecretError {
+    let cause = "a grant is being refreshed, or was when a process died: try again in a minute";
+    SecretError::new(SecretErrorKind::Contended, doing).with_cause(cause)
+}

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
+use tokio::time::{Instant, sleep};
 use tokio_postgres::{Error, Row};
 
 use super::{
@@ -40,6 +41,7 @@ const TAKE: &str = "INSERT INTO bridge.secret_lease AS held (name, owner, until)
                     ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until \
                     WHERE held.owner = excluded.owner OR held.until <= clock_timestamp() \
                     RETURNING name";
+const LEASED: &str = "SELECT 1 FROM bridge.secret_lease WHERE until > clock_timestamp() LIMIT 1";
 const GIVE_BACK: &str = "DELETE FROM bridge.secret_lease WHERE name = $1 AND owner = $2";
 
 /// Secrets in the database of a [`PostgresStore`], encrypted by XChaCha20-Poly1305 before they get
@@ -67,8 +69,29 @@ impl PostgresSecrets {
 
     /// Encrypts everything with another key, in one transaction, and goes on with it. Other
     /// processes have to be started anew, with the new key.
-    pub async fn rotate_key(&self, new: SecretKey) -> Result<(), SecretError> {
+    ///
+    /// It waits until nobody has a lease, as a process does that has spent a refresh token and is
+    /// about to store the next one: with the old key it could not any more, and the grant would be
+    /// gone. Afterwards none of those processes can read a token to spend.
+    ///
+    /// # Errors
+    ///
+    /// [`Contended`](SecretErrorKind::Contended) where somebody still has one after `patience`;
+    /// nothing is changed then.
+    pub async fn rotate_key(&self, new: SecretKey, patience: Duration) -> Result<(), SecretError> {
         let new = Arc::new(Sealer::new(new));
+        let give_up = Instant::now() + patience;
+        while !self.rotate(&new).await? {
+            if Instant::now() >= give_up {
+                return Err(port::in_use(ROTATE));
+            }
+            sleep(port::LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Whether nobody had a lease, and the key is another now.
+    async fn rotate(&self, new: &Arc<Sealer>) -> Result<bool, SecretError> {
         let mut client = self
             .store
             .client(ROTATE)
@@ -78,19 +101,27 @@ impl PostgresSecrets {
             |cause: Error| SecretError::new(SecretErrorKind::Unavailable, ROTATE).with_cause(cause);
         let transaction = client.transaction().await.map_err(lost)?;
         transaction
-            .batch_execute("LOCK TABLE bridge.secret IN EXCLUSIVE MODE")
+            .batch_execute("LOCK TABLE bridge.secret_lease, bridge.secret IN EXCLUSIVE MODE")
             .await
             .map_err(lost)?;
+        if !transaction
+            .query(LEASED, &[])
+            .await
+            .map_err(lost)?
+            .is_empty()
+        {
+            return Ok(false);
+        }
         let set = "UPDATE bridge.secret SET sealed = $2 WHERE name = $1";
         for row in transaction.query(ALL, &[]).await.map_err(lost)? {
             let (name, found) = self.opened(ROTATE, &row).await?;
-            let sealed = sealed(ROTATE, &new, &name, found.version, &found.secret).await?;
+            let sealed = sealed(ROTATE, new, &name, found.version, &found.secret).await?;
             let row: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&name, &sealed];
             transaction.execute(set, &row).await.map_err(lost)?;
         }
         transaction.commit().await.map_err(lost)?;
-        *self.sealer.write().unwrap_or_else(PoisonError::into_inner) = new;
-        Ok(())
+        *self.sealer.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(new);
+        Ok(true)
     }
 
     fn sealer(&self) -> Arc<Sealer> {

@@ -12,7 +12,10 @@
 //! | … | what is sealed, by XChaCha20-Poly1305 with all of the above and the place as associated data |
 //! | 16 | the beginning of the SHA-256 of all that, to tell damage from a wrong key |
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
@@ -35,10 +38,12 @@ const CHECKSUM: usize = 16;
 /// Salts whose keys are remembered: making one from a passphrase is slow by intent.
 const REMEMBERED: usize = 8;
 
-/// A key at work.
+/// A key at work, and those before it.
 pub(super) struct Sealer {
-    key: SecretKey,
-    derived: Mutex<Vec<Derived>>,
+    keys: Vec<SecretKey>,
+    /// Which of them opened last, and so seals.
+    current: AtomicUsize,
+    derived: Mutex<Vec<(usize, Derived)>>,
 }
 
 /// Why something cannot be opened.
@@ -54,7 +59,8 @@ impl Unreadable {
 impl Sealer {
     pub(super) fn new(key: SecretKey) -> Self {
         Self {
-            key,
+            keys: key.all(),
+            current: AtomicUsize::new(0),
             derived: Mutex::default(),
         }
     }
@@ -105,11 +111,11 @@ impl Sealer {
             body,
         } = parts(sealed)?;
         let other_key = Unreadable(SecretErrorKind::WrongKey, "another key has sealed it");
-        let derived = self.for_salt(cost, salt).ok_or(other_key)?;
-        if derived.id != id {
-            return Err(other_key);
-        }
-        self.remember(&derived);
+        let places = 0..self.keys.len();
+        let mut found = places.filter_map(|key| Some((key, self.for_salt(key, cost, salt)?)));
+        let (key, derived) = found.find(|(_, it)| it.id == id).ok_or(other_key)?;
+        self.current.store(key, Ordering::Relaxed);
+        self.remember(key, &derived);
         let opened = cipher(&derived).decrypt(
             &XNonce::from(nonce),
             Payload {
@@ -122,34 +128,40 @@ impl Sealer {
     }
 
     fn latest(&self) -> Result<Derived, Unreadable> {
-        let cost = self.key.cost();
-        let known = self.known(|it| it.cost == cost);
+        let none = broken("no key can be made: is there memory for it?");
+        let place = self.current.load(Ordering::Relaxed);
+        let key = self.keys.get(place).ok_or(none)?;
+        let cost = key.cost();
+        let known = self.known(place, |it| it.cost == cost);
         if let Some(known) = known {
             return Ok(known);
         }
         let mut salt = [0; SALT];
         random(&mut salt)?;
-        let derived = self.key.derive(cost, &salt);
-        let derived = derived.ok_or(broken("no key can be made: is there memory for it?"))?;
-        self.remember(&derived);
+        let derived = key.derive(cost, &salt).ok_or(none)?;
+        self.remember(place, &derived);
         Ok(derived)
     }
 
-    fn for_salt(&self, cost: Option<Cost>, salt: [u8; SALT]) -> Option<Derived> {
-        self.known(|it| it.salt == salt && it.cost == cost)
-            .or_else(|| self.key.derive(cost, &salt))
+    fn for_salt(&self, key: usize, cost: Option<Cost>, salt: [u8; SALT]) -> Option<Derived> {
+        self.known(key, |it| it.salt == salt && it.cost == cost)
+            .or_else(|| self.keys.get(key)?.derive(cost, &salt))
     }
 
-    fn known(&self, fits: impl Fn(&Derived) -> bool) -> Option<Derived> {
+    fn known(&self, key: usize, fits: impl Fn(&Derived) -> bool) -> Option<Derived> {
         let derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        derived.iter().find(|it| fits(it)).cloned()
+        let known = derived.iter().find(|(of, it)| *of == key && fits(it));
+        known.map(|(_, it)| it.clone())
     }
 
-    fn remember(&self, new: &Derived) {
+    fn remember(&self, key: usize, new: &Derived) {
         let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        if !derived.iter().any(|it| it.salt == new.salt) {
+        if !derived
+            .iter()
+            .any(|(of, it)| *of == key && it.salt == new.salt)
+        {
             derived.truncate(REMEMBERED - 1);
-            derived.insert(0, new.clone());
+            derived.insert(0, (key, new.clone()));
         }
     }
 }

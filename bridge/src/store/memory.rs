@@ -1,5 +1,7 @@
 //! A store that forgets everything when the process ends: for tests.
 
+mod ledger;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard},
@@ -9,25 +11,38 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::Value;
 use tokio::sync::Notify;
 
+use self::ledger::Entry;
+use super::leases::{LeaseClock, SUSPECT, pause};
 use crate::{
-    ledger::{Begin, Effect, EffectKey, EffectState, Ledger},
     pauses::Pauses,
     queue::{
-        AfterDead, Counts, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, Queue,
-        QueueAdmin, Settle,
+        AfterDead, Counts, InboxId, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push,
+        Queue, QueueAdmin, Settle,
     },
     side::Side,
     store_error::{StoreError, StoreErrorKind},
 };
 
-/// A [`Queue`] and a [`Ledger`] in memory.
-#[derive(Debug, Default)]
+/// A [`Queue`] and a [`Ledger`](crate::Ledger) in memory.
+#[derive(Debug)]
 pub struct MemoryStore {
     state: Mutex<State>,
     wake: Notify,
+    clock: LeaseClock,
+    inbox: InboxId,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            wake: Notify::default(),
+            clock: LeaseClock::new(),
+            inbox: InboxId::unique(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -40,16 +55,14 @@ struct State {
     pauses: Pauses,
 }
 
-#[derive(Debug)]
-struct Entry {
-    begun_at: Timestamp,
-    state: EffectState,
-}
-
+/// The `at` of a leased job is by the store's clock.
 #[derive(Debug)]
 struct Row {
     job: Job,
     fence: i64,
+    /// The fence under which it was settled last.
+    settled: i64,
+    lost: u32,
     tried_since: Option<Timestamp>,
 }
 
@@ -64,15 +77,49 @@ impl MemoryStore {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
+
+    fn clock(&self) -> Timestamp {
+        Timestamp::from_microsecond(self.clock.now()).unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl Row {
+    fn is_held(&self, lease: &LeaseId, clock: Timestamp) -> bool {
+        self.job.state == JobState::Leased && self.fence == lease.fence && self.job.at > clock
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.lost >= SUSPECT
+    }
+
+    /// Takes it out of its worker's hands.
+    fn lose(&mut self, now: Timestamp) {
+        let pause = Duration::from_micros(pause(self.lost).unsigned_abs());
+        let at = self.job.at.min(now);
+        self.job.at = match pause.is_zero() {
+            true => at,
+            false => {
+                self.tried_since = self.tried_since.map(|since| put_on(since, at, now));
+                now.checked_add(pause).unwrap_or(now)
+            }
+        };
+        self.lost += 1;
+        self.job.state = JobState::Ready;
+        self.job.owner = None;
+    }
+}
+
+/// Later by the time between these two.
+fn put_on(since: Timestamp, from: Timestamp, to: Timestamp) -> Timestamp {
+    let passed = Duration::try_from(to.duration_since(from)).unwrap_or_default();
+    since.checked_add(passed).unwrap_or(since)
 }
 
 impl State {
-    /// A worker whose lease has run out is not heard any more; the job has been due since.
-    fn give_up_expired(&mut self, now: Timestamp) {
+    fn give_up_expired(&mut self, clock: Timestamp, now: Timestamp) {
         for row in self.jobs.values_mut() {
-            if row.job.state == JobState::Leased && row.job.at <= now {
-                row.job.state = JobState::Ready;
-                row.job.owner = None;
+            if row.job.state == JobState::Leased && row.job.at <= clock {
+                row.lose(now);
             }
         }
     }
@@ -91,13 +138,16 @@ impl State {
         changed
     }
 
-    fn held(&mut self, lease: &LeaseId, now: Timestamp) -> Result<&mut Row, StoreError> {
+    fn held(&mut self, lease: &LeaseId, clock: Timestamp) -> Result<&mut Row, StoreError> {
         self.jobs
             .get_mut(&lease.job.0)
-            .filter(|row| {
-                row.job.state == JobState::Leased && row.fence == lease.fence && row.job.at > now
-            })
+            .filter(|row| row.is_held(lease, clock))
             .ok_or_else(|| StoreError::new(StoreErrorKind::StaleLease, "settle"))
+    }
+
+    fn holds(&self, lease: &LeaseId, clock: Timestamp) -> bool {
+        let row = self.jobs.get(&lease.job.0);
+        row.is_some_and(|row| row.is_held(lease, clock))
     }
 }
 
@@ -137,6 +187,8 @@ impl Queue for MemoryStore {
                 let row = Row {
                     job,
                     fence: 0,
+                    settled: 0,
+                    lost: 0,
                     tried_since: None,
                 };
                 state.jobs.insert(id.0, row);
@@ -157,16 +209,19 @@ impl Queue for MemoryStore {
         if max == 0 {
             return Ok(Vec::new());
         }
+        let clock = self.clock();
         let mut state = self.state();
-        state.give_up_expired(now);
+        state.give_up_expired(clock, now);
         // Only the oldest unfinished job of a key can be due, and none while another is held.
         let mut held: HashSet<&str> = HashSet::new();
+        let mut has_suspect = false;
         for row in state
             .jobs
             .values()
             .filter(|row| row.job.state == JobState::Leased)
         {
             held.insert(&row.job.key);
+            has_suspect |= row.is_suspect() && row.job.owner.as_deref() == Some(owner);
         }
         let holds = |row: &&Row| match row.job.state {
             JobState::Ready => true,
@@ -179,14 +234,19 @@ impl Queue for MemoryStore {
             .filter(holds)
             .filter(|row| held.insert(&row.job.key))
             .filter(|row| row.job.state == JobState::Ready && row.job.at <= now)
-            .map(|row| (row.job.at, row.job.id.0))
+            .map(|row| (row.job.at, row.job.id.0, row.is_suspect()))
             .collect();
         due.sort_unstable();
-        let until = now.checked_add(hold).unwrap_or(Timestamp::MAX);
-        let leased = due.into_iter().take(max).filter_map(|(_, id)| {
+        due.retain(|(_, _, is_suspect)| !is_suspect || !std::mem::replace(&mut has_suspect, true));
+        let until = clock.checked_add(hold).unwrap_or(Timestamp::MAX);
+        let leased = due.into_iter().take(max).filter_map(|(_, id, _)| {
             let row = state.jobs.get_mut(&id)?;
             row.fence += 1;
-            let tried_since = *row.tried_since.get_or_insert(now);
+            let tried_since = row
+                .tried_since
+                .map_or(now, |since| put_on(since, row.job.at, now));
+            row.tried_since = Some(tried_since);
+            let lost = row.lost;
             let job = &mut row.job;
             job.state = JobState::Leased;
             job.attempts += 1;
@@ -195,6 +255,7 @@ impl Queue for MemoryStore {
             let lease = LeaseId {
                 job: job.id,
                 fence: row.fence,
+                inbox: self.inbox,
             };
             let (dedupe, key) = (job.dedupe.clone(), job.key.clone());
             let new = NewJob {
@@ -204,25 +265,16 @@ impl Queue for MemoryStore {
                 body: job.body.clone(),
             };
             let pushed_at = job.pushed_at;
-            Some(Leased::new(
-                lease,
-                until,
-                job.attempts,
-                pushed_at,
-                tried_since,
-                new,
-            ))
+            let leased = Leased::new(lease, job.attempts, pushed_at, tried_since, new);
+            Some(leased.lost(lost))
         });
         Ok(leased.collect())
     }
 
-    async fn extend(
-        &self,
-        lease: &LeaseId,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.state().held(lease, now)?.job.at = until;
+    async fn extend(&self, lease: &LeaseId, hold: Duration) -> Result<(), StoreError> {
+        let clock = self.clock();
+        let until = clock.checked_add(hold).unwrap_or(Timestamp::MAX);
+        self.state().held(lease, clock)?.job.at = until;
         Ok(())
     }
 
@@ -232,8 +284,19 @@ impl Queue for MemoryStore {
         settle: Settle,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        let clock = self.clock();
         let mut state = self.state();
-        let row = state.held(lease, now)?;
+        let row = match state.held(lease, clock) {
+            Ok(row) => row,
+            Err(stale) => {
+                let is_again = |row: &Row| row.fence == lease.fence && row.settled == lease.fence;
+                return match state.jobs.get(&lease.job.0) {
+                    Some(row) if is_again(row) => Ok(()),
+                    _ => Err(stale),
+                };
+            }
+        };
+        (row.settled, row.lost) = (row.fence, 0);
         let job = &mut row.job;
         job.owner = None;
         let (to, at, note) = match settle {
@@ -242,9 +305,10 @@ impl Queue for MemoryStore {
             Settle::Retry { at, reason } => (JobState::Ready, at, reason),
             Settle::Defer { at, reason } => {
                 job.attempts = job.attempts.saturating_sub(1);
-                if job.attempts == 0 {
-                    row.tried_since = None;
-                }
+                row.tried_since = match job.attempts {
+                    0 => None,
+                    _ => row.tried_since.map(|since| put_on(since, now, at)),
+                };
                 (JobState::Ready, at, reason)
             }
         };
@@ -346,9 +410,7 @@ impl QueueAdmin for MemoryStore {
         for row in self.state().jobs.values_mut() {
             let theirs = owner.is_none_or(|owner| row.job.owner.as_deref() == Some(owner));
             if row.job.state == JobState::Leased && theirs {
-                row.job.state = JobState::Ready;
-                row.job.at = now;
-                row.job.owner = None;
+                row.lose(now);
                 released += 1;
             }
         }
@@ -388,123 +450,5 @@ impl QueueAdmin for MemoryStore {
             }
         }
         Ok(counts)
-    }
-}
-
-#[async_trait]
-impl Ledger for MemoryStore {
-    async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError> {
-        let state = self.state();
-        Ok(state.effects.get(key.as_str()).map(|it| it.state.clone()))
-    }
-
-    async fn begin(&self, key: &EffectKey, now: Timestamp) -> Result<Begin, StoreError> {
-        let mut state = self.state();
-        if let Some(entry) = state.effects.get(key.as_str())
-            && let EffectState::Finished(result) = &entry.state
-        {
-            return Ok(Begin::Finished(result.clone()));
-        }
-        let begun = Entry {
-            begun_at: now,
-            state: EffectState::Begun(now),
-        };
-        state.effects.insert(key.as_str().to_owned(), begun);
-        Ok(Begin::Begun)
-    }
-
-    async fn finish(
-        &self,
-        key: &EffectKey,
-        result: Value,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut state = self.state();
-        let key = key.as_str().to_owned();
-        let begun_at = state.effects.get(&key).map_or(now, |it| it.begun_at);
-        let state_now = EffectState::Finished(result);
-        let finished = Entry {
-            begun_at,
-            state: state_now,
-        };
-        state.effects.insert(key, finished);
-        Ok(())
-    }
-
-    async fn replace(
-        &self,
-        key: &EffectKey,
-        seen: Option<&Value>,
-        result: Value,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let mut state = self.state();
-        let there = state.effects.get(key.as_str()).map(|entry| &entry.state);
-        let is_so = match (there, seen) {
-            (None, None) => true,
-            (Some(EffectState::Finished(there)), Some(seen)) => there == seen,
-            _ => false,
-        };
-        if is_so {
-            let finished = Entry {
-                begun_at: now,
-                state: EffectState::Finished(result),
-            };
-            state.effects.insert(key.as_str().to_owned(), finished);
-        }
-        Ok(is_so)
-    }
-
-    async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError> {
-        let mut state = self.state();
-        let entry = state.effects.get(key.as_str());
-        if entry.is_some_and(|it| matches!(it.state, EffectState::Begun(_))) {
-            state.effects.remove(key.as_str());
-        }
-        Ok(())
-    }
-
-    async fn doubt(&self, key: &EffectKey, since: Timestamp) -> Result<(), StoreError> {
-        if let Some(entry) = self.state().effects.get_mut(key.as_str())
-            && !matches!(entry.state, EffectState::Finished(_))
-        {
-            entry.state = EffectState::Doubted(since);
-        }
-        Ok(())
-    }
-
-    async fn forget(&self, key: &EffectKey) -> Result<(), StoreError> {
-        self.state().effects.remove(key.as_str());
-        Ok(())
-    }
-
-    async fn purge(&self, kind: &str, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
-        let kind = EffectKey::new([kind]);
-        let mut state = self.state();
-        let old: Vec<_> = state
-            .effects
-            .range(kind.as_str().to_owned()..)
-            .take_while(|(key, _)| key.starts_with(kind.as_str()))
-            .filter(|(_, it)| matches!(it.state, EffectState::Finished(_)) && it.begun_at < before)
-            .take(limit)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in &old {
-            state.effects.remove(key);
-        }
-        Ok(old.len() as u64)
-    }
-
-    async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError> {
-        let state = self.state();
-        let under = state
-            .effects
-            .range(prefix.as_str().to_owned()..)
-            .take_while(|(key, _)| key.starts_with(prefix.as_str()))
-            .map(|(key, entry)| Effect {
-                key: EffectKey::from_text(key.clone()),
-                state: entry.state.clone(),
-            });
-        Ok(under.collect())
     }
 }

@@ -1,5 +1,6 @@
 //! Where the inbox and the ledger are kept.
 
+pub(crate) mod leases;
 pub mod memory;
 mod parts;
 #[cfg(feature = "postgres")]

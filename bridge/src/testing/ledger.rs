@@ -1,64 +1,97 @@
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::ledger::{Begin, EffectKey, EffectState, Ledger};
+use crate::ledger::{Begin, EffectKey, EffectState, Ledger, Writer};
 
 /// Holds a [`Ledger`] to its guarantees.
 pub async fn ledger_contract(ledger: &dyn Ledger) {
     let key = EffectKey::new(["version", "7", "1"]);
     let at = |second: i64| Timestamp::from_second(second).unwrap();
+    let (me, other) = (Writer::unknown(), Writer::unknown());
 
     assert_eq!(ledger.read(&key).await.unwrap(), None);
-    assert_eq!(ledger.begin(&key, at(1)).await.unwrap(), Begin::Begun);
+    assert_eq!(ledger.begin(&key, &me, at(1)).await.unwrap(), Begin::Begun);
     assert_eq!(
         ledger.read(&key).await.unwrap(),
         Some(EffectState::Begun(at(1)))
     );
-    assert_eq!(ledger.begin(&key, at(2)).await.unwrap(), Begin::Begun);
+    assert_eq!(ledger.begin(&key, &me, at(2)).await.unwrap(), Begin::Begun);
     assert_eq!(
         ledger.read(&key).await.unwrap(),
         Some(EffectState::Begun(at(2))),
         "a second beginning is stamped anew"
     );
+    let taken = ledger.begin(&key, &other, at(3)).await.unwrap();
+    assert_eq!(taken, Begin::Taken);
+    ledger.abandon(&key, &other).await.unwrap();
+    assert!(!ledger.complete(&key, &other, json!(1)).await.unwrap());
+    assert_eq!(
+        ledger.read(&key).await.unwrap(),
+        Some(EffectState::Begun(at(2))),
+        "what another has begun is not one's own"
+    );
 
-    ledger.abandon(&key).await.unwrap();
+    ledger.abandon(&key, &me).await.unwrap();
     assert_eq!(ledger.read(&key).await.unwrap(), None);
-    ledger.doubt(&key, at(2)).await.unwrap();
+    let now = Duration::ZERO;
+    assert!(!ledger.doubt(&key, &me, now).await.unwrap());
     assert_eq!(
         ledger.read(&key).await.unwrap(),
         None,
         "what was never begun is not doubted"
     );
 
-    ledger.begin(&key, at(2)).await.unwrap();
-    ledger.doubt(&key, at(3)).await.unwrap();
-    let doubted = Some(EffectState::Doubted(at(3)));
-    assert_eq!(ledger.read(&key).await.unwrap(), doubted);
-    ledger.abandon(&key).await.unwrap();
-    assert_eq!(ledger.read(&key).await.unwrap(), doubted, "a doubt stays");
-    assert_eq!(ledger.begin(&key, at(4)).await.unwrap(), Begin::Begun);
+    ledger.begin(&key, &me, at(2)).await.unwrap();
+    let minutes = Duration::from_secs(600);
+    assert!(ledger.doubt(&key, &me, minutes).await.unwrap());
+    let doubted = async || match ledger.read(&key).await.unwrap() {
+        Some(EffectState::Doubted(ago)) => ago,
+        state => panic!("{state:?} is no doubt"),
+    };
+    let ago = doubted().await;
+    assert!((minutes..2 * minutes).contains(&ago), "{ago:?}");
+    ledger.abandon(&key, &me).await.unwrap();
+    assert!(doubted().await >= ago, "a doubt stays, and grows old");
+    assert!(ledger.doubt(&key, &other, now).await.unwrap());
+    assert!(doubted().await < minutes, "anybody may doubt anew");
+    let begun = ledger.begin(&key, &other, at(4)).await.unwrap();
+    assert_eq!(begun, Begin::Begun);
     assert_eq!(
         ledger.read(&key).await.unwrap(),
         Some(EffectState::Begun(at(4)))
     );
-    ledger.abandon(&key).await.unwrap();
+    assert!(
+        ledger.doubt(&key, &me, now).await.unwrap(),
+        "nobody knows of its lease"
+    );
+    assert!(
+        ledger.complete(&key, &other, json!(4)).await.unwrap(),
+        "it was doubted, and has happened all the same"
+    );
+    assert!(!ledger.complete(&key, &other, json!(5)).await.unwrap());
+    let finished = EffectState::Finished(json!(4));
+    assert_eq!(ledger.read(&key).await.unwrap(), Some(finished));
+    ledger.forget(&key).await.unwrap();
 
-    ledger.begin(&key, at(3)).await.unwrap();
+    ledger.begin(&key, &me, at(3)).await.unwrap();
     ledger
         .finish(&key, json!({ "id": "068" }), at(4))
         .await
         .unwrap();
     let finished = EffectState::Finished(json!({ "id": "068" }));
     assert_eq!(ledger.read(&key).await.unwrap(), Some(finished.clone()));
-    ledger.abandon(&key).await.unwrap();
-    ledger.doubt(&key, at(5)).await.unwrap();
+    ledger.abandon(&key, &me).await.unwrap();
+    assert!(!ledger.doubt(&key, &me, now).await.unwrap());
+    assert!(!ledger.complete(&key, &me, json!(1)).await.unwrap());
     assert_eq!(
         ledger.read(&key).await.unwrap(),
         Some(finished),
         "what has happened stays"
     );
     assert_eq!(
-        ledger.begin(&key, at(5)).await.unwrap(),
+        ledger.begin(&key, &me, at(5)).await.unwrap(),
         Begin::Finished(json!({ "id": "068" }))
     );
     ledger.finish(&key, json!(null), at(6)).await.unwrap();
@@ -69,7 +102,7 @@ pub async fn ledger_contract(ledger: &dyn Ledger) {
 
     ledger.forget(&key).await.unwrap();
     assert_eq!(ledger.read(&key).await.unwrap(), None);
-    ledger.begin(&key, at(6)).await.unwrap();
+    ledger.begin(&key, &me, at(6)).await.unwrap();
 
     let memory = EffectKey::new(["memory"]);
     let replace = async |seen: Option<&Value>, to: Value| {
@@ -93,7 +126,8 @@ pub async fn ledger_contract(ledger: &dyn Ledger) {
         ["version", "70", "1"],
         ["version", "7/", "1"],
     ] {
-        ledger.begin(&EffectKey::new(parts), at(7)).await.unwrap();
+        let key = EffectKey::new(parts);
+        ledger.begin(&key, &me, at(7)).await.unwrap();
     }
     let under = ledger
         .under(&EffectKey::new(["version", "7"]))
@@ -113,9 +147,9 @@ pub async fn ledger_contract(ledger: &dyn Ledger) {
     assert!(all.is_sorted_by(|a, b| a.key.as_str() < b.key.as_str()));
 
     let empty_part = EffectKey::new(["task", ""]);
-    ledger.begin(&empty_part, at(8)).await.unwrap();
+    ledger.begin(&empty_part, &me, at(8)).await.unwrap();
     ledger
-        .begin(&EffectKey::new(["task", "b"]), at(8))
+        .begin(&EffectKey::new(["task", "b"]), &me, at(8))
         .await
         .unwrap();
     let under = ledger.under(&empty_part).await.unwrap();
@@ -127,6 +161,7 @@ pub async fn ledger_contract(ledger: &dyn Ledger) {
 
 async fn only_what_is_old_finished_and_of_the_kind_is_purged(ledger: &dyn Ledger) {
     let at = |second: i64| Timestamp::from_second(second).unwrap();
+    let me = Writer::unknown();
     let finished = [
         (EffectKey::new(["note", "old"]), 10),
         (EffectKey::new(["note", "older"]), 9),
@@ -135,15 +170,15 @@ async fn only_what_is_old_finished_and_of_the_kind_is_purged(ledger: &dyn Ledger
         (EffectKey::new(["no", "note", "old"]), 10),
     ];
     for (key, second) in &finished {
-        ledger.begin(key, at(*second)).await.unwrap();
+        ledger.begin(key, &me, at(*second)).await.unwrap();
         // When it was finished does not count: what is under way for long has long been asked for.
         ledger.finish(key, json!(1), at(100)).await.unwrap();
     }
     let open = [["note", "begun"], ["note", "doubted"]].map(EffectKey::new);
     for key in &open {
-        ledger.begin(key, at(1)).await.unwrap();
+        ledger.begin(key, &me, at(1)).await.unwrap();
     }
-    ledger.doubt(&open[1], at(2)).await.unwrap();
+    assert!(ledger.doubt(&open[1], &me, Duration::ZERO).await.unwrap());
 
     assert_eq!(ledger.purge("note", at(9), 10).await.unwrap(), 0);
     assert_eq!(ledger.purge("note", at(15), 1).await.unwrap(), 1, "so many");

@@ -7,8 +7,13 @@
     reason = "these are tests, for others to call"
 )]
 
+mod fence;
+mod leases;
 mod ledger;
 mod queue;
 mod secrets;
 
-pub use self::{ledger::ledger_contract, queue::queue_contract, secrets::secret_store_contract};
+pub use self::{
+    fence::fence_contract, ledger::ledger_contract, queue::queue_contract,
+    secrets::secret_store_contract,
+};

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+use super::leases;
 use crate::{
     pauses::Pauses,
     queue::{AfterDead, JobFilter, JobId, JobState, Leased, NewJob, Push, QueueAdmin, Settle},
@@ -11,13 +12,13 @@ use crate::{
     store_error::StoreErrorKind,
 };
 
-const HOLD: Duration = Duration::from_secs(60);
+pub(super) const HOLD: Duration = Duration::from_secs(60);
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
 }
 
-fn job(dedupe: &str, key: &str) -> NewJob {
+pub(super) fn job(dedupe: &str, key: &str) -> NewJob {
     let (dedupe, key) = (dedupe.to_owned(), key.to_owned());
     let body = Bytes::from(format!("body of {dedupe}\0\u{ff}"));
     NewJob {
@@ -28,44 +29,44 @@ fn job(dedupe: &str, key: &str) -> NewJob {
     }
 }
 
-async fn push(queue: &dyn QueueAdmin, job: NewJob, second: i64) -> JobId {
+pub(super) async fn push(queue: &dyn QueueAdmin, job: NewJob, second: i64) -> JobId {
     match queue.push(vec![job], at(second)).await.unwrap()[0] {
         Push::Queued(id) => id,
         Push::Duplicate(id) => panic!("{id} is no duplicate"),
     }
 }
 
-async fn lease(queue: &dyn QueueAdmin, second: i64) -> Vec<Leased> {
+pub(super) async fn lease(queue: &dyn QueueAdmin, second: i64) -> Vec<Leased> {
     queue.lease("w", 10, HOLD, at(second)).await.unwrap()
 }
 
-async fn only(queue: &dyn QueueAdmin, second: i64) -> Leased {
+pub(super) async fn only(queue: &dyn QueueAdmin, second: i64) -> Leased {
     let mut leased = lease(queue, second).await;
     assert_eq!(leased.len(), 1, "{leased:?}");
     leased.remove(0)
 }
 
-async fn settle(queue: &dyn QueueAdmin, leased: &Leased, settle: Settle, second: i64) {
+pub(super) async fn settle(queue: &dyn QueueAdmin, leased: &Leased, settle: Settle, second: i64) {
     queue
         .settle(&leased.lease, settle, at(second))
         .await
         .unwrap();
 }
 
-fn retry(second: i64) -> Settle {
+pub(super) fn retry(second: i64) -> Settle {
     Settle::Retry {
         at: at(second),
         reason: "again".into(),
     }
 }
 
-fn done() -> Settle {
+pub(super) fn done() -> Settle {
     Settle::Done {
         note: "done".into(),
     }
 }
 
-fn dead() -> Settle {
+pub(super) fn dead() -> Settle {
     Settle::Dead {
         reason: "dead".into(),
     }
@@ -77,12 +78,9 @@ pub async fn queue_contract<Q: QueueAdmin>(fresh: impl AsyncFn() -> Q) {
     what_is_pushed_comes_back_whole(&fresh().await).await;
     what_no_store_can_keep_is_refused_and_keeps_nothing_else_out(&fresh().await).await;
     jobs_of_a_key_keep_their_order(&fresh().await).await;
-    a_lost_lease_is_taken_over_and_fenced(&fresh().await).await;
-    attempts_are_counted_when_leased(&fresh().await).await;
-    only_what_is_tried_grows_old(&fresh().await).await;
+    leases::hold(&fresh).await;
     a_clock_set_back_loses_nothing(&fresh().await).await;
     what_is_longest_due_comes_first(&fresh().await).await;
-    a_lease_that_has_run_out_is_lost_before_another_takes_it(&fresh().await).await;
     one_key_is_never_in_two_hands(&fresh().await).await;
     a_replayed_job_begins_anew(&fresh().await).await;
     many_at_once_share_the_jobs_out(&fresh().await).await;
@@ -140,8 +138,8 @@ async fn what_is_pushed_comes_back_whole(queue: &dyn QueueAdmin) {
     assert!(queue.lease("w", 0, HOLD, at(5)).await.unwrap().is_empty());
     let leased = only(queue, 5).await;
     assert_eq!(
-        (leased.lease.job, leased.pushed_at, leased.until),
-        (id, at(5), at(65))
+        (leased.lease.job, leased.pushed_at, leased.lost),
+        (id, at(5), 0)
     );
     let back = NewJob {
         dedupe: leased.dedupe,
@@ -181,70 +179,6 @@ async fn jobs_of_a_key_keep_their_order(queue: &dyn QueueAdmin) {
     );
 }
 
-async fn a_lost_lease_is_taken_over_and_fenced(queue: &dyn QueueAdmin) {
-    push(queue, job("a", "k"), 0).await;
-    let lost = only(queue, 0).await;
-    assert!(lease(queue, 59).await.is_empty());
-    queue.extend(&lost.lease, at(90), at(30)).await.unwrap();
-    assert!(lease(queue, 89).await.is_empty(), "it was prolonged");
-    let taken = only(queue, 90).await;
-    assert_eq!((taken.lease.job, taken.attempt), (lost.lease.job, 2));
-    for stale in [
-        queue.extend(&lost.lease, at(500), at(91)).await,
-        queue.settle(&lost.lease, done(), at(91)).await,
-    ] {
-        assert_eq!(stale.unwrap_err().kind(), StoreErrorKind::StaleLease);
-    }
-    settle(queue, &taken, done(), 92).await;
-    let twice = queue.settle(&taken.lease, done(), at(93)).await;
-    assert_eq!(twice.unwrap_err().kind(), StoreErrorKind::StaleLease);
-    assert!(lease(queue, 1000).await.is_empty());
-}
-
-async fn attempts_are_counted_when_leased(queue: &dyn QueueAdmin) {
-    let id = push(queue, job("a", "k"), 0).await;
-    // A worker that dies of the job never settles it.
-    for life in 0..3 {
-        assert_eq!(only(queue, life * 60).await.attempt as i64, life + 1);
-    }
-    let leased = only(queue, 180).await;
-    let defer = Settle::Defer {
-        at: at(181),
-        reason: "outage".into(),
-    };
-    settle(queue, &leased, defer, 181).await;
-    assert_eq!(
-        queue.job(id).await.unwrap().unwrap().attempts,
-        3,
-        "nothing was tried"
-    );
-    assert_eq!(only(queue, 181).await.attempt, 4);
-}
-
-async fn only_what_is_tried_grows_old(queue: &dyn QueueAdmin) {
-    push(queue, job("a", "k"), 0).await;
-    let leased = only(queue, 10).await;
-    assert_eq!(leased.tried_since, at(10));
-    settle(queue, &leased, retry(20), 11).await;
-    let leased = only(queue, 20).await;
-    assert_eq!(leased.tried_since, at(10), "since its first attempt");
-    let defer = |second| Settle::Defer {
-        at: at(second),
-        reason: "outage".into(),
-    };
-    settle(queue, &leased, defer(30), 21).await;
-    let leased = only(queue, 30).await;
-    assert_eq!((leased.tried_since, leased.attempt), (at(10), 2));
-    settle(queue, &leased, defer(40), 31).await;
-
-    push(queue, job("b", "other"), 40).await;
-    let both = lease(queue, 40).await;
-    let second = both.iter().find(|job| job.dedupe == "b").unwrap();
-    settle(queue, second, defer(50), 41).await;
-    let leased = only(queue, 50).await;
-    assert_eq!(leased.tried_since, at(50), "no attempt has counted so far");
-}
-
 async fn a_clock_set_back_loses_nothing(queue: &dyn QueueAdmin) {
     push(queue, job("a", "k"), 1000).await;
     push(queue, job("b", "k"), 10).await;
@@ -265,18 +199,6 @@ async fn what_is_longest_due_comes_first(queue: &dyn QueueAdmin) {
     let two = queue.lease("w", 2, HOLD, at(40)).await.unwrap();
     let names: Vec<_> = two.iter().map(|job| job.dedupe.as_str()).collect();
     assert_eq!(names, ["early", "middle"]);
-}
-
-async fn a_lease_that_has_run_out_is_lost_before_another_takes_it(queue: &dyn QueueAdmin) {
-    push(queue, job("a", "k"), 0).await;
-    let leased = only(queue, 0).await;
-    for late in [
-        queue.extend(&leased.lease, at(500), at(60)).await,
-        queue.settle(&leased.lease, done(), at(60)).await,
-    ] {
-        assert_eq!(late.unwrap_err().kind(), StoreErrorKind::StaleLease);
-    }
-    assert_eq!(only(queue, 60).await.attempt, 2);
 }
 
 async fn one_key_is_never_in_two_hands(queue: &dyn QueueAdmin) {
@@ -303,6 +225,7 @@ async fn one_key_is_never_in_two_hands(queue: &dyn QueueAdmin) {
     assert_eq!(again.dedupe, "a1");
     // Its worker dies; while nobody knows, it is still the one whose turn it is.
     assert!(lease(queue, 64).await.is_empty());
+    queue.extend(&again.lease, Duration::ZERO).await.unwrap();
     let again = only(queue, 65).await;
     assert_eq!(again.dedupe, "a1");
     settle(queue, &again, done(), 66).await;
@@ -476,7 +399,7 @@ async fn what_waits_can_be_made_due(queue: &dyn QueueAdmin) {
     let leased = only(queue, 10).await;
     assert_eq!((&*leased.dedupe, leased.attempt), ("a1", 2));
     assert_eq!(queue.retry(&[first], at(11)).await.unwrap(), 0, "leased");
-    queue.extend(&leased.lease, at(200), at(12)).await.unwrap();
+    queue.extend(&leased.lease, HOLD).await.unwrap();
     settle(queue, &leased, dead(), 12).await;
     assert_eq!(queue.retry(&[first], at(13)).await.unwrap(), 0, "dead");
     assert_eq!(only(queue, 13).await.dedupe, "a2");

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bridge::{
-    Counts, Job, JobFilter, JobId, LeaseId, Leased, NewJob, Push, QueueAdmin, Settle,
+    Counts, InboxId, Job, JobFilter, JobId, JobState, LeaseId, Leased, NewJob, Push, QueueAdmin,
+    Settle,
     store::{memory::MemoryStore, sqlite::SqliteStore},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +14,8 @@ use proptest::prelude::*;
 enum Step {
     Push(Vec<(u8, u8)>),
     Lease(u8, usize),
-    Extend(usize, i64),
+    /// For long, or so that it runs out.
+    Extend(usize, bool),
     Settle(usize, u8, i64),
     Replay(Vec<i64>),
     Release(Option<u8>),
@@ -26,12 +28,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => prop::collection::vec((0..30_u8, 0..4_u8), 0..4).prop_map(Step::Push),
         6 => (0..3_u8, 0..4_usize).prop_map(|(owner, max)| Step::Lease(owner, max)),
-        1 => (0..9_usize, -5..40_i64).prop_map(|(lease, by)| Step::Extend(lease, by)),
+        2 => (0..9_usize, any::<bool>()).prop_map(|(lease, ends)| Step::Extend(lease, ends)),
         6 => (0..9_usize, 0..4_u8, -5..40_i64).prop_map(|(l, how, by)| Step::Settle(l, how, by)),
         2 => prop::collection::vec(1..20_i64, 0..3).prop_map(Step::Replay),
         1 => prop::option::of(0..3_u8).prop_map(Step::Release),
         1 => (-5..10_i64, 0..3_usize).prop_map(|(before, limit)| Step::Purge(before, limit)),
         3 => (-20..30_i64).prop_map(Step::Pass),
+        1 => (1000..5000_i64).prop_map(Step::Pass),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -65,7 +68,7 @@ async fn take(queue: &dyn QueueAdmin, steps: &[Step]) -> Vec<Seen> {
                 format!("{pushed:?}")
             }
             Step::Lease(owner, max) => {
-                let hold = Duration::from_secs(20);
+                let hold = Duration::from_secs(3600);
                 leased = queue
                     .lease(&owner.to_string(), *max, hold, now)
                     .await
@@ -73,8 +76,11 @@ async fn take(queue: &dyn QueueAdmin, steps: &[Step]) -> Vec<Seen> {
                 leases.extend(leased.iter().map(|job| job.lease));
                 String::new()
             }
-            Step::Extend(n, by) => match held(n) {
-                Some(lease) => said(queue.extend(&lease, at(now, *by), now).await),
+            Step::Extend(n, ends) => match held(n) {
+                Some(lease) => {
+                    let hold = Duration::from_secs(if *ends { 0 } else { 3600 });
+                    said(queue.extend(&lease, hold).await)
+                }
                 None => String::new(),
             },
             Step::Settle(n, how, by) => match held(n) {
@@ -99,7 +105,16 @@ async fn take(queue: &dyn QueueAdmin, steps: &[Step]) -> Vec<Seen> {
                 String::new()
             }
         };
-        let jobs = queue.jobs(&JobFilter::default()).await.unwrap();
+        for job in &mut leased {
+            job.lease.inbox = InboxId::default();
+        }
+        let mut jobs = queue.jobs(&JobFilter::default()).await.unwrap();
+        for job in &mut jobs {
+            if job.state == JobState::Leased {
+                // By the store's own clock.
+                job.at = now;
+            }
+        }
         let counts = queue.counts().await.unwrap();
         seen.push(Seen {
             answer,

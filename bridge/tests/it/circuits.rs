@@ -21,6 +21,7 @@ fn pipeline(sides: &FarSides, store: &Arc<MemoryStore>, pause: Duration) -> Pipe
     let sides = Arc::new(sides.clone());
     let mut options = PipelineOptions::default();
     (options.settle_after, options.outage_pause) = (Duration::ZERO, pause);
+    options.settle_uploads_after = Duration::ZERO;
     Pipeline::new(sides.clone(), sides, store.clone(), rules()).options(options)
 }
 

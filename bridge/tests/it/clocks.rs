@@ -55,16 +55,12 @@ impl Handler for Disturbed {
             };
         }
         let done = (job.key.clone(), job.dedupe.clone());
-        let mut all = self.done.lock().unwrap();
-        // As the ledger does: what is done is not done again.
-        if !all.contains(&done) {
-            all.push(done);
-        }
+        self.done.lock().unwrap().push(done);
         Outcome::Done("done".into())
     }
 }
 
-/// Nothing dies here: leases are lost to the clock alone.
+/// Nothing dies here, and no lease is lost: what the clock says is nothing to it.
 pub(crate) async fn nothing_is_lost_or_twice<S: QueueAdmin + Ledger>(store: Arc<S>) {
     store.set_after_dead(AfterDead::Skip).await.unwrap();
     let clock = Arc::new(Jumping::default());
@@ -100,8 +96,8 @@ pub(crate) async fn nothing_is_lost_or_twice<S: QueueAdmin + Ledger>(store: Arc<
             }
             still = if done == before { still + 1 } else { 0 };
             before = done;
-            // What was put off, or leased and lost, by a clock that was ahead comes when it is as late
-            // again; here that is soon.
+            // What was put off by a clock that was ahead comes when it is as late again; here that is
+            // soon.
             if still > 20 {
                 clock.0.store(2 * HOUR, Ordering::Relaxed);
             }

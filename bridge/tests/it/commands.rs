@@ -83,6 +83,7 @@ fn pipeline(
 ) -> Pipeline {
     let mut options = PipelineOptions::default();
     options.settle_after = Duration::ZERO;
+    options.settle_uploads_after = Duration::ZERO;
     let contact = ("one@x.example", "one", Nearness::Elsewhere);
     sides.world().contacts = vec![contact];
     let sides = Arc::new(sides.clone());

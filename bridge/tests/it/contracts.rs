@@ -1,7 +1,7 @@
 use bridge::{
     NewJob, Queue, StoreErrorKind,
     store::{memory::MemoryStore, sqlite::SqliteStore},
-    testing::{ledger_contract, queue_contract},
+    testing::{fence_contract, ledger_contract, queue_contract},
 };
 use jiff::Timestamp;
 
@@ -14,6 +14,7 @@ fn fresh(folder: &tempfile::TempDir) -> SqliteStore {
 async fn memory_keeps_the_contracts() {
     queue_contract(async || MemoryStore::new()).await;
     ledger_contract(&MemoryStore::new()).await;
+    fence_contract(async || MemoryStore::new()).await;
 }
 
 #[tokio::test]
@@ -21,6 +22,7 @@ async fn sqlite_keeps_the_contracts() {
     let folder = tempfile::tempdir().unwrap();
     queue_contract(async || fresh(&folder)).await;
     ledger_contract(&fresh(&folder)).await;
+    fence_contract(async || fresh(&folder)).await;
 }
 
 #[tokio::test]

@@ -1,16 +1,20 @@
 //! Writes whose outcome nobody knows, and how long it takes until somebody does.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bridge::{
     Action, BOX_WEBHOOK, Clock, Effect, EffectKey, EffectState, Handler, Hold, JobFilter, JobState,
-    Ledger, LogTask, NewJob, Outcome, Pipeline, Queue, QueueAdmin, StepError, Work,
+    Ledger, LogTask, NewJob, Outcome, Pipeline, Queue, QueueAdmin, Settle, StepError, Work, Writer,
 };
 use jiff::Timestamp;
 
 use crate::{
     far_sides::Fault,
     setting::{Bridge, ManualClock, rules},
+    sources::shaky::Shaky,
 };
 
 const SETTLE: Duration = Duration::from_secs(15);
@@ -26,8 +30,15 @@ fn pipeline(bridge: &Bridge) -> (Pipeline, ManualClock) {
     // Their own pauses are not what these are about.
     let mut options = bridge::PipelineOptions::default();
     options.outage_pause = Duration::ZERO;
+    (options.settle_after, options.settle_uploads_after) = (SETTLE, SETTLE);
     let pipeline = pipeline.options(options);
     (pipeline.clock(Arc::new(clock.clone())), clock)
+}
+
+/// For everybody: the worker's clock, and that of the store.
+async fn pass(clock: &ManualClock, time: Duration) {
+    clock.advance(time);
+    tokio::time::advance(time).await;
 }
 
 async fn handle(bridge: &Bridge, pipeline: &Pipeline) -> Outcome {
@@ -35,11 +46,14 @@ async fn handle(bridge: &Bridge, pipeline: &Pipeline) -> Outcome {
     let far = Timestamp::now().checked_add(long).unwrap();
     let leased = bridge.store.lease("w", 1, long, far).await.unwrap();
     let outcome = pipeline.handle(&leased[0], &Hold::forever()).await;
-    bridge.store.release(None, far).await.unwrap();
+    let reason = "again".into();
+    let again = Settle::Retry { at: far, reason };
+    let lease = &leased[0].lease;
+    bridge.store.settle(lease, again, far).await.unwrap();
     outcome
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_write_that_lands_late_is_found_even_when_the_repeat_was_refused() {
     for fault in [Fault::Refused, Fault::Outage] {
         for (write, context) in [("upload", "upload"), ("task", "task")] {
@@ -55,7 +69,7 @@ async fn a_write_that_lands_late_is_found_even_when_the_repeat_was_refused() {
 
             let outcome = handle(&bridge, &pipeline).await;
             assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
-            clock.advance(SETTLE);
+            pass(&clock, SETTLE).await;
             // It looks, finds nothing yet, and its own write is refused.
             handle(&bridge, &pipeline).await;
             bridge.sides.land();
@@ -66,7 +80,7 @@ async fn a_write_that_lands_late_is_found_even_when_the_repeat_was_refused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whoever_takes_over_gives_the_far_side_its_time_first() {
     let bridge = Bridge::new();
     let version = bridge.sides.add_version("7", b"bytes");
@@ -74,20 +88,21 @@ async fn whoever_takes_over_gives_the_far_side_its_time_first() {
     let (pipeline, clock) = pipeline(&bridge);
     // A worker began its upload long ago, sent the last of it just now, and died.
     let key = EffectKey::new(["version", "7", &version.id]);
-    bridge.store.begin(&key, clock.now()).await.unwrap();
-    clock.advance(Duration::from_secs(3600));
+    let gone = Writer::unknown();
+    bridge.store.begin(&key, &gone, clock.now()).await.unwrap();
+    pass(&clock, Duration::from_secs(3600)).await;
 
     let Outcome::Defer { until, .. } = handle(&bridge, &pipeline).await else {
         panic!("it did not wait")
     };
     assert_eq!(until, clock.now().checked_add(SETTLE).unwrap());
     assert!(bridge.sides.world().writes.is_empty());
-    clock.advance(SETTLE);
+    pass(&clock, SETTLE).await;
     assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
     bridge.assert_once("taken over");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nobody_looks_before_the_far_side_is_at_rest() {
     let bridge = Bridge::new();
     let version = bridge.sides.add_version("7", b"bytes");
@@ -102,18 +117,69 @@ async fn nobody_looks_before_the_far_side_is_at_rest() {
         panic!("no retry")
     };
     assert_eq!(after, Some(SETTLE));
-    clock.advance(SETTLE - Duration::from_secs(1));
+    pass(&clock, SETTLE - Duration::from_secs(1)).await;
     assert!(matches!(
         handle(&bridge, &pipeline).await,
         Outcome::Defer { .. }
     ));
     bridge.sides.land();
-    clock.advance(Duration::from_secs(1));
+    pass(&clock, Duration::from_secs(1)).await;
     assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
     bridge.assert_once("at rest");
 }
 
-#[tokio::test]
+/// Salesforce may take minutes to store a file after its last byte, and shows nothing of it until then.
+#[tokio::test(start_paused = true)]
+async fn a_file_is_given_the_time_that_the_far_side_may_take_to_store_it() {
+    const STORING: Duration = Duration::from_secs(600);
+    let bridge = Bridge::new();
+    let version = bridge.sides.add_version("7", b"bytes");
+    bridge.deliver("e1", "7", &version).await;
+    let (pipeline, clock) = pipeline(&bridge);
+    let mut options = bridge::PipelineOptions::default();
+    (options.settle_after, options.settle_uploads_after) = (SETTLE, STORING);
+    let pipeline = pipeline.options(options);
+    let faults = [("upload", Fault::LandsLater), ("task", Fault::LandsLater)];
+    bridge.sides.world().faults.extend(faults);
+    handle(&bridge, &pipeline).await;
+    pass(&clock, STORING - Duration::from_secs(1)).await;
+    let outcome = handle(&bridge, &pipeline).await;
+    assert!(matches!(outcome, Outcome::Defer { .. }), "{outcome:?}");
+    bridge.sides.land();
+    pass(&clock, Duration::from_secs(1)).await;
+    // It is found; the Task after it is another effect, with a time of its own.
+    let outcome = handle(&bridge, &pipeline).await;
+    assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+    bridge.sides.land();
+    pass(&clock, SETTLE).await;
+    assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
+    bridge.assert_once("stored late");
+}
+
+/// A machine whose clock was ahead has doubted it, and the next to meet it has the right time.
+#[tokio::test(start_paused = true)]
+async fn how_long_a_write_has_rested_is_not_told_by_the_workers_clocks() {
+    let bridge = Bridge::new();
+    let version = bridge.sides.add_version("7", b"bytes");
+    bridge.deliver("e1", "7", &version).await;
+    let (ahead, clock) = pipeline(&bridge);
+    clock.advance(Duration::from_secs(90));
+    let fault = ("upload", Fault::LandsLater);
+    bridge.sides.world().faults.push_back(fault);
+    handle(&bridge, &ahead).await;
+    let (right, clock) = pipeline(&bridge);
+    for clock_is_off in [0, 90] {
+        clock.advance(Duration::from_secs(clock_is_off));
+        let outcome = handle(&bridge, &right).await;
+        assert!(matches!(outcome, Outcome::Defer { .. }), "{outcome:?}");
+    }
+    bridge.sides.land();
+    pass(&clock, SETTLE).await;
+    assert!(matches!(handle(&bridge, &right).await, Outcome::Done(_)));
+    bridge.assert_once("by wrong clocks");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_certainly_failed_leaves_no_doubt() {
     let bridge = Bridge::new();
     let version = bridge.sides.add_version("7", b"bytes");
@@ -144,7 +210,7 @@ async fn a_write_that_certainly_failed_leaves_no_doubt() {
     assert!(all.iter().all(|effect| is_finished(&effect.state)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_earlier_version_that_is_refused_for_good_holds_no_later_one_back() {
     let bridge = Bridge::new();
     let first = bridge.sides.add_version("7", b"one");
@@ -170,7 +236,7 @@ async fn an_earlier_version_that_is_refused_for_good_holds_no_later_one_back() {
     assert_eq!(world.stored[0].origin.clone().unwrap().version, second.id);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_version_that_box_has_deleted_meanwhile_is_no_failure() {
     let bridge = Bridge::new();
     let version = bridge.sides.add_version("7", b"bytes");
@@ -184,7 +250,7 @@ async fn a_version_that_box_has_deleted_meanwhile_is_no_failure() {
     assert!(bridge.sides.world().stored.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_document_deleted_before_its_second_link_starts_anew() {
     let bridge = Bridge::new();
     let version = bridge.sides.add_version("7", b"bytes");
@@ -210,7 +276,7 @@ async fn a_document_deleted_before_its_second_link_starts_anew() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_outage_keeps_everybody_from_that_side_and_costs_no_attempts() {
     let bridge = Bridge::new();
     for file in ["7", "8", "9"] {
@@ -268,7 +334,7 @@ impl Action for Post {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_action_of_ones_own_happens_once_too() {
     let bridge = Bridge::new();
     let version = bridge.sides.add_version("7", b"bytes");
@@ -278,14 +344,16 @@ async fn an_action_of_ones_own_happens_once_too() {
     let sides = Arc::new(bridge.sides.clone());
     let clock = ManualClock::at(Timestamp::now());
     let pipeline = Pipeline::new(sides.clone(), sides, bridge.store.clone(), rules);
-    let pipeline = pipeline.clock(Arc::new(clock.clone()));
+    let mut options = bridge::PipelineOptions::default();
+    options.settle_after = SETTLE;
+    let pipeline = pipeline.options(options).clock(Arc::new(clock.clone()));
     bridge
         .sides
         .world()
         .faults
         .push_back(("task", Fault::AnswerLost));
     handle(&bridge, &pipeline).await;
-    clock.advance(SETTLE);
+    pass(&clock, SETTLE).await;
     assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
     assert_eq!(bridge.sides.world().tasks.len(), 1);
 }
@@ -323,4 +391,44 @@ async fn a_task_of_unknown_outcome_is_looked_for_as_it_was_written() {
     assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
     let world = bridge.sides.world();
     assert_eq!(world.tasks.len(), 1, "{:?}", world.tasks);
+}
+
+/// Two versions work on one inbox while one takes the other's place.
+#[tokio::test(start_paused = true)]
+async fn a_job_of_a_kind_that_only_a_newer_version_knows_is_left_to_it() {
+    let bridge = Bridge::new();
+    let job = NewJob {
+        dedupe: "n1".into(),
+        key: "k".into(),
+        kind: "of.tomorrow".into(),
+        body: "{}".into(),
+    };
+    bridge
+        .store
+        .push(vec![job], Timestamp::now())
+        .await
+        .unwrap();
+    let (pipeline, _) = pipeline(&bridge);
+    let outcome = handle(&bridge, &pipeline).await;
+    let Outcome::Retry { reason, after } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert!(reason.contains("of.tomorrow"), "{reason}");
+    assert!(after.unwrap() >= Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hiccups_of_our_own_store_use_up_no_attempts() {
+    let bridge = Bridge::new();
+    let version = bridge.sides.add_version("7", b"bytes");
+    bridge.deliver("e1", "7", &version).await;
+    let ledger = Arc::new(Shaky::default());
+    ledger.no_position.store(true, Ordering::SeqCst);
+    let sides = Arc::new(bridge.sides.clone());
+    let pipeline = Pipeline::new(sides.clone(), sides, ledger.clone(), rules());
+    let outcome = handle(&bridge, &pipeline).await;
+    assert!(matches!(outcome, Outcome::Defer { .. }), "{outcome:?}");
+    ledger.no_position.store(false, Ordering::SeqCst);
+    assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
+    bridge.assert_once("after a hiccup");
 }

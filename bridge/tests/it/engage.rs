@@ -41,6 +41,7 @@ impl Deal {
         let rule = Rule::new("r", triggers.iter().copied(), actions).unwrap();
         let mut options = PipelineOptions::default();
         options.settle_after = Duration::ZERO;
+        options.settle_uploads_after = Duration::ZERO;
         let pipeline = Pipeline::new(
             Arc::new(sides.clone()),
             Arc::new(sides.clone()),

@@ -17,6 +17,7 @@ mod cuts;
 mod doubts;
 mod engage;
 mod far_sides;
+mod fences;
 mod file;
 mod four_jobs;
 mod guarded;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use bridge::{
     JobState, NewJob, Push, Queue, QueueAdmin, Settle, StoreErrorKind,
     store::postgres::{PostgresOptions, PostgresStore},
-    testing::{ledger_contract, queue_contract},
+    testing::{fence_contract, ledger_contract, queue_contract},
 };
 use jiff::Timestamp;
 use tokio::time::timeout;
@@ -31,6 +31,7 @@ async fn postgres_keeps_every_promise() {
     let cluster = Cluster::start();
     queue_contract(async || store(&cluster).await).await;
     ledger_contract(&store(&cluster).await).await;
+    fence_contract(async || store(&cluster).await).await;
     processes_that_start_together_agree_on_the_schema(&cluster).await;
     a_newer_schema_is_refused(&cluster).await;
     a_push_wakes_the_workers_of_other_processes(&cluster).await;
@@ -39,6 +40,7 @@ async fn postgres_keeps_every_promise() {
     crate::clocks::nothing_is_lost_or_twice(Arc::new(store(&cluster).await)).await;
     more_dead_letters_than_the_database_has_locks_are_replayed_at_once(&cluster).await;
     the_databases_own_defaults_change_no_promise(&cluster).await;
+    what_is_prolonged_at_the_last_moment_stays_where_it_is(&cluster).await;
     a_restart_of_the_database_is_got_over(&cluster).await;
     crate::cuts::a_connection_lost_at_any_statement_is_got_over(&cluster).await;
 }
@@ -98,6 +100,43 @@ async fn the_databases_own_defaults_change_no_promise(cluster: &Cluster) {
     pushed.unwrap();
     let second = store.lease("w", 1, hold, Timestamp::now()).await.unwrap();
     assert_eq!(second.len(), 1, "nobody ever gets the second job");
+}
+
+/// The prolongation is not committed yet when another worker finds the lease over.
+async fn what_is_prolonged_at_the_last_moment_stays_where_it_is(cluster: &Cluster) {
+    let url = cluster.database();
+    let (store, other) = (
+        PostgresStore::open(&url).await.unwrap(),
+        PostgresStore::open(&url).await.unwrap(),
+    );
+    let now = Timestamp::now();
+    store.push(vec![job("a", "k")], now).await.unwrap();
+    let leased = store.lease("w", 1, Duration::ZERO, now).await.unwrap();
+    let (mut client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let prolonging = client.transaction().await.unwrap();
+    prolonging
+        .batch_execute("UPDATE bridge.job SET at = bridge.clock() + 60000000")
+        .await
+        .unwrap();
+    let takes = tokio::spawn(async move {
+        let hold = Duration::from_secs(60);
+        other.lease("other", 1, hold, Timestamp::now()).await
+    });
+    let waits = "SELECT 1 FROM pg_stat_activity \
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while prolonging.query(waits, &[]).await.unwrap().is_empty() {
+        assert!(!takes.is_finished(), "it did not look at the lease");
+        tokio::task::yield_now().await;
+    }
+    prolonging.commit().await.unwrap();
+    assert_eq!(takes.await.unwrap().unwrap(), []);
+    let done = Settle::Done {
+        note: "done".into(),
+    };
+    store.settle(&leased[0].lease, done, now).await.unwrap();
 }
 
 async fn processes_that_start_together_agree_on_the_schema(cluster: &Cluster) {

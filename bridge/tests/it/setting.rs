@@ -89,6 +89,7 @@ impl Bridge {
     ) -> Worker<Pipeline> {
         let mut options = PipelineOptions::default();
         options.settle_after = Duration::ZERO;
+        options.settle_uploads_after = Duration::ZERO;
         let pipeline = Pipeline::new(
             Arc::new(sides.clone()),
             Arc::new(sides.clone()),

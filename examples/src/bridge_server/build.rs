@@ -119,6 +119,11 @@ pub(crate) fn parts(
 pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline {
     let mut options = PipelineOptions::default();
     options.settle_after = config.worker.settle_after.0;
+    options.settle_uploads_after = match config.salesforce.version_key_field {
+        // Salesforce refuses a second version, however late the first one lands.
+        Some(_) => options.settle_after,
+        None => (options.settle_after).max(config.salesforce.upload_answer_timeout.0),
+    };
     options.overtaken_within = config.worker.overtaken_within.0;
     options.outage_after = config.worker.outage_after;
     options.outage_pause = config.worker.outage_pause.0;

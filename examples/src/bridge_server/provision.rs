@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bridge::{
-    Action, Change, Clock, Crm, Handler, Hold, JobId, LeaseId, Leased, Outcome, Provision,
+    Action, Change, Clock, Crm, Handler, Hold, InboxId, JobId, LeaseId, Leased, Outcome, Provision,
     RecordEvent, Rule, action::FolderPreview, crm::Record,
 };
 use clap::Args;
@@ -141,11 +141,12 @@ async fn carry_out(
     let lease = LeaseId {
         job: JobId(0),
         fence: 0,
+        inbox: InboxId::default(),
     };
     let stop = crate::serve::told_to_stop();
     let mut stop = std::pin::pin!(stop);
     for attempt in 1..=config.retry.max_attempts {
-        let leased = Leased::new(lease, now, attempt, now, now, job.clone());
+        let leased = Leased::new(lease, attempt, now, now, job.clone());
         let (reason, pause) = match pipeline.handle(&leased, &Hold::forever()).await {
             Outcome::Done(note) => return Ok(note),
             Outcome::Dead(reason) => return Err(Failure::Run(reason)),

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use bridge::{CircuitState, Circuits, EffectKey, Side, StoreError, watch::Watch};
+use serde_json::Value;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -75,8 +76,9 @@ async fn try_out(ready: &Ready) -> Result<String, StoreError> {
         ..
     } = ready;
     let key = EffectKey::new(["readyz"]);
-    store.ledger.begin(&key, store.clock.now()).await?;
-    store.ledger.abandon(&key).await?;
+    let now = store.clock.now();
+    store.ledger.finish(&key, Value::Null, now).await?;
+    store.ledger.forget(&key).await?;
     let counts = store.queue.counts().await?;
     let mut said = format!("ready {}, dead {}", counts.ready, counts.dead);
     if store.queue.pauses().await?.all {

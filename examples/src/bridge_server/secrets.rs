@@ -1,6 +1,6 @@
 //! The secret store that the configuration names, and `secrets`: what people do with it.
 
-use std::{io::Read, path::PathBuf, sync::Arc};
+use std::{io::Read, path::PathBuf, sync::Arc, time::Duration};
 
 use bridge::{
     secrets::{
@@ -22,6 +22,9 @@ use crate::{
 const MOST_READ: u64 = 64 * 1024;
 /// How often the service may refresh the grant while it is replaced.
 const ROUNDS: u32 = 10;
+/// How long to wait for a service that refreshes a grant at this moment. Where it has died of it, its
+/// lease is over then.
+const ROTATE_WITHIN: Duration = Duration::from_secs(90);
 /// The service has a pool of its own for the inbox.
 const CONNECTIONS: usize = 2;
 
@@ -32,8 +35,8 @@ pub(crate) enum Command {
         /// Whose.
         side: Side,
     },
-    /// Encrypts everything with another key. Then write that one into the configuration and start
-    /// the services anew.
+    /// Encrypts everything with another key. Before that write it into the configuration, with the
+    /// old one as `previous_key`, and start the services anew: they read both.
     RotateKey(NewKey),
 }
 
@@ -67,8 +70,8 @@ pub(crate) async fn run(config: &std::path::Path, command: Command) -> Result<()
         Command::RotateKey(new) => {
             let new = new.read()?;
             let rotated = match Opened::of(&config).await? {
-                Opened::File(store) => store.rotate_key(new).await,
-                Opened::Postgres(store) => store.rotate_key(new).await,
+                Opened::File(store) => store.rotate_key(new, ROTATE_WITHIN).await,
+                Opened::Postgres(store) => store.rotate_key(new, ROTATE_WITHIN).await,
                 Opened::Vault(_) => {
                     let problem = "secrets: Vault has its own key, see `vault operator rotate`";
                     return Err(Failure::Setup(vec![problem.to_owned()]));
@@ -79,7 +82,10 @@ pub(crate) async fn run(config: &std::path::Path, command: Command) -> Result<()
                 }
             };
             rotated.map_err(refused)?;
-            say("encrypted with the new key: write it into the configuration, then restart")
+            say(
+                "encrypted with the new key; services that know the old one only have to be started \
+                 anew with it",
+            )
         }
     }
 }
@@ -174,7 +180,11 @@ impl Opened {
         };
         let key = || {
             let (key, passphrase) = secrets.key();
-            read_key(key, passphrase).map_err(setup)
+            let key = read_key(key, passphrase).map_err(setup)?;
+            Ok::<_, Failure>(match secrets.previous() {
+                (None, None) => key,
+                (old, passphrase) => key.or_previous(read_key(old, passphrase).map_err(setup)?),
+            })
         };
         let told = |error: SecretError| setup(in_one_line(&error));
         Ok(match secrets {

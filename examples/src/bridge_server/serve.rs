@@ -167,22 +167,28 @@ async fn tidy(store: &Store, config: &Config, stop: impl Future<Output = ()>) {
     retention.done = config.store.keep_done.0;
     retention.effects = config.store.keep_effects.0;
     let mut stop = std::pin::pin!(stop);
+    let mut is_unfinished;
     loop {
         let (queue, ledger) = (&*store.queue, &*store.ledger);
         match bridge::tidy(queue, ledger, &retention, store.clock.now(), TIDY_AT_ONCE).await {
-            Ok(tidied) if tidied.is_unfinished => {
-                tokio::task::yield_now().await;
-                continue;
+            Ok(tidied) => is_unfinished = tidied.is_unfinished,
+            Err(error) => {
+                is_unfinished = false;
+                warn!(
+                    error = in_one_line(&error),
+                    "old events could not be forgotten"
+                );
             }
-            Ok(_) => {}
-            Err(error) => warn!(
-                error = in_one_line(&error),
-                "old events could not be forgotten"
-            ),
         }
+        let pause = match is_unfinished {
+            true => Duration::ZERO,
+            false => config.store.tidy_every.0,
+        };
+        // First whether to stop: after a storm there is much to forget.
         tokio::select! {
+            biased;
             () = &mut stop => return,
-            () = tokio::time::sleep(config.store.tidy_every.0) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -167,7 +167,7 @@ async fn with_unique_fields_even_a_write_that_lands_after_the_look_is_no_double(
     }
     let _server = setting.serve_until_ready().await;
     // Far later than `settle_after`: the look finds nothing, and the repeat is sent.
-    let late = FaultEffect::LostAnswerLate { millis: 1_500 };
+    let late = FaultEffect::LostAnswerLate { millis: 4_000 };
     for (number, object) in ["ContentVersion", "Task"].into_iter().enumerate() {
         let fault = Fault::on(format!("*/sobjects/{object}"), late.clone());
         setting.crm.inject(fault.method("POST"));

@@ -109,7 +109,6 @@ async fn two_hundred_records_told_twice_to_three_workers_have_one_tree_each() {
     let own = setting.url.trim_start_matches("http://");
     for number in 0..3 {
         let text = text.replace(own, "127.0.0.1:0");
-        let text = text.replace("[worker]\n", "[worker]\nlease = \"2s\"\n");
         std::fs::write(
             setting.home.path().join(format!("bridge{number}.toml")),
             text,

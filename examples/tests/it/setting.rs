@@ -270,9 +270,11 @@ auth = {{ kind = "developer_token", token = {{ env = "TEST_BOX_TOKEN" }} }}
 login_url = "{crm}"
 auth = {{ kind = "client_credentials", client_id = "app", client_secret = {{ env = "TEST_SALESFORCE_SECRET" }} }}
 budget = {{ pause = "300ms" }}
+upload_answer_timeout = "2s"
 [worker]
+lease = "3s"
 poll = "20ms"
-settle_after = "300ms"
+settle_after = "1500ms"
 outage_pause = "300ms"
 longest_outage_pause = "1s"
 [retry]

@@ -1,7 +1,7 @@
 use salesforce_client::testing::FakeSalesforce;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Form, Session, refused, send};
+use crate::support::{Answer, Session, refused, send};
 
 /// A call that steers the fake, without a token.
 async fn control(session: &Session, method: &str, path: &str, body: Value) -> Answer {

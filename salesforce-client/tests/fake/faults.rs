@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use salesforce_client::testing::{Fault, FaultEffect};
 use serde_json::json;
 
-use crate::support::{Form, Session, base64, eventually, refused, send};
+use crate::support::{Session, base64, eventually, refused, send};
 
 fn on_tasks(effect: FaultEffect) -> Fault {
     Fault::on("*/sobjects/Task", effect).method("POST")

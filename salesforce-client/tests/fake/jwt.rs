@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use salesforce_client::testing::FakeSalesforce;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Form, Session, send};
+use crate::support::{Answer, Session, send};
 
 const USER: &str = "integration@example.com";
 

@@ -3,7 +3,7 @@
 use salesforce_client::testing::FakeSalesforce;
 use serde_json::{Value, json};
 
-use crate::support::{Form, Session, encoded, refused, send};
+use crate::support::{Session, encoded, refused, send};
 
 fn records(count: usize) -> Vec<Value> {
     let record = json!({ "attributes": { "type": "Account" }, "Name": "a" });

@@ -3,7 +3,7 @@ use std::time::Duration;
 use salesforce_client::testing::FakeSalesforce;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Form, Session, refused, send};
+use crate::support::{Answer, Session, refused, send};
 
 async fn session() -> Session {
     let builder = FakeSalesforce::builder()

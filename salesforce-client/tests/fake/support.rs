@@ -152,18 +152,6 @@ pub(crate) fn encoded(pairs: &[(&str, &str)]) -> String {
     text.extend_pairs(pairs).finish()
 }
 
-pub(crate) trait Form {
-    /// Sets the body to a form.
-    fn form(self, pairs: &[(&str, &str)]) -> Self;
-}
-
-impl Form for RequestBuilder {
-    fn form(self, pairs: &[(&str, &str)]) -> Self {
-        let request = self.header("content-type", "application/x-www-form-urlencoded");
-        request.body(encoded(pairs))
-    }
-}
-
 pub(crate) fn refused(status: u16, code: &str) -> (u16, String) {
     (status, code.to_owned())
 }

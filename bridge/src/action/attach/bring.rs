@@ -41,8 +41,9 @@ pub(super) async fn bring(
     let key = key(&file.id, &version.id);
     let order = history.len();
     let attached = work
-        .once(
+        .once_settling(
             &key,
+            work.options.settle_uploads_after,
             async || {
                 let found = find(work, history, version, &origin, records).await?;
                 Ok(found.map(|stored| Attached {

@@ -1,12 +1,14 @@
 //! Who is let into a record's folder.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{OWNER_EMAIL, OWNER_IS_ACTIVE, levels::Walk};
 use crate::{
     action::StepError,
     folders::{Invitation, Invitee},
-    ledger::{EffectKey, EffectState},
+    ledger::{Begin, EffectKey, EffectState},
     once::finish,
     port_error::{PortErrorKind, in_one_line},
 };
@@ -124,6 +126,7 @@ impl Walk<'_> {
         role: &str,
     ) -> Result<(), StepError> {
         let key = key(folder, invitee);
+        let writer = self.work.hold.writer();
         let (mut is_doubtful, mut instead_of, mut was_ours) = (false, None, false);
         match self.work.ledger.read(&key).await? {
             None => {}
@@ -137,10 +140,16 @@ impl Walk<'_> {
                 }
                 self.work.ledger.forget(&key).await?;
             }
-            Some(_) => is_doubtful = true,
+            Some(_) => {
+                is_doubtful = self.work.ledger.doubt(&key, writer, Duration::ZERO).await?;
+            }
         }
         self.may_write()?;
-        self.work.ledger.begin(&key, self.work.clock.now()).await?;
+        let begun = self.work.ledger.begin(&key, writer, self.work.clock.now());
+        if begun.await? == Begin::Taken {
+            // Another job invites the same person to the same folder at this moment.
+            return Err(StepError::LostHold);
+        }
         let invitation = Invitation {
             invitee: invitee.clone(),
             role: role.to_owned(),
@@ -151,7 +160,7 @@ impl Walk<'_> {
             Ok(invited) => invited,
             Err(error) => {
                 if error.had_no_effect() && !is_doubtful {
-                    self.work.ledger.abandon(&key).await?;
+                    self.work.ledger.abandon(&key, writer).await?;
                 }
                 return Err(error.into());
             }

@@ -34,7 +34,7 @@ impl Walk<'_> {
             let others = others.join(", ");
             self.notes.push(format!("{id} is also mapped to {others}"));
         }
-        self.work.ledger.abandon(&settling(id)).await?;
+        self.work.ledger.forget(&settling(id)).await?;
         let (folder, instance) = mapped.swap_remove(0);
         self.notes.push(format!("found folder {folder}"));
         self.as_it_is(folder, &instance, wanted).await.map(Some)
@@ -47,7 +47,9 @@ impl Walk<'_> {
         let since = match self.work.ledger.read(&key).await? {
             Some(EffectState::Begun(since)) if since <= now => since,
             _ => {
-                self.work.ledger.begin(&key, now).await?;
+                self.work.ledger.forget(&key).await?;
+                let writer = self.work.hold.writer();
+                self.work.ledger.begin(&key, writer, now).await?;
                 now
             }
         };

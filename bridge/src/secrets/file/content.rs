@@ -108,6 +108,11 @@ impl Content {
         true
     }
 
+    /// Whether somebody has a right now.
+    pub(super) fn is_leased(&self, now: Timestamp) -> bool {
+        self.leases.values().any(|lease| lease.is_held(now))
+    }
+
     /// Whether there was anything to release.
     pub(super) fn release(&mut self, name: &SecretName, owner: &str) -> bool {
         let is_owners = |lease: &Lease| lease.owner == owner;

@@ -13,6 +13,7 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use secrecy::SecretString;
+use tokio::time::{Instant, sleep};
 
 use self::{content::Content, disk::Disk};
 use super::{
@@ -70,19 +71,29 @@ impl FileSecrets {
     /// Encrypts everything with another key and goes on with it. The file is readable with the
     /// old key or with the new one at any moment; other processes have to be started anew, with
     /// the new key.
-    pub async fn rotate_key(&self, new: SecretKey) -> Result<(), SecretError> {
-        let inner = Arc::clone(&self.inner);
-        run(ROTATE, move || {
-            let lock = inner.disk.lock(ROTATE)?;
-            let content = inner.read(ROTATE)?;
-            let sealer = Arc::new(Sealer::new(new));
-            if let Some(content) = content {
-                inner.write(ROTATE, &sealer, &content, &lock)?;
+    ///
+    /// It waits until nobody has a lease, as a process does that has spent a refresh token and is
+    /// about to store the next one: with the old key it could not any more, and the grant would be
+    /// gone. Afterwards none of those processes can read a token to spend.
+    ///
+    /// # Errors
+    ///
+    /// [`Contended`](SecretErrorKind::Contended) where somebody still has one after `patience`;
+    /// nothing is changed then.
+    pub async fn rotate_key(&self, new: SecretKey, patience: Duration) -> Result<(), SecretError> {
+        let sealer = Arc::new(Sealer::new(new));
+        let give_up = Instant::now() + patience;
+        loop {
+            let (inner, sealer) = (Arc::clone(&self.inner), Arc::clone(&sealer));
+            let rotated = run(ROTATE, move || inner.rotate(sealer)).await?;
+            if rotated {
+                return Ok(());
             }
-            *inner.sealer.write().unwrap_or_else(PoisonError::into_inner) = sealer;
-            Ok(())
-        })
-        .await
+            if Instant::now() >= give_up {
+                return Err(port::in_use(ROTATE));
+            }
+            sleep(port::LOOK_EVERY).await;
+        }
     }
 
     /// Changes the content if `change` says so.
@@ -126,6 +137,19 @@ impl Inner {
             SecretError::new(SecretErrorKind::Corrupt, doing).at(self.disk.shown())
         })?;
         Ok(Some(content))
+    }
+
+    /// Whether nobody had a lease, and the key is another now.
+    fn rotate(&self, sealer: Arc<Sealer>) -> Result<bool, SecretError> {
+        let lock = self.disk.lock(ROTATE)?;
+        if let Some(content) = self.read(ROTATE)? {
+            if content.is_leased(Timestamp::now()) {
+                return Ok(false);
+            }
+            self.write(ROTATE, &sealer, &content, &lock)?;
+        }
+        *self.sealer.write().unwrap_or_else(PoisonError::into_inner) = sealer;
+        Ok(true)
     }
 
     fn write(

@@ -6,10 +6,11 @@ use super::{OPEN, failure::store_error};
 use crate::store_error::{StoreError, StoreErrorKind};
 
 /// In order; the position of one, from 1, is the version that it leads to.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("secrets.sql"),
     include_str!("policies.sql"),
+    include_str!("fences.sql"),
     include_str!("vacuum.sql"),
 ];
 /// `bxsf` in ASCII: nobody else's lock.

@@ -26,7 +26,7 @@ use self::{
     failure::{is_passing, pool_error, store_error},
     push::Pusher,
 };
-use crate::{clock::Clock, store_error::StoreError};
+use crate::{clock::Clock, queue::InboxId, store_error::StoreError};
 
 const OPEN: &str = "open the store";
 
@@ -36,8 +36,9 @@ const OPEN: &str = "open the store";
 /// It prepares statements, listens, and sets what its sessions are to do as they start, so a pool
 /// between it and the database, such as PgBouncer, has to be one of sessions that lets `options` pass.
 ///
-/// Any number of processes may work on one database. The leases of one that has died run out and
-/// are taken over by the others, so all should go by one [clock](Self::clock): the database's.
+/// Any number of processes may work on one database. The leases of one that has died run out by
+/// the database's clock and are taken over by the others, whatever their own clocks say. Callers
+/// have [a clock](Self::clock) of the store's too.
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
@@ -50,6 +51,7 @@ struct Inner {
     clock: Arc<DatabaseClock>,
     listener: AbortHandle,
     timekeeper: AbortHandle,
+    inbox: InboxId,
 }
 
 /// How a [`PostgresStore`] works.
@@ -106,6 +108,7 @@ impl PostgresStore {
                 clock,
                 listener,
                 timekeeper,
+                inbox: InboxId::unique(),
             }),
         })
     }

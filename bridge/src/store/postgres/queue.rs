@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio_postgres::{Error, Row};
 
-use super::{PostgresStore, failure::store_error};
+use super::{super::leases::micros, PostgresStore, failure::store_error};
 use crate::{
     pauses::Pauses,
-    queue::{JobId, LeaseId, Leased, NewJob, Push, Queue, Settle},
+    queue::{InboxId, JobId, LeaseId, Leased, NewJob, Push, Queue, Settle},
     side::Side,
     store_error::{StoreError, StoreErrorKind},
 };
@@ -38,34 +38,28 @@ impl Queue for PostgresStore {
         hold: Duration,
         now: Timestamp,
     ) -> Result<Vec<Leased>, StoreError> {
-        let until = now.checked_add(hold).unwrap_or(Timestamp::MAX);
         let most = i64::try_from(max).unwrap_or(i64::MAX);
-        let sql = "SELECT id, attempts, fence, pushed_at, tried_at, dedupe, key, kind, body \
-                   FROM bridge.lease($1, $2, $3, $4)";
-        let (micros, ends) = (now.as_microsecond(), until.as_microsecond());
+        let sql = "SELECT id, attempts, fence, pushed_at, tried_at, dedupe, key, kind, body, lost \
+                   FROM bridge.take($1, $2, $3, $4)";
+        let (hold, now) = (micros(hold), now.as_microsecond());
         let rows = self
-            .query(LEASE, sql, &[&owner, &most, &ends, &micros])
+            .query(LEASE, sql, &[&owner, &most, &hold, &now])
             .await?;
         if rows.len() == max && max > 0 {
             // There may be more, for another worker of this process.
             self.inner.wake.notify_one();
         }
         rows.iter()
-            .map(|row| leased(row, until).map_err(|cause| store_error(LEASE, cause))?)
+            .map(|row| leased(row, self.inner.inbox).map_err(|cause| store_error(LEASE, cause))?)
             .collect()
     }
 
-    async fn extend(
-        &self,
-        lease: &LeaseId,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let sql = "UPDATE bridge.job SET at = $4 \
-                   WHERE id = $1 AND state = 2 AND fence = $2 AND at > $3 RETURNING id";
-        let (now, until) = (now.as_microsecond(), until.as_microsecond());
+    async fn extend(&self, lease: &LeaseId, hold: Duration) -> Result<(), StoreError> {
+        let sql = "UPDATE bridge.job SET at = bridge.clock() + $3 \
+                   WHERE id = $1 AND state = 2 AND fence = $2 AND at > bridge.clock() RETURNING id";
+        let hold = micros(hold);
         let rows = self
-            .query_again("extend", sql, &[&lease.job.0, &lease.fence, &now, &until])
+            .query_again("extend", sql, &[&lease.job.0, &lease.fence, &hold])
             .await?;
         match rows.is_empty() {
             true => Err(StoreError::new(StoreErrorKind::StaleLease, "extend")),
@@ -90,9 +84,9 @@ impl Queue for PostgresStore {
         let note = note.replace('\0', "\u{fffd}");
         let (now, at) = (now.as_microsecond(), at.as_microsecond());
         let sql = "SELECT held, next FROM bridge.settle($1, $2, $3, $4, $5, $6, $7)";
-        let LeaseId { job, fence } = lease;
+        let LeaseId { job, fence, .. } = lease;
         let rows = self
-            .query(
+            .query_again(
                 DOING,
                 sql,
                 &[&job.0, fence, &now, &state, &at, &given_back, &note],
@@ -138,11 +132,12 @@ pub(super) fn pause_name(side: Option<Side>) -> &'static str {
     }
 }
 
-fn leased(row: &Row, until: Timestamp) -> Result<Result<Leased, StoreError>, Error> {
+fn leased(row: &Row, inbox: InboxId) -> Result<Result<Leased, StoreError>, Error> {
     let attempts: i32 = row.try_get(1)?;
     let lease = LeaseId {
         job: JobId(row.try_get(0)?),
         fence: row.try_get(2)?,
+        inbox,
     };
     let pushed_at: i64 = row.try_get(3)?;
     let job = NewJob {
@@ -152,9 +147,10 @@ fn leased(row: &Row, until: Timestamp) -> Result<Result<Leased, StoreError>, Err
         body: row.try_get::<_, Vec<u8>>(8)?.into(),
     };
     let (attempt, tried_at) = (attempts.unsigned_abs(), row.try_get(4)?);
+    let lost = row.try_get::<_, i32>(9)?.unsigned_abs();
     let times =
         timestamp(LEASE, pushed_at).and_then(|pushed| Ok((pushed, timestamp(LEASE, tried_at)?)));
-    Ok(times.map(|(pushed, tried)| Leased::new(lease, until, attempt, pushed, tried, job)))
+    Ok(times.map(|(pushed, tried)| Leased::new(lease, attempt, pushed, tried, job).lost(lost)))
 }
 
 pub(super) fn timestamp(doing: &'static str, microseconds: i64) -> Result<Timestamp, StoreError> {

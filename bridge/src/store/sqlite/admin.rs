@@ -48,7 +48,7 @@ const HOLD_BACK: &str = "
 const DEAD_KEYS: &str = "SELECT DISTINCT key FROM job WHERE state = 4";
 
 const HELD: &str = "
-    SELECT id, ?1, key FROM job WHERE state = 2 AND (?2 IS NULL OR owner = ?2)";
+    SELECT id, at, key, lost FROM job WHERE state = 2 AND (?1 IS NULL OR owner = ?1)";
 
 const PURGE: &str = "
     DELETE FROM job
@@ -153,10 +153,7 @@ impl QueueAdmin for SqliteStore {
         let owner = owner.map(str::to_owned);
         let release = move |connection: &Connection| {
             let mut held = connection.prepare_cached(HELD)?;
-            give_back(
-                connection,
-                held.query(params![now.as_microsecond(), owner])?,
-            )
+            give_back(connection, held.query([&owner])?, now.as_microsecond())
         };
         let released = self.write("release", release).await?;
         if released > 0 {

@@ -1,26 +1,43 @@
 //! What was done.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 use serde_json::Value;
 
-use super::{SqliteStore, queue::timestamp};
+use super::{
+    super::leases::{ago, micros},
+    Inner, SqliteStore,
+    queue::{holds, timestamp},
+};
 use crate::{
-    ledger::{Begin, Effect, EffectKey, EffectState, Ledger},
-    store_error::StoreError,
+    ledger::{Begin, Effect, EffectKey, EffectState, Ledger, Writer},
+    queue::{InboxId, JobId, LeaseId},
+    store_error::{StoreError, StoreErrorKind},
 };
 
 const BEGIN: &str = "
-    INSERT INTO effect (key, begun_at) VALUES (?1, ?2)
-    ON CONFLICT (key) DO UPDATE SET begun_at = excluded.begun_at, doubted_at = NULL
-    WHERE result IS NULL";
+    INSERT INTO effect (key, begun_at, writer, job, fence) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT (key) DO UPDATE SET begun_at = excluded.begun_at, doubted_at = NULL,
+        writer = excluded.writer, job = excluded.job, fence = excluded.fence
+    WHERE result IS NULL AND (doubted_at IS NOT NULL OR writer = excluded.writer)";
+
+/// Those that only their writer may doubt, as long as its lease holds.
+const BEGUN: &str = "
+    SELECT job, fence FROM effect
+    WHERE key = ?1 AND result IS NULL AND doubted_at IS NULL AND writer <> ?2";
 
 const DOUBT: &str = "UPDATE effect SET doubted_at = ?2 WHERE key = ?1 AND result IS NULL";
 
+const COMPLETE: &str = "
+    UPDATE effect SET result = ?3, writer = NULL, job = NULL, fence = NULL
+    WHERE key = ?1 AND writer = ?2 AND result IS NULL";
+
 const FINISH: &str = "
     INSERT INTO effect (key, begun_at, result) VALUES (?1, ?2, ?3)
-    ON CONFLICT (key) DO UPDATE SET result = excluded.result";
+    ON CONFLICT (key) DO UPDATE SET result = excluded.result, writer = NULL, job = NULL, fence = NULL";
 
 const REPLACE_NOTHING: &str = "
     INSERT INTO effect (key, begun_at, result) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO NOTHING";
@@ -28,7 +45,8 @@ const REPLACE_NOTHING: &str = "
 const REPLACE: &str = "
     UPDATE effect SET begun_at = ?2, result = ?3 WHERE key = ?1 AND result = ?4";
 
-const ABANDON: &str = "DELETE FROM effect WHERE key = ?1 AND result IS NULL AND doubted_at IS NULL";
+const ABANDON: &str = "
+    DELETE FROM effect WHERE key = ?1 AND writer = ?2 AND result IS NULL AND doubted_at IS NULL";
 
 const FORGET: &str = "DELETE FROM effect WHERE key = ?1";
 
@@ -41,24 +59,89 @@ const PURGE: &str = "
 #[async_trait]
 impl Ledger for SqliteStore {
     async fn read(&self, key: &EffectKey) -> Result<Option<EffectState>, StoreError> {
-        let key = key.clone();
-        let find = move |connection: &Connection| find(connection, &key);
+        let (key, clock) = (key.clone(), self.inner.clock.now());
+        let find = move |connection: &Connection| find(connection, &key, clock);
         SqliteStore::read(self, "read the ledger", find).await
     }
 
-    async fn begin(&self, key: &EffectKey, now: Timestamp) -> Result<Begin, StoreError> {
-        let key = key.clone();
+    async fn begin(
+        &self,
+        key: &EffectKey,
+        writer: &Writer,
+        now: Timestamp,
+    ) -> Result<Begin, StoreError> {
+        const DOING: &str = "begin in the ledger";
+        let (key, writer, clock) = (key.clone(), *writer, self.inner.clock.now());
+        let lease = self.inner.own(&writer);
         let begin = move |connection: &Connection| {
+            let holds = match &lease {
+                Some(lease) => holds(connection, lease, clock)?,
+                None => true,
+            };
+            let (job, fence) = (lease.map(|it| it.job.0), lease.map(|it| it.fence));
             let mut begin = connection.prepare_cached(BEGIN)?;
-            if begin.execute(params![key.as_str(), now.as_microsecond()])? > 0 {
-                return Ok(Begin::Begun);
+            let begun = params![
+                key.as_str(),
+                now.as_microsecond(),
+                writer.token(),
+                job,
+                fence
+            ];
+            if holds && begin.execute(begun)? > 0 {
+                return Ok(Some(Begin::Begun));
             }
-            Ok(match find(connection, &key)? {
-                Some(EffectState::Finished(result)) => Begin::Finished(result),
-                _ => Begin::Begun,
+            Ok(match find(connection, &key, clock)? {
+                Some(EffectState::Finished(result)) => Some(Begin::Finished(result)),
+                _ => holds.then_some(Begin::Taken),
             })
         };
-        self.write("begin in the ledger", begin).await
+        let begun = self.write(DOING, begin).await?;
+        begun.ok_or_else(|| StoreError::new(StoreErrorKind::StaleLease, DOING))
+    }
+
+    async fn doubt(
+        &self,
+        key: &EffectKey,
+        writer: &Writer,
+        ago: Duration,
+    ) -> Result<bool, StoreError> {
+        let (key, token, clock) = (key.clone(), writer.token(), self.inner.clock.now());
+        let since = clock.saturating_sub(micros(ago));
+        let doubt = move |connection: &Connection| {
+            let lease: Option<(Option<i64>, Option<i64>)> = connection
+                .prepare_cached(BEGUN)?
+                .query_row(params![key.as_str(), token], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()?;
+            if let Some((Some(job), Some(fence))) = lease {
+                let lease = LeaseId {
+                    job: JobId(job),
+                    fence,
+                    inbox: InboxId::default(),
+                };
+                if holds(connection, &lease, clock)? {
+                    return Ok(false);
+                }
+            }
+            let mut doubt = connection.prepare_cached(DOUBT)?;
+            Ok(doubt.execute(params![key.as_str(), since])? > 0)
+        };
+        self.write("doubt in the ledger", doubt).await
+    }
+
+    async fn complete(
+        &self,
+        key: &EffectKey,
+        writer: &Writer,
+        result: Value,
+    ) -> Result<bool, StoreError> {
+        let (key, token) = (key.clone(), writer.token());
+        let complete = move |connection: &Connection| {
+            let mut complete = connection.prepare_cached(COMPLETE)?;
+            Ok(complete.execute(params![key.as_str(), token, result.to_string()])? > 0)
+        };
+        self.write("complete in the ledger", complete).await
     }
 
     async fn finish(
@@ -104,23 +187,26 @@ impl Ledger for SqliteStore {
         self.write("replace in the ledger", replace).await
     }
 
-    async fn doubt(&self, key: &EffectKey, since: Timestamp) -> Result<(), StoreError> {
-        let key = key.clone();
-        let doubt = move |connection: &Connection| {
+    async fn abandon(&self, key: &EffectKey, writer: &Writer) -> Result<(), StoreError> {
+        let (key, token) = (key.clone(), writer.token());
+        let abandon = move |connection: &Connection| {
             connection
-                .prepare_cached(DOUBT)?
-                .execute(params![key.as_str(), since.as_microsecond()])
+                .prepare_cached(ABANDON)?
+                .execute(params![key.as_str(), token])
                 .map(drop)
         };
-        self.write("doubt in the ledger", doubt).await
-    }
-
-    async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError> {
-        self.delete("abandon in the ledger", ABANDON, key).await
+        self.write("abandon in the ledger", abandon).await
     }
 
     async fn forget(&self, key: &EffectKey) -> Result<(), StoreError> {
-        self.delete("forget in the ledger", FORGET, key).await
+        let key = key.clone();
+        let forget = move |connection: &Connection| {
+            connection
+                .prepare_cached(FORGET)?
+                .execute([key.as_str()])
+                .map(drop)
+        };
+        self.write("forget in the ledger", forget).await
     }
 
     async fn purge(&self, kind: &str, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
@@ -137,7 +223,7 @@ impl Ledger for SqliteStore {
     }
 
     async fn under(&self, prefix: &EffectKey) -> Result<Vec<Effect>, StoreError> {
-        let prefix = prefix.clone();
+        let (prefix, clock) = (prefix.clone(), self.inner.clock.now());
         let under = move |connection: &Connection| {
             let mut from = connection.prepare_cached(
                 "SELECT begun_at, doubted_at, result, key FROM effect WHERE key >= ?1 ORDER BY key",
@@ -151,7 +237,7 @@ impl Ledger for SqliteStore {
                 }
                 effects.push(Effect {
                     key: EffectKey::from_text(key),
-                    state: state(row)?,
+                    state: state(row, clock)?,
                 });
             }
             Ok(effects)
@@ -160,35 +246,29 @@ impl Ledger for SqliteStore {
     }
 }
 
-impl SqliteStore {
-    async fn delete(
-        &self,
-        doing: &'static str,
-        sql: &'static str,
-        key: &EffectKey,
-    ) -> Result<(), StoreError> {
-        let key = key.clone();
-        let delete = move |connection: &Connection| {
-            connection
-                .prepare_cached(sql)?
-                .execute([key.as_str()])
-                .map(drop)
-        };
-        self.write(doing, delete).await
+impl Inner {
+    /// What the writer works under, where that is a lease of this store.
+    fn own(&self, writer: &Writer) -> Option<LeaseId> {
+        let own = |lease: &&LeaseId| lease.inbox == self.inbox;
+        writer.lease().filter(own).copied()
     }
 }
 
-fn find(connection: &Connection, key: &EffectKey) -> rusqlite::Result<Option<EffectState>> {
+fn find(
+    connection: &Connection,
+    key: &EffectKey,
+    clock: i64,
+) -> rusqlite::Result<Option<EffectState>> {
     connection
         .prepare_cached("SELECT begun_at, doubted_at, result FROM effect WHERE key = ?1")?
-        .query_row([key.as_str()], state)
+        .query_row([key.as_str()], |row| state(row, clock))
         .optional()
 }
 
-fn state(row: &Row<'_>) -> rusqlite::Result<EffectState> {
+fn state(row: &Row<'_>, clock: i64) -> rusqlite::Result<EffectState> {
     let Some(text) = row.get::<_, Option<String>>(2)? else {
         return match row.get::<_, Option<i64>>(1)? {
-            Some(since) => timestamp(since).map(EffectState::Doubted),
+            Some(since) => Ok(EffectState::Doubted(ago(clock, since))),
             None => timestamp(row.get(0)?).map(EffectState::Begun),
         };
     };

@@ -30,15 +30,19 @@ use rusqlite::Connection;
 use tokio::sync::Notify;
 
 use self::thread::{Access, Thread};
+use super::leases::LeaseClock;
 use crate::{
-    clock::{Clock, SteadyClock},
+    clock::{self, Clock},
+    queue::InboxId,
     store_error::{StoreError, StoreErrorKind},
 };
 
 /// A [`Queue`](crate::Queue) and a [`Ledger`](crate::Ledger) in one SQLite file. Clones share it.
 ///
 /// Several processes may have the file open, such as the service and a command that replays dead
-/// jobs. Put it on a local disk: SQLite's locks do not hold on network file systems.
+/// jobs. One of them works on it, see [`sole_worker`](Self::sole_worker): leases go by its own clock,
+/// which no step of the machine's clock moves, and what a former one held it
+/// [releases](crate::QueueAdmin::release) when it starts. Put it on a local disk: SQLite's locks do not hold on network file systems.
 #[derive(Clone)]
 pub struct SqliteStore {
     inner: Arc<Inner>,
@@ -50,6 +54,8 @@ struct Inner {
     reader: Thread,
     people: Thread,
     wake: Notify,
+    clock: LeaseClock,
+    inbox: InboxId,
 }
 
 /// How a [`SqliteStore`] works.
@@ -111,6 +117,8 @@ impl SqliteStore {
                 reader,
                 people,
                 wake: Notify::new(),
+                clock: LeaseClock::new(),
+                inbox: InboxId::unique(),
             }),
         })
     }
@@ -141,7 +149,7 @@ impl SqliteStore {
         };
         let last = self.read("ask for the time", last).await?;
         let last = last.unwrap_or(Timestamp::MIN);
-        Ok(Arc::new(SteadyClock::not_before(last)))
+        Ok(Arc::new(clock::SteadyClock::not_before(last)))
     }
 
     /// Commits what has been asked for so far, and closes the file; every later call fails. A

@@ -6,10 +6,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params, types::Type};
 
-use super::SqliteStore;
+use super::{
+    super::leases::{micros, pause},
+    SqliteStore,
+};
 use crate::{
     pauses::Pauses,
-    queue::{JobId, LeaseId, Leased, NewJob, Push, Queue, Settle},
+    queue::{InboxId, JobId, LeaseId, Leased, NewJob, Push, Queue, Settle},
     side::Side,
     store_error::{StoreError, StoreErrorKind},
 };
@@ -23,11 +26,19 @@ const PUSH: &str = "
 
 const KNOWN: &str = "SELECT id FROM job WHERE dedupe = ?1";
 
-const EXPIRED: &str = "SELECT id, at, key FROM job WHERE state = 2 AND at <= ?1";
+const EXPIRED: &str = "SELECT id, at, key, lost FROM job WHERE state = 2 AND at <= ?1";
+
+/// Of those that were lost more than once the first, unless this owner has such a one.
+const SUSPECT: &str = "
+    SELECT id FROM job WHERE state = 1 AND lost > 1 AND at <= ?1
+    AND NOT EXISTS (SELECT 1 FROM job held WHERE held.state = 2 AND held.lost > 1 AND held.owner = ?2)
+    ORDER BY at, id LIMIT 1";
 
 const DUE: &str = "
-    SELECT id, attempts, fence, pushed_at, dedupe, key, kind, body, tried_at FROM job
-    WHERE state = 1 AND at <= ?1 ORDER BY at, id LIMIT ?2";
+    SELECT id, attempts, fence, pushed_at, dedupe, key, kind, body,
+           coalesce(tried_at + max(?1 - at, 0), ?1), lost
+    FROM job
+    WHERE state = 1 AND at <= ?1 AND (lost < 2 OR id = ?3) ORDER BY at, id LIMIT ?2";
 
 const TAKE: &str = "
     UPDATE job SET state = 2, at = ?2, attempts = ?3, fence = ?4, owner = ?5, tried_at = ?6
@@ -36,12 +47,20 @@ const TAKE: &str = "
 const EXTEND: &str = "
     UPDATE job SET at = ?4 WHERE id = ?1 AND state = 2 AND fence = ?2 AND at > ?3";
 
+/// What is deferred until later does not age meanwhile.
 const SETTLE: &str = "
     UPDATE job SET state = ?4, at = ?5, attempts = max(attempts - ?6, 0), note = ?7, owner = NULL,
-        tried_at = iif(attempts > ?6, tried_at, NULL)
+        settled = fence, lost = 0,
+        tried_at = iif(attempts > ?6, tried_at + iif(?6 > 0, max(?5 - ?8, 0), 0), NULL)
     WHERE id = ?1 AND state = 2 AND fence = ?2 AND at > ?3 RETURNING key";
 
-const GIVE_BACK: &str = "UPDATE job SET state = 0, at = ?2, owner = NULL WHERE id = ?1";
+const SETTLED: &str = "SELECT 1 FROM job WHERE id = ?1 AND fence = ?2 AND settled = ?2";
+
+const HOLDS: &str = "SELECT 1 FROM job WHERE id = ?1 AND state = 2 AND fence = ?2 AND at > ?3";
+
+const GIVE_BACK: &str = "
+    UPDATE job SET state = 0, at = ?2, owner = NULL, lost = lost + 1, tried_at = tried_at + ?3
+    WHERE id = ?1";
 
 const GIVE_TURN: &str = "
     UPDATE job SET state = 1
@@ -83,8 +102,10 @@ impl Queue for SqliteStore {
             return Ok(Vec::new());
         }
         let owner = owner.to_owned();
-        let until = now.checked_add(hold).unwrap_or(Timestamp::MAX);
-        let lease = move |connection: &Connection| lease(connection, &owner, max, until, now);
+        let (clock, inbox) = (self.inner.clock.now(), self.inner.inbox);
+        let lease = move |connection: &Connection| {
+            lease(connection, &owner, max, micros(hold), now, clock, inbox)
+        };
         let leased = self.write("lease", lease).await?;
         if leased.len() == max {
             // There may be more, for another worker of this process.
@@ -93,18 +114,14 @@ impl Queue for SqliteStore {
         Ok(leased)
     }
 
-    async fn extend(
-        &self,
-        lease: &LeaseId,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let LeaseId { job, fence } = *lease;
-        let (now, until) = (now.as_microsecond(), until.as_microsecond());
+    async fn extend(&self, lease: &LeaseId, hold: Duration) -> Result<(), StoreError> {
+        let LeaseId { job, fence, .. } = *lease;
+        let clock = self.inner.clock.now();
+        let until = clock.saturating_add(micros(hold));
         let extend = move |connection: &Connection| {
             connection
                 .prepare_cached(EXTEND)?
-                .execute(params![job.0, fence, now, until])
+                .execute(params![job.0, fence, clock, until])
         };
         match self.write("extend", extend).await? {
             0 => Err(StoreError::new(StoreErrorKind::StaleLease, "extend")),
@@ -118,8 +135,8 @@ impl Queue for SqliteStore {
         settle: Settle,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let lease = *lease;
-        let end = move |connection: &Connection| end(connection, lease, &settle, now);
+        let (lease, clock) = (*lease, self.inner.clock.now());
+        let end = move |connection: &Connection| end(connection, lease, &settle, now, clock);
         match self.write("settle", end).await? {
             Ended::Stale => Err(StoreError::new(StoreErrorKind::StaleLease, "settle")),
             Ended::Last => Ok(()),
@@ -178,35 +195,40 @@ fn lease(
     connection: &Connection,
     owner: &str,
     max: usize,
-    until: Timestamp,
+    hold: i64,
     now: Timestamp,
+    clock: i64,
+    inbox: InboxId,
 ) -> rusqlite::Result<Vec<Leased>> {
     let now = now.as_microsecond();
-    // Its worker may have died. It has been due since.
-    give_back(
-        connection,
-        connection.prepare_cached(EXPIRED)?.query([now])?,
-    )?;
+    // Its worker may have died.
+    let mut expired = connection.prepare_cached(EXPIRED)?;
+    give_back(connection, expired.query([clock])?, now)?;
 
     let limit = i64::try_from(max).unwrap_or(i64::MAX);
-    let until = until.as_microsecond();
+    let until = clock.saturating_add(hold);
+    let suspect: Option<i64> = connection
+        .prepare_cached(SUSPECT)?
+        .query_row(params![now, owner], |row| row.get(0))
+        .optional()?;
     let due: Vec<_> = connection
         .prepare_cached(DUE)?
-        .query_map([now, limit], |row| leased(row, until, now))?
+        .query_map(params![now, limit, suspect], |row| leased(row, inbox))?
         .collect::<Result<_, _>>()?;
     let mut take = connection.prepare_cached(TAKE)?;
     for job in &due {
-        let LeaseId { job: id, fence } = job.lease;
+        let LeaseId { job: id, fence, .. } = job.lease;
         let tried = job.tried_since.as_microsecond();
         take.execute(params![id.0, until, job.attempt, fence, owner, tried])?;
     }
     Ok(due)
 }
 
-fn leased(row: &Row<'_>, until: i64, now: i64) -> rusqlite::Result<Leased> {
+fn leased(row: &Row<'_>, inbox: InboxId) -> rusqlite::Result<Leased> {
     let lease = LeaseId {
         job: JobId(row.get(0)?),
         fence: row.get::<_, i64>(2)? + 1,
+        inbox,
     };
     let attempt = row.get::<_, u32>(1)?.saturating_add(1);
     let new = NewJob {
@@ -215,14 +237,8 @@ fn leased(row: &Row<'_>, until: i64, now: i64) -> rusqlite::Result<Leased> {
         kind: row.get(6)?,
         body: row.get::<_, Vec<u8>>(7)?.into(),
     };
-    Ok(Leased::new(
-        lease,
-        timestamp(until)?,
-        attempt,
-        timestamp(row.get(3)?)?,
-        timestamp(row.get::<_, Option<i64>>(8)?.unwrap_or(now))?,
-        new,
-    ))
+    let (pushed_at, tried_since) = (timestamp(row.get(3)?)?, timestamp(row.get(8)?)?);
+    Ok(Leased::new(lease, attempt, pushed_at, tried_since, new).lost(row.get(9)?))
 }
 
 enum Ended {
@@ -236,6 +252,7 @@ fn end(
     lease: LeaseId,
     how: &Settle,
     now: Timestamp,
+    clock: i64,
 ) -> rusqlite::Result<Ended> {
     let (state, at, given_back, note) = match how {
         Settle::Done { note } => (3, now, 0, note),
@@ -244,16 +261,20 @@ fn end(
         Settle::Defer { at, reason } => (0, *at, 1, reason),
     };
     let (now, at) = (now.as_microsecond(), at.as_microsecond());
-    let LeaseId { job, fence } = lease;
+    let LeaseId { job, fence, .. } = lease;
     let key: Option<String> = connection
         .prepare_cached(SETTLE)?
         .query_row(
-            params![job.0, fence, now, state, at, given_back, note],
+            params![job.0, fence, clock, state, at, given_back, note, now],
             |row| row.get(0),
         )
         .optional()?;
     let Some(key) = key else {
-        return Ok(Ended::Stale);
+        let mut settled = connection.prepare_cached(SETTLED)?;
+        return Ok(match settled.exists([job.0, fence])? {
+            true => Ended::Last,
+            false => Ended::Stale,
+        });
     };
     Ok(match give_turn(connection, &key)? {
         true => Ended::WithNext,
@@ -270,16 +291,39 @@ pub(super) fn pause_name(side: Option<Side>) -> &'static str {
     }
 }
 
-/// Takes jobs out of their workers' hands: of each row the job, when it is due, and its key.
-pub(super) fn give_back(connection: &Connection, mut held: Rows<'_>) -> rusqlite::Result<u64> {
+/// Whether a lease of ours is still held.
+pub(super) fn holds(
+    connection: &Connection,
+    lease: &LeaseId,
+    clock: i64,
+) -> rusqlite::Result<bool> {
+    let LeaseId { job, fence, .. } = lease;
+    connection
+        .prepare_cached(HOLDS)?
+        .exists(params![job.0, fence, clock])
+}
+
+/// Takes jobs out of their workers' hands: of each row the job, when its lease ends, its key, and
+/// how often it was lost before.
+pub(super) fn give_back(
+    connection: &Connection,
+    mut held: Rows<'_>,
+    now: i64,
+) -> rusqlite::Result<u64> {
     // First all rows, then the changes: changes would move the rows under the reader.
-    let mut jobs: Vec<(i64, i64, String)> = Vec::new();
+    let mut jobs: Vec<(i64, i64, String, u32)> = Vec::new();
     while let Some(row) = held.next()? {
-        jobs.push((row.get(0)?, row.get(1)?, row.get(2)?));
+        jobs.push((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
     }
     let mut give_back = connection.prepare_cached(GIVE_BACK)?;
-    for (id, at, key) in &jobs {
-        give_back.execute([id, at])?;
+    for (id, at, key, lost) in &jobs {
+        let (ended, pause) = (now.min(*at), pause(*lost));
+        // Where it is due since it was lost, its next lease tells how long nobody tried it.
+        let (at, away) = match pause {
+            0 => (ended, 0),
+            pause => (now + pause, now - ended),
+        };
+        give_back.execute([*id, at, away])?;
         give_turn(connection, key)?;
     }
     Ok(jobs.len() as u64)
@@ -312,6 +356,10 @@ mod tests {
             (PUSH, "INDEX job_turn (key=?)"),
             (EXPIRED, "INDEX job_leased (at<?)"),
             (DUE, "INDEX job_due (at<?)"),
+            (SUSPECT, "INDEX job_suspect (at<?)"),
+            (SUSPECT, "INDEX job_leased"),
+            (SETTLED, "INTEGER PRIMARY KEY (rowid=?)"),
+            (HOLDS, "INTEGER PRIMARY KEY (rowid=?)"),
             (TAKE, "INTEGER PRIMARY KEY (rowid=?)"),
             (EXTEND, "INTEGER PRIMARY KEY (rowid=?)"),
             (SETTLE, "INTEGER PRIMARY KEY (rowid=?)"),

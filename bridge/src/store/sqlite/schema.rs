@@ -10,7 +10,7 @@ pub(super) const OPEN: &str = "open the store";
 const APPLICATION_ID: i64 = 0x6278_7366;
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// In order; the position of one, from 1, is the version that it leads to.
-const MIGRATIONS: [&str; 2] = [SCHEMA, POLICIES];
+const MIGRATIONS: [&str; 3] = [SCHEMA, POLICIES, FENCES];
 /// Older ones can corrupt a WAL database that two connections use
 /// (<https://sqlite.org/wal.html>, the WAL-reset bug).
 const OLDEST_LIBRARY: i32 = 3_051_003;
@@ -75,6 +75,18 @@ const POLICIES: &str = "
     CREATE INDEX job_dead_key ON job (key, id) WHERE state = 4;
     CREATE INDEX effect_finished ON effect (substr(key, 1, instr(key, '/')), begun_at)
         WHERE result IS NOT NULL;
+";
+
+/// The `at` of a leased job, and `doubted_at`, go by the clock of the process that works on the file.
+/// `settled` is the fence under which a job was settled last, `lost` how often its lease was lost
+/// since. An effect names its writer, and the lease that it writes under where that is one of ours.
+const FENCES: &str = "
+    ALTER TABLE job ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE job ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX job_suspect ON job (at, id) WHERE state = 1 AND lost > 1;
+    ALTER TABLE effect ADD COLUMN writer INTEGER;
+    ALTER TABLE effect ADD COLUMN job INTEGER;
+    ALTER TABLE effect ADD COLUMN fence INTEGER;
 ";
 
 pub(super) fn check_library() -> Result<(), StoreError> {

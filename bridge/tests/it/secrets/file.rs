@@ -188,21 +188,53 @@ async fn a_new_key_takes_the_place_of_the_old_one() {
     let store = FileSecrets::open(&path, key(1)).await.unwrap();
     let other = FileSecrets::open(&path, key(1)).await.unwrap();
     let hold = std::time::Duration::from_secs(600);
+    assert!(other.lease(&name(), "refreshes", hold).await.unwrap());
+    // Its token is spent, and the next one is not stored yet.
+    let none = std::time::Duration::ZERO;
+    let refused = store.rotate_key(key(2), none).await.unwrap_err();
+    assert_eq!(refused.kind(), SecretErrorKind::Contended);
+    put(&other, "the next one").await;
+    let rotate = store.rotate_key(key(2), hold);
+    let grant = name();
+    let release = other.release(&grant, "refreshes");
+    let (rotated, released) = tokio::join!(rotate, release);
+    released.unwrap();
+    rotated.unwrap();
+    assert_eq!(text(&store).await.as_deref(), Some("the next one"));
     assert!(store.lease(&name(), "me", hold).await.unwrap());
-    store.rotate_key(key(2)).await.unwrap();
-    assert_eq!(text(&store).await.as_deref(), Some("plainly-visible"));
     assert_eq!(refusal(&path, key(1)).await, SecretErrorKind::WrongKey);
     // Another process goes on with the old key, and breaks nothing.
     assert_eq!(
         refusal_later(&other, &path).await,
         [SecretErrorKind::WrongKey; 3]
     );
-    let error = other.rotate_key(key(3)).await.unwrap_err();
+    let error = other.rotate_key(key(3), none).await.unwrap_err();
     assert_eq!(error.kind(), SecretErrorKind::WrongKey);
     put(&store, "b").await;
     let again = FileSecrets::open(&path, key(2)).await.unwrap();
     assert_eq!(text(&again).await.as_deref(), Some("b"));
     assert!(!again.lease(&name(), "other", hold).await.unwrap());
+}
+
+#[tokio::test]
+async fn who_knows_both_keys_goes_on_through_the_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secrets");
+    made(&path).await;
+    let old = FileSecrets::open(&path, key(1)).await.unwrap();
+    let both = key(2).or_previous(key(1));
+    let both = FileSecrets::open(&path, both).await.unwrap();
+    assert_eq!(text(&both).await.as_deref(), Some("plainly-visible"));
+    put(&both, "before").await;
+    // Those that know the old key only are not shut out before their time.
+    assert_eq!(text(&old).await.as_deref(), Some("before"));
+    let none = std::time::Duration::ZERO;
+    old.rotate_key(key(2), none).await.unwrap();
+    assert_eq!(text(&both).await.as_deref(), Some("before"));
+    put(&both, "after").await;
+    let new = FileSecrets::open(&path, key(2)).await.unwrap();
+    assert_eq!(text(&new).await.as_deref(), Some("after"));
+    assert_eq!(refusal(&path, key(1)).await, SecretErrorKind::WrongKey);
 }
 
 #[tokio::test]

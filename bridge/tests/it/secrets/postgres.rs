@@ -1,5 +1,7 @@
 //! Called with a database of its own by the test that starts PostgreSQL.
 
+use std::time::Duration;
+
 use bridge::{
     secrets::{PostgresSecrets, SecretErrorKind, SecretStore},
     store::postgres::PostgresStore,
@@ -14,6 +16,8 @@ pub(crate) async fn secrets_are_kept(database: impl AsyncFn() -> String) {
     a_new_key_takes_the_place_of_the_old_one(&database().await).await;
     what_was_changed_in_the_database_is_refused(&database().await).await;
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 async fn open(url: &str, byte: u8) -> PostgresSecrets {
     let store = PostgresStore::open(url).await.unwrap();
@@ -46,13 +50,19 @@ async fn another_key_is_told_and_overwrites_nothing(url: &str) {
 async fn a_new_key_takes_the_place_of_the_old_one(url: &str) {
     let (store, other) = (open(url, 1).await, open(url, 1).await);
     let version = put(&store, "a").await;
-    store.rotate_key(key(2)).await.unwrap();
+    assert!(other.lease(&name(), "refreshes", HOUR).await.unwrap());
+    // Its token is spent, and the next one is not stored yet.
+    let refused = store.rotate_key(key(2), Duration::ZERO).await.unwrap_err();
+    assert_eq!(refused.kind(), SecretErrorKind::Contended);
+    let version = put(&other, "a").await.max(version);
+    other.release(&name(), "refreshes").await.unwrap();
+    store.rotate_key(key(2), Duration::ZERO).await.unwrap();
     assert_eq!(text(&store).await.as_deref(), Some("a"));
     assert_eq!(refusal(url, 1).await, SecretErrorKind::WrongKey);
     let (name, secret) = (name(), "b".into());
     let swap = other.compare_and_swap(&name, Some(version), secret).await;
     assert_eq!(swap.unwrap_err().kind(), SecretErrorKind::WrongKey);
-    let rotated = other.rotate_key(key(3)).await.unwrap_err();
+    let rotated = other.rotate_key(key(3), Duration::ZERO).await.unwrap_err();
     assert_eq!(rotated.kind(), SecretErrorKind::WrongKey);
     assert_eq!(put(&store, "b").await, version + 1);
     assert_eq!(text(&open(url, 2).await).await.as_deref(), Some("b"));

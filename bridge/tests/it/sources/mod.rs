@@ -4,7 +4,7 @@ mod event_bus;
 mod one_change;
 mod outbound;
 mod poll;
-mod shaky;
+pub(crate) mod shaky;
 
 use std::{sync::Arc, time::Duration};
 

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use bridge::{
     Begin, Effect, EffectKey, EffectState, LeaseId, Leased, Ledger, NewJob, Push, Queue, Settle,
-    StoreError, StoreErrorKind, store::memory::MemoryStore,
+    StoreError, StoreErrorKind, Writer, store::memory::MemoryStore,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -48,8 +48,8 @@ impl Queue for Shaky {
         self.store.lease(owner, max, hold, now).await
     }
 
-    async fn extend(&self, it: &LeaseId, to: Timestamp, now: Timestamp) -> Result<(), StoreError> {
-        self.store.extend(it, to, now).await
+    async fn extend(&self, it: &LeaseId, hold: Duration) -> Result<(), StoreError> {
+        self.store.extend(it, hold).await
     }
 
     async fn settle(&self, it: &LeaseId, how: Settle, now: Timestamp) -> Result<(), StoreError> {
@@ -71,12 +71,31 @@ impl Ledger for Shaky {
         self.store.read(key).await
     }
 
-    async fn begin(&self, key: &EffectKey, now: Timestamp) -> Result<Begin, StoreError> {
-        self.store.begin(key, now).await
+    async fn begin(
+        &self,
+        key: &EffectKey,
+        writer: &Writer,
+        now: Timestamp,
+    ) -> Result<Begin, StoreError> {
+        self.store.begin(key, writer, now).await
     }
 
-    async fn doubt(&self, key: &EffectKey, since: Timestamp) -> Result<(), StoreError> {
-        self.store.doubt(key, since).await
+    async fn doubt(
+        &self,
+        key: &EffectKey,
+        writer: &Writer,
+        ago: Duration,
+    ) -> Result<bool, StoreError> {
+        self.store.doubt(key, writer, ago).await
+    }
+
+    async fn complete(
+        &self,
+        key: &EffectKey,
+        writer: &Writer,
+        result: Value,
+    ) -> Result<bool, StoreError> {
+        self.store.complete(key, writer, result).await
     }
 
     async fn finish(
@@ -89,8 +108,8 @@ impl Ledger for Shaky {
         self.store.finish(key, result, now).await
     }
 
-    async fn abandon(&self, key: &EffectKey) -> Result<(), StoreError> {
-        self.store.abandon(key).await
+    async fn abandon(&self, key: &EffectKey, writer: &Writer) -> Result<(), StoreError> {
+        self.store.abandon(key, writer).await
     }
 
     async fn forget(&self, key: &EffectKey) -> Result<(), StoreError> {

@@ -293,7 +293,7 @@ impl Default for Worker {
             lease: Span::seconds(60),
             poll: Span(Duration::from_millis(500)),
             grace: Span::seconds(30),
-            settle_after: Span::seconds(15),
+            settle_after: Span::seconds(30),
             overtaken_within: Span::seconds(3 * 3600),
             outage_after: 5,
             outage_pause: Span::seconds(300),
@@ -675,8 +675,9 @@ mod tests {
     fn what_cannot_work_is_told_at_once() {
         let text = EXAMPLE
             .replace("concurrency = 64", "concurrency = 0")
+            .replace("settle_after = \"30s\"", "settle_after = \"29s\"")
             .replace("url = \"sqlite:", "url = \"mysql:");
         let problems = Config::parse(&text).unwrap().problems();
-        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert_eq!(problems.len(), 3, "{problems:?}");
     }
 }

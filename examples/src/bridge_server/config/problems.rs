@@ -213,6 +213,11 @@ impl Config {
             "worker.lease must be from 300ms to 24h",
         );
         problems.unless(
+            worker.settle_after.0 >= worker.lease.0 / 2,
+            "worker.settle_after must be at least half of worker.lease: so long may a worker that has \
+             lost an event write without knowing",
+        );
+        problems.unless(
             worker.poll.0 >= Duration::from_millis(1),
             "worker.poll must be at least 1ms",
         );

@@ -13,11 +13,15 @@ pub(crate) enum Secrets {
         path: PathBuf,
         key: Option<Secret>,
         passphrase: Option<Secret>,
+        previous_key: Option<Secret>,
+        previous_passphrase: Option<Secret>,
     },
     /// In the database of the store.
     Postgres {
         key: Option<Secret>,
         passphrase: Option<Secret>,
+        previous_key: Option<Secret>,
+        previous_passphrase: Option<Secret>,
     },
     /// Vault has a key of its own.
     Vault {
@@ -50,7 +54,26 @@ impl Secrets {
             Self::File {
                 key, passphrase, ..
             }
-            | Self::Postgres { key, passphrase } => (key.as_ref(), passphrase.as_ref()),
+            | Self::Postgres {
+                key, passphrase, ..
+            } => (key.as_ref(), passphrase.as_ref()),
+            Self::Vault { .. } | Self::Aws { .. } => (None, None),
+        }
+    }
+
+    /// What the secrets were encrypted with before.
+    pub(crate) fn previous(&self) -> (Option<&Secret>, Option<&Secret>) {
+        match self {
+            Self::File {
+                previous_key,
+                previous_passphrase,
+                ..
+            }
+            | Self::Postgres {
+                previous_key,
+                previous_passphrase,
+                ..
+            } => (previous_key.as_ref(), previous_passphrase.as_ref()),
             Self::Vault { .. } | Self::Aws { .. } => (None, None),
         }
     }
@@ -62,10 +85,20 @@ impl Secrets {
         }
         match self {
             Self::File {
-                key, passphrase, ..
+                key,
+                passphrase,
+                previous_key,
+                previous_passphrase,
+                ..
             }
-            | Self::Postgres { key, passphrase } => {
-                for secret in key.iter_mut().chain(passphrase) {
+            | Self::Postgres {
+                key,
+                passphrase,
+                previous_key,
+                previous_passphrase,
+            } => {
+                let previous = previous_key.iter_mut().chain(previous_passphrase);
+                for secret in key.iter_mut().chain(passphrase).chain(previous) {
                     secret.at_home(home);
                 }
             }
@@ -121,6 +154,9 @@ impl Secrets {
             }
         } else if key.is_some() == passphrase.is_some() {
             problems.push("secrets: set exactly one of key and passphrase");
+        }
+        if let (Some(_), Some(_)) = self.previous() {
+            problems.push("secrets: set at most one of previous_key and previous_passphrase");
         }
         if matches!(self, Self::Postgres { .. }) && !store_is_postgres {
             problems.push("secrets: kind = \"postgres\" wants a store.url of postgres://…");

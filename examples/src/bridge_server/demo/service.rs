@@ -201,8 +201,9 @@ address = "http://{listen}/webhooks/box"
 check_every = "1s"
 catch_up_every = "1s"
 [worker]
+lease = "10s"
 poll = "50ms"
-settle_after = "1s"
+settle_after = "5s"
 [retry]
 base = "200ms"
 jitter = "50ms"
