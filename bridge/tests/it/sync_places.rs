@@ -46,8 +46,8 @@ fn value(pair: &FieldPair, number: u8) -> (Value, Value) {
             (stage.into(), stage.into())
         }
         "private" => (
-            (number % 2 == 0).to_string().into(),
-            (number % 2 == 0).into(),
+            number.is_multiple_of(2).to_string().into(),
+            number.is_multiple_of(2).into(),
         ),
         "close" => (format!("{day}T00:00:00.000Z").into(), day.into()),
         "regions" => (json!(regions), regions.join(";").into()),
@@ -439,7 +439,8 @@ async fn agreed(policy: ConflictPolicy) -> (Sides, MemoryStore, SyncMetadata) {
 
 #[tokio::test]
 async fn another_folder_or_instance_or_field_gets_the_records_values_and_takes_none() {
-    let replace: [(&str, fn(&Sides)); 3] = [
+    type Replace = fn(&Sides);
+    let replace: [(&str, Replace); 3] = [
         ("folder", |sides| {
             sides.delete_folder();
             sides.make();

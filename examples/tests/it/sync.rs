@@ -378,14 +378,14 @@ async fn rules_that_no_template_can_serve_are_told_of_before_anything_starts() {
     let changes: [(Change, &str); 4] = [
         (
             |it| it.replace("kind = \"enum\"", "kind = \"string\""),
-            "`stage` cannot be both",
+            "takes stage to be Enum, and `folders` takes it to be String",
         ),
         (
             |it| it.replace("key = \"client\"", "key = \"opportunity_id\""),
             "`opportunity_id` holds a record's id",
         ),
         (
-            |it| it.replace("key = \"stage\", from", "key = \"account_id\", from"),
+            |it| it.replace("key = \"deal\", from", "key = \"account_id\", from"),
             "`account_id` holds a record's id",
         ),
         (

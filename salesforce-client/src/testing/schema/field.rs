@@ -124,9 +124,7 @@ impl Field {
         let kind_fits = !self.kind.is_id() && self.kind != FieldType::Base64;
         let is_list = matches!(self.kind, FieldType::Picklist | FieldType::Multipicklist);
         let list_fits = match is_list {
-            true => {
-                !self.unique && !self.external_id && self.values.iter().all(|value| is_value(value))
-            }
+            true => !self.unique && !self.external_id && self.values.iter().all(|it| is_value(it)),
             false => self.values.is_empty() && !self.restricted,
         };
         if is_custom_name(&self.name) && kind_fits && list_fits {
