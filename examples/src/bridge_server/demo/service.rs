@@ -188,6 +188,7 @@ client_secret = {{ env = "DEMO_CLIENT_SECRET" }}
 enterprise_id = "12345"
 [salesforce]
 login_url = "{crm}"
+upload_answer_timeout = "2s"
 [salesforce.auth]
 kind = "client_credentials"
 client_id = "{client}"
@@ -201,9 +202,9 @@ address = "http://{listen}/webhooks/box"
 check_every = "1s"
 catch_up_every = "1s"
 [worker]
-lease = "10s"
+lease = "4s"
 poll = "50ms"
-settle_after = "5s"
+settle_after = "2s"
 [retry]
 base = "200ms"
 jitter = "50ms"
