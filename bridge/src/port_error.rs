@@ -104,6 +104,7 @@ impl PortError {
     }
 
     /// One of several failures of the same call.
+    #[cfg(feature = "salesforce")]
     pub(crate) fn of_call(mut self, call: &Arc<()>) -> Self {
         self.call = Some(Arc::clone(call));
         self
@@ -119,6 +120,7 @@ impl PortError {
     }
 
     /// Of our own making, so that it tells nothing about the far side.
+    #[cfg(feature = "salesforce")]
     pub(crate) fn of_ours(mut self) -> Self {
         self.is_ours = true;
         self

@@ -2,6 +2,7 @@
 
 pub(crate) mod leases;
 pub mod memory;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod parts;
 #[cfg(feature = "postgres")]
 pub mod postgres;
