@@ -359,7 +359,7 @@ async fn an_action_of_ones_own_happens_once_too() {
 }
 
 /// The answer is lost, and until it is looked for the file is called something else.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_task_of_unknown_outcome_is_looked_for_as_it_was_written() {
     let bridge = Bridge::new();
     bridge.sides.add_version("7", b"bytes");
@@ -387,7 +387,7 @@ async fn a_task_of_unknown_outcome_is_looked_for_as_it_was_written() {
     bridge.sides.world().faults.push_back(lost);
     handle(&bridge, &pipeline).await;
     bridge.sides.world().renamed = Some("NDA 2.pdf".to_owned());
-    clock.advance(SETTLE);
+    pass(&clock, bridge::PipelineOptions::default().settle_after).await;
     assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
     let world = bridge.sides.world();
     assert_eq!(world.tasks.len(), 1, "{:?}", world.tasks);
