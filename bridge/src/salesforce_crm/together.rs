@@ -22,10 +22,6 @@ use crate::{
     worker::Hold,
 };
 
-/// How long a group goes on with a row whose hold is lost. Far less than the settling time, in which
-/// nobody looks.
-const LOST_FOR: Duration = Duration::from_secs(10);
-
 /// Carries rows to Salesforce.
 #[async_trait]
 pub(super) trait Carrier: Send + Sync + 'static {
@@ -249,11 +245,12 @@ fn lost_before(doing: &'static str) -> PortError {
 async fn while_held<T>(holds: &[Hold], work: impl Future<Output = T>) -> Option<T> {
     let mut work = std::pin::pin!(work);
     let mut lost_since = None;
+    let slack = holds.iter().map(Hold::slack).min().unwrap_or_default();
     poll_fn(|context| {
         let good = holds.iter().filter(|hold| hold.is_good()).count();
         if good < holds.len() {
             let since = *lost_since.get_or_insert_with(Instant::now);
-            if good == 0 || since.elapsed() >= LOST_FOR {
+            if good == 0 || since.elapsed() >= slack {
                 return Poll::Ready(None);
             }
         }
@@ -435,7 +432,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_lost_hold_breaks_off_nobodys_call_unless_somebody_may_look_by_then() {
-        for (lost_for, goes_on) in [(LOST_FOR / 2, true), (2 * LOST_FOR, false)] {
+        let slack = Hold::forever().slack();
+        for (lost_for, goes_on) in [(slack / 2, true), (2 * slack, false)] {
             let it = fixture(0);
             let mut first = Box::pin(it.together.ask(2, None));
             assert!(first.as_mut().now_or_never().is_none());

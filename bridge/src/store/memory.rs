@@ -359,7 +359,6 @@ impl QueueAdmin for MemoryStore {
                 row.job.state = JobState::Ready;
                 row.job.attempts = 0;
                 row.tried_since = None;
-                row.job.pushed_at = now;
                 row.job.at = now;
                 replayed += 1;
             }
@@ -371,6 +370,8 @@ impl QueueAdmin for MemoryStore {
     async fn retry(&self, ids: &[JobId], now: Timestamp) -> Result<u64, StoreError> {
         let retried = self.state().each(ids, JobState::Ready, |row| {
             row.job.at = row.job.at.min(now);
+            // What was deferred was put on in age until it would be due, which is now.
+            row.tried_since = row.tried_since.map(|since| since.min(now));
         });
         self.wake.notify_one();
         Ok(retried)

@@ -241,9 +241,9 @@ async fn a_replayed_job_begins_anew(queue: &dyn QueueAdmin) {
     let leased = only(queue, 0).await;
     settle(queue, &leased, dead(), 1).await;
     assert_eq!(queue.replay(&[id, id], at(5000)).await.unwrap(), 1);
-    // Else its age would kill it at once.
     let again = only(queue, 5000).await;
-    assert_eq!((again.attempt, again.pushed_at), (1, at(5000)));
+    assert_eq!((again.attempt, again.pushed_at), (1, at(0)), "it came then");
+    assert_eq!(again.tried_since, at(5000), "else its age would kill it");
     let late = queue.settle(&leased.lease, done(), at(5000)).await;
     assert_eq!(late.unwrap_err().kind(), StoreErrorKind::StaleLease);
 }
@@ -400,6 +400,14 @@ async fn what_waits_can_be_made_due(queue: &dyn QueueAdmin) {
     assert_eq!((&*leased.dedupe, leased.attempt), ("a1", 2));
     assert_eq!(queue.retry(&[first], at(11)).await.unwrap(), 0, "leased");
     queue.extend(&leased.lease, HOLD).await.unwrap();
+    let long = Settle::Defer {
+        at: at(5000),
+        reason: "outage".into(),
+    };
+    settle(queue, &leased, long, 11).await;
+    assert_eq!(queue.retry(&[first], at(12)).await.unwrap(), 1);
+    let leased = only(queue, 12).await;
+    assert!(leased.tried_since <= at(12), "it did not wait as long");
     settle(queue, &leased, dead(), 12).await;
     assert_eq!(queue.retry(&[first], at(13)).await.unwrap(), 0, "dead");
     assert_eq!(only(queue, 13).await.dedupe, "a2");

@@ -31,6 +31,7 @@ pub struct Hold {
     good: watch::Receiver<Good>,
     time_of_day: Arc<dyn Clock>,
     writer: Writer,
+    slack: Duration,
 }
 
 /// Until when a hold is good. Both clocks have to say so: the monotonic one stands still with a
@@ -60,6 +61,12 @@ impl Hold {
         &self.writer
     }
 
+    /// How long a call for many may go on where this hold is lost: a sixth of the lease, a third of
+    /// the time at least in which nobody looks for what it may have written.
+    pub(crate) fn slack(&self) -> Duration {
+        self.slack
+    }
+
     /// A hold that never ends, for handlers that run without a worker.
     pub fn forever() -> Self {
         Self::until(Instant::now() + Duration::from_secs(30 * 365 * 24 * 3600))
@@ -71,6 +78,7 @@ impl Hold {
             good: watch::channel(Good { until, by_clock }).1,
             time_of_day: Arc::new(SystemClock),
             writer: Writer::unknown(),
+            slack: Duration::from_secs(10),
         }
     }
 }
@@ -114,6 +122,7 @@ impl Grant {
             good: told,
             time_of_day: Arc::clone(&time_of_day),
             writer: Writer::under(lease),
+            slack: hold / 6,
         };
         let grant = Self {
             good,

@@ -110,7 +110,7 @@ impl Story {
             }),
         ];
         let mut options = PipelineOptions::default();
-        options.settle_after = Duration::ZERO;
+        (options.settle_after, options.settle_uploads_after) = (Duration::ZERO, Duration::ZERO);
         let pipeline = Pipeline::new(sides.clone(), sides.clone(), self.store.clone(), rules)
             .clock(sides)
             .options(options);

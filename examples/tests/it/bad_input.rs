@@ -174,7 +174,7 @@ async fn what_is_no_id_ends_each_command_with_2_and_makes_nothing() {
 async fn whoever_only_looks_makes_no_store_for_others_to_stumble_over() {
     let sync = |it: String| {
         it + "[[rules]]\nname = \"fields\"\ntriggers = [\"METADATA_INSTANCE.UPDATED\"]\n\
-              sync_metadata = { fields = [{ field = \"NextStep\", key = \"account_id\" }] }\n"
+              sync_metadata = { fields = [{ field = \"NextStep\", key = \"next_step\" }] }\n"
     };
     let setting = Setting::with(sync, true).await;
     let (deal, folder) = (setting.opportunity.clone(), setting.folder.clone());

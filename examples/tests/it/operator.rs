@@ -260,7 +260,7 @@ async fn work_by_hand_stops_where_somebody_has_paused_it() {
         it + "[[rules]]\nname = \"folders\"\ntriggers = [\"Opportunity.*\"]\n\
               provision = { layout = [\"/Clients/{Opportunity.Name}\"] }\n\
               [[rules]]\nname = \"fields\"\ntriggers = [\"METADATA_INSTANCE.UPDATED\"]\n\
-              sync_metadata = { fields = [{ field = \"NextStep\", key = \"account_id\" }] }\n"
+              sync_metadata = { fields = [{ field = \"NextStep\", key = \"next_step\" }] }\n"
     };
     let setting = Setting::with(rules, true).await;
     let (deal, folder) = (setting.opportunity.clone(), setting.folder.clone());

@@ -83,6 +83,7 @@ impl Setting {
         let fields = json!([
             { "type": "string", "key": "account_id", "displayName": "Account" },
             { "type": "string", "key": "opportunity_id", "displayName": "Opportunity" },
+            { "type": "string", "key": "next_step", "displayName": "Next step" },
         ]);
         content
             .create_template("salesforce_mapping", fields)

@@ -137,3 +137,57 @@ BEGIN
         );
     END IF;
 END $$;
+
+-- A replayed job came when it came: what was done for it is kept that long, and its times are told by
+-- it. Only its attempts and their age begin anew.
+CREATE OR REPLACE FUNCTION bridge.replay(job_ids bigint[], now bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    dead record;
+    replayed bigint := 0;
+BEGIN
+    FOR dead IN
+        SELECT id, key FROM bridge.job WHERE id = ANY (job_ids) AND state = 4
+        ORDER BY key COLLATE "C", id
+    LOOP
+        PERFORM bridge.lock_key(dead.key);
+        UPDATE bridge.job SET state = 0, at = now, attempts = 0, tried_at = NULL
+        WHERE id = dead.id AND state = 4;
+        IF FOUND THEN
+            replayed := replayed + 1;
+            -- It may be older than the one that has the turn. It goes first, unless that one is
+            -- in a worker's hands.
+            UPDATE bridge.job SET state = 0 WHERE state = 1 AND key = dead.key;
+            PERFORM bridge.give_turn(dead.key);
+        END IF;
+    END LOOP;
+    IF replayed > 0 THEN
+        PERFORM bridge.hint();
+    END IF;
+    RETURN replayed;
+END $$;
+
+-- What was deferred was put on in age until it would be due, which is now.
+CREATE OR REPLACE FUNCTION bridge.retry(job_ids bigint[], now bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    waiting record;
+    retried bigint := 0;
+BEGIN
+    FOR waiting IN
+        SELECT id, key FROM bridge.job WHERE id = ANY (job_ids) AND state IN (0, 1)
+        ORDER BY key COLLATE "C", id
+    LOOP
+        PERFORM bridge.lock_key(waiting.key);
+        UPDATE bridge.job
+        SET at = least(at, now), tried_at = CASE WHEN tried_at > now THEN now ELSE tried_at END
+        WHERE id = waiting.id AND state IN (0, 1);
+        IF FOUND THEN
+            retried := retried + 1;
+        END IF;
+    END LOOP;
+    IF retried > 0 THEN
+        PERFORM bridge.hint();
+    END IF;
+    RETURN retried;
+END $$;

@@ -19,7 +19,7 @@ use crate::{
 const SHOWN: &str = "id, state, attempts, pushed_at, at, owner, note, dedupe, key, kind";
 
 const REPLAY: &str = "
-    UPDATE job SET state = 0, at = ?2, pushed_at = ?2, attempts = 0, tried_at = NULL
+    UPDATE job SET state = 0, at = ?2, attempts = 0, tried_at = NULL
     WHERE id = ?1 AND state = 4
     RETURNING key";
 
@@ -28,7 +28,9 @@ const REPLAY: &str = "
 const TAKE_TURN_BACK: &str = "
     UPDATE job SET state = 0 WHERE state IN (1, 2) AND state = 1 AND key = ?1";
 
-const RETRY: &str = "UPDATE job SET at = min(at, ?2) WHERE id = ?1 AND state IN (0, 1)";
+/// What was deferred was put on in age until it would be due, which is now.
+const RETRY: &str = "
+    UPDATE job SET at = min(at, ?2), tried_at = min(tried_at, ?2) WHERE id = ?1 AND state IN (0, 1)";
 
 const DISCARD: &str = "
     UPDATE job SET state = 3, at = ?2, note = 'discarded: ' || coalesce(note, '')

@@ -75,7 +75,6 @@ pub struct SoleWorker(#[expect(dead_code, reason = "the lock is held by the open
 const LAST_TIME: &str = "
     SELECT max(time) FROM (
         SELECT max(pushed_at) AS time FROM (SELECT pushed_at FROM job ORDER BY id DESC LIMIT 1)
-        UNION ALL SELECT max(tried_at) FROM job WHERE state = 2
         UNION ALL SELECT max(at) FROM job WHERE state = 3
     )";
 
