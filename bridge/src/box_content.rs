@@ -253,7 +253,6 @@ pub(crate) fn not_an_id(doing: &'static str, cause: IdError) -> PortError {
     PortError::new(PortErrorKind::Refused, doing).with_cause(cause)
 }
 
-/// A write that left this machine and got no answer may have happened.
 /// Whether all have signed and the file is there to be had.
 fn signed(doing: &'static str, request: &SignRequest) -> Result<bool, PortError> {
     let files = request.sign_files.as_ref();
@@ -274,6 +273,7 @@ fn ended(doing: &'static str, status: &str) -> PortError {
     PortError::new(PortErrorKind::Refused, doing).with_cause(cause)
 }
 
+/// A write that left this machine and got no answer may have happened.
 pub(crate) fn write_error(doing: &'static str, error: Error) -> PortError {
     if !error.may_have_happened() {
         return port_error(doing, error);

@@ -130,7 +130,9 @@ pub(crate) async fn claim(
         if told.twins.iter().any(|twin| twin.event == situation.event) {
             return Ok(Some(event));
         }
-        if own.may_be(&told, version.is_some()) {
+        if own.may_be(&told, version.is_some())
+            && (invited(situation).is_none() || own.record == told.record)
+        {
             candidates.push((apart(own.at, told.at), effect.key, event, told));
         }
     }
@@ -208,6 +210,8 @@ fn places(situation: &Situation, version: Option<&str>) -> Vec<EffectKey> {
     if let Some(version) = version {
         return vec![prefix(trigger, item, version)];
     }
+    let whose = invited(situation);
+    let item = whose.as_deref().unwrap_or(item);
     let near = i64::try_from(SAME_TIME.as_secs()).unwrap_or(i64::MAX);
     let at = situation.at.as_second();
     let time = |second: i64| second.div_euclid(TOGETHER);
@@ -221,6 +225,13 @@ fn places(situation: &Situation, version: Option<&str>) -> Vec<EffectKey> {
         .iter()
         .map(|time| prefix(trigger, item, &time.to_string()))
         .collect()
+}
+
+/// While an invitation is open a webhook does not tell which folder it is for, and other tellers do:
+/// so what happens to collaborations goes by whose they are.
+fn invited(situation: &Situation) -> Option<String> {
+    let is_of_people = situation.trigger.starts_with("COLLABORATION.");
+    email(situation.person.as_ref()).filter(|_| is_of_people)
 }
 
 fn email(person: Option<&Person>) -> Option<String> {

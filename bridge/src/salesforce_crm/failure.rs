@@ -40,7 +40,13 @@ pub(crate) fn port_error(doing: &'static str, error: Error) -> PortError {
         Ok(port_error) => return port_error,
         Err(error) => error,
     };
-    PortError::new(kind(&error), doing)
+    let is_queued = error.kind() == ErrorKind::ConcurrentLimit && error.status().is_none();
+    let port_error = PortError::new(kind(&error), doing);
+    let port_error = match is_queued {
+        true => port_error.of_ours(),
+        false => port_error,
+    };
+    port_error
         .with_status(error.status())
         .with_retry_after(error.retry_after())
         .with_detail(explanation(&error))
@@ -69,6 +75,11 @@ fn kind(error: &Error) -> PortErrorKind {
         {
             PortErrorKind::Later
         }
+        // Nor was this sent: too many calls of our own are under way.
+        ErrorKind::ConcurrentLimit if error.status().is_none() => match QuotaClass::current() {
+            QuotaClass::Backfill => PortErrorKind::Later,
+            _ => PortErrorKind::Busy,
+        },
         // A 404 without Salesforce's own body is a proxy's, or that of a wrong login URL.
         ErrorKind::NotFound if says_why(error) => PortErrorKind::Gone,
         // These concern the user or the org as a whole: every other call would fare the same.
@@ -76,7 +87,8 @@ fn kind(error: &Error) -> PortErrorKind {
         | ErrorKind::Config
         | ErrorKind::DailyLimit
         | ErrorKind::StorageFull
-        | ErrorKind::Store => PortErrorKind::Outage,
+        | ErrorKind::Store
+        | ErrorKind::TokenUnavailable => PortErrorKind::Outage,
         ErrorKind::Forbidden if is_api_disabled(error) => PortErrorKind::Outage,
         // Nor is a refusal without reason Salesforce's last word: its body may have broken off, and
         // with it that the effect is there already.

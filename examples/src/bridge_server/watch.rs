@@ -53,7 +53,7 @@ pub(crate) async fn run(path: &Path, command: Command) -> Result<(), Failure> {
     let secrets = secrets::open(&config).await?;
     let parts = build::parts(&config, secrets.as_ref())?;
     let store = match command {
-        Command::Ensure { dry_run: false, .. } => Store::open(&config).await?,
+        Command::Ensure { dry_run: false, .. } => Store::open_unpaused(&config).await?,
         _ => Store::open_if_there(&config).await?,
     };
     let watch = watch(&config, &parts.content, &parts.circuits, &store);

@@ -231,7 +231,7 @@ impl Governor {
         timeout(patience, self.turn(operation, priority))
             .await
             .unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Timeout, operation)
+                Err(Error::new(ErrorKind::ConcurrentLimit, operation)
                     .detail("not sent: so many calls ran that its turn did not come in time"))
             })
     }

@@ -209,7 +209,10 @@ async fn a_call_that_waits_for_its_turn_beyond_its_deadline_was_not_sent() {
     let account = serde_json::json!({ "Name": "Acme" });
     let error = hasty.sobject("Account").create(&account).await;
     let error = error.unwrap_err();
-    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Timeout, 0));
+    assert_eq!(
+        (error.kind(), error.attempts()),
+        (ErrorKind::ConcurrentLimit, 0)
+    );
     assert!(!error.may_have_happened(), "{error}");
     assert!(error.to_string().contains("not sent"), "{error}");
     long.await.unwrap().unwrap();

@@ -1,4 +1,4 @@
--- Version 4. A job's row is written anew at its push, its lease, each extension and its end, and the
+-- Version 5. A job's row is written anew at its push, its lease, each extension and its end, and the
 -- partial indexes that find the next one hold an entry for each of those until it is vacuumed. A share
 -- of the table, as PostgreSQL waits for by default, would be millions of them after a busy month.
 

@@ -97,9 +97,15 @@ fn of_provision(provision: &Provision, by: &str, need: &mut impl FnMut(&str, Nee
     let Some(link) = &provision.link_field else {
         return;
     };
+    let (only, link) = match link.split_once('.') {
+        Some((object, field)) => (Some(object), field),
+        None => (None, link.as_str()),
+    };
     for place in places {
-        if let Some((object, _)) = place.split_once('.') {
-            need(object, Need::Write(link.clone()), by);
+        if let Some((object, _)) = place.split_once('.')
+            && only.is_none_or(|only| only == object)
+        {
+            need(object, Need::Write(link.to_owned()), by);
         }
     }
 }

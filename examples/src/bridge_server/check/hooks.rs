@@ -55,6 +55,11 @@ fn of(hook: &HookStatus) -> Finding {
             note,
             "`webhooks list` shows it; watch.address says where ours is to call",
         ),
+        HookState::Silent => Finding::problem(
+            &about,
+            note,
+            "see whether Box reaches watch.address from outside, and what your proxy's log says",
+        ),
         _ => Finding::problem(&about, note, SCOPE),
     }
 }

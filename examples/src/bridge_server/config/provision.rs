@@ -97,8 +97,14 @@ impl Provision {
                 ));
             }
         }
+        let is_name = |text: &str| {
+            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
         if let Some(field) = &self.link_field
-            && !field.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !match field.split_once('.') {
+                Some((object, field)) => is_name(object) && is_name(field),
+                None => is_name(field),
+            }
         {
             problems.push(format!(
                 "provision.link_field `{}` is no field's name",
