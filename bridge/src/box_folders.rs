@@ -120,7 +120,16 @@ impl Folders for BoxContent {
             Err(error) => error,
         };
         if code(&error) != Some("user_already_collaborator") {
-            return Err(write_error(DOING, error));
+            return Err(match is_about_collaborator(&error) {
+                // A 404 all the same, and the folder is there.
+                true => PortError::new(PortErrorKind::Refused, DOING)
+                    .with_detail(Some(format!(
+                        "Box does not know {}",
+                        shown(&invitation.invitee)
+                    )))
+                    .with_cause(error),
+                false => write_error(DOING, error),
+            });
         }
         let mut all = std::pin::pin!(collaborations.on_folder(&folder));
         while let Some(one) = all.try_next().await.map_err(failed)? {
@@ -180,6 +189,25 @@ fn words(change: NameChange) -> &'static str {
         NameChange::Cut => "shortened",
         NameChange::Reserved => "no name by itself",
         _ => "changed",
+    }
+}
+
+fn is_about_collaborator(error: &Error) -> bool {
+    let complaints = error.api().map(|api| api.complaints()).unwrap_or_default();
+    error.kind() == ErrorKind::NotFound
+        && complaints.iter().any(|it| {
+            matches!(
+                it.name.as_deref(),
+                Some("group" | "user" | "accessible_by" | "accessible_by.id")
+            )
+        })
+}
+
+fn shown(invitee: &Invitee) -> String {
+    match invitee {
+        Invitee::Login(login) => login.clone(),
+        Invitee::User(id) => format!("the user {id}"),
+        Invitee::Group(id) => format!("the group {id}"),
     }
 }
 

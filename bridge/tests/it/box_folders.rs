@@ -88,6 +88,25 @@ async fn of_all_who_claim_a_folder_one_gets_it() {
 }
 
 #[tokio::test]
+async fn whom_box_does_not_know_is_refused_and_the_folder_is_there() {
+    let (_fake, content) = content().await;
+    let folder = content.ensure("0", "Acme").await.unwrap().folder;
+    for invitee in [
+        Invitee::Group("12345".into()),
+        Invitee::User("99999".into()),
+    ] {
+        let invitation = Invitation {
+            invitee,
+            role: "viewer".to_owned(),
+            notify: false,
+            instead_of: None,
+        };
+        let error = content.invite(&folder, &invitation).await.unwrap_err();
+        assert_eq!(error.kind(), PortErrorKind::Refused, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn who_is_in_stays_as_they_are_unless_their_role_is_ours_to_change() {
     let (fake, content) = content().await;
     let folder = content.ensure("0", "Acme").await.unwrap().folder;

@@ -189,12 +189,22 @@ impl Failure {
     }
 }
 
-/// Says a line. Unlike `println!` it does not panic when the reader has gone.
+/// Says a line. Unlike `println!` it does not panic when the reader has gone, and what people have
+/// written into records and names does nothing to the terminal.
 fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{line}").map_err(|error| match error.kind() {
+    writeln!(io::stdout(), "{}", harmless(&line.to_string())).map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::Unheard,
         _ => Failure::run(error),
     })
+}
+
+fn harmless(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\t' => c,
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 /// Says what is only to be watched, beside what was asked for.

@@ -103,6 +103,7 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
             }
         },
     );
+    store.close().await;
     info!("stopped");
     Ok(())
 }

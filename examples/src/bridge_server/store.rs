@@ -26,6 +26,7 @@ pub(crate) struct Store {
     pub(crate) ledger: Arc<dyn Ledger>,
     /// The time, for everything that is written there.
     pub(crate) clock: Arc<dyn Clock>,
+    file: Option<SqliteStore>,
 }
 
 /// Held by a process that works on the store, for as long as it does.
@@ -114,13 +115,24 @@ impl Store {
             queue: store.clone(),
             ledger: store,
             clock: Arc::new(SteadyClock::new()),
+            file: None,
+        }
+    }
+
+    /// Puts everything into the one file, for whoever copies it while nothing runs.
+    pub(crate) async fn close(&self) {
+        if let Some(file) = &self.file {
+            file.close().await;
         }
     }
 
     async fn of_file(config: &Config, store: SqliteStore) -> Result<Self, Failure> {
         let clock = store.clock().await;
         let clock = clock.map_err(|error| refused(config, &error))?;
-        Ok(Self::both(store, clock))
+        Ok(Self {
+            file: Some(store.clone()),
+            ..Self::both(store, clock)
+        })
     }
 
     fn both(store: impl QueueAdmin + Ledger + Clone, clock: Arc<dyn Clock>) -> Self {
@@ -128,6 +140,7 @@ impl Store {
             queue: Arc::new(store.clone()),
             ledger: Arc::new(store),
             clock,
+            file: None,
         }
     }
 }

@@ -101,6 +101,24 @@ async fn a_configuration_that_cannot_work_ends_with_2_and_a_line_for_each_proble
             "FILE.UPLOADED",
         ),
         (
+            good.replace(
+                "\"FILE.UPLOADED\"",
+                "\"FILE.UPLOADED\", \"Opportunity.CREATD\"",
+            ),
+            1,
+            "nothing tells of Opportunity.CREATD",
+        ),
+        (
+            good.replace(
+                "[worker]",
+                "[api]\ntoken = { env = \"TEST_BOX_TOKEN\" }\n[salesforce.events.outbound]\n\
+                 path = \"/v1/jobs\"\nsecret = { env = \"TEST_BOX_TOKEN\" }\n\
+                 organization_id = \"00D5g0000000001EAA\"\n[worker]",
+            ),
+            1,
+            "salesforce.events.outbound.path must not begin with /v1",
+        ),
+        (
             good.replace("{file.name}", "{file.nam}"),
             1,
             "there is no place {file.nam}",

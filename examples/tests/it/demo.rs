@@ -7,7 +7,13 @@ use crate::setting::program;
 #[tokio::test]
 async fn the_demo_tells_its_story_and_ends_well() {
     let home = tempfile::tempdir().unwrap();
-    let output = program(home.path()).arg("demo").output().await.unwrap();
+    let output = program(home.path())
+        .arg("demo")
+        // Nothing of it goes by a proxy, nor would one find it.
+        .env("http_proxy", "http://127.0.0.1:9")
+        .output()
+        .await
+        .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{log}");

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Checks, clock, finding::Finding, hooks, within};
 use crate::{
-    config::{Config, TemplateKey},
+    config::{Config, Rule, TemplateKey},
     in_one_line,
 };
 
@@ -83,12 +83,8 @@ async fn template(config: &Config, client: BoxClient) -> Vec<Finding> {
     let template = match client.metadata_templates().get(scope, key).await {
         Ok(template) => template,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return vec![match config.rules.iter().any(|it| it.provision.is_some()) {
-                true => Finding::warning(
-                    about,
-                    format!("there is no {scope}.{key} yet"),
-                    "the first record that is provisioned makes it, if the user may",
-                ),
+            return vec![match config.rules.iter().any(makes_keys) {
+                true => Finding::warning(about, format!("there is no {scope}.{key} yet"), MADE),
                 false => Finding::problem(
                     about,
                     format!("there is no {scope}.{key}"),
@@ -101,7 +97,11 @@ async fn template(config: &Config, client: BoxClient) -> Vec<Finding> {
     let wrong: Vec<_> = config
         .template_keys()
         .iter()
-        .filter_map(|wanted| lacks(about, &template, key, wanted))
+        .filter_map(|wanted| {
+            let mut rules = config.rules.iter().filter(|rule| rule.name == wanted.by);
+            let is_made = rules.any(makes_keys);
+            lacks(about, &template, key, wanted, is_made)
+        })
         .collect();
     match wrong.is_empty() {
         true => vec![Finding::ok(about, format!("{scope}.{key} has all keys"))],
@@ -109,23 +109,35 @@ async fn template(config: &Config, client: BoxClient) -> Vec<Finding> {
     }
 }
 
+const MADE: &str = "the first record that needs it makes it, if the user may edit templates";
+
+/// Whether the rule's action makes the keys that the template lacks.
+fn makes_keys(rule: &Rule) -> bool {
+    rule.provision.is_some() || rule.sync_metadata.is_some()
+}
+
 fn lacks(
     about: &str,
     template: &MetadataTemplate,
     name: &str,
     wanted: &TemplateKey<'_>,
+    is_made: bool,
 ) -> Option<Finding> {
     let TemplateKey { key, kind, by } = wanted;
     let Some(field) = template.field(key) else {
-        return Some(Finding::problem(
-            about,
-            format!("{name} has no key {key}, which `{by}` uses"),
-            "add it in the Admin Console: Content, Metadata",
-        ));
+        let says = format!("{name} has no key {key}, which `{by}` uses");
+        return Some(match is_made {
+            true => Finding::warning(about, says, MADE),
+            false => Finding::problem(
+                about,
+                says,
+                "add it in the Admin Console: Content, Metadata",
+            ),
+        });
     };
     let is_of_kind = match kind {
         ValueKind::String => field.kind == FieldType::String,
-        ValueKind::Float => field.kind == FieldType::Float,
+        ValueKind::Float => matches!(field.kind, FieldType::Float | FieldType::Integer),
         ValueKind::Date => field.kind == FieldType::Date,
         ValueKind::Enum => field.kind == FieldType::Enum,
         ValueKind::MultiSelect => field.kind == FieldType::MultiSelect,

@@ -72,6 +72,11 @@ impl Config {
                 !webhook.path.starts_with("/v1/"),
                 "webhook.path must not begin with /v1/, where the API is",
             );
+            let outbound = self.salesforce.events.outbound.as_ref();
+            problems.unless(
+                outbound.is_none_or(|it| it.path != "/v1" && !it.path.starts_with("/v1/")),
+                "salesforce.events.outbound.path must not begin with /v1, where the API is",
+            );
         }
         let path = self.store.path().and_then(Path::to_str).unwrap_or_default();
         let is_file = !path.is_empty() && !path.starts_with(':') && !path.contains('?');
@@ -270,6 +275,9 @@ impl Config {
     }
 }
 
+/// What a trigger of records ends with.
+const DONE_TO_RECORDS: [&str; 6] = ["CREATED", "UPDATED", "CHANGED", "DELETED", "UNDELETED", "*"];
+
 fn check_rule(rule: &Rule, problems: &mut Problems) {
     let name = rule.name.escape_debug();
     problems.unless(
@@ -277,6 +285,17 @@ fn check_rule(rule: &Rule, problems: &mut Problems) {
         format!("rule `{name}`: the name must be a line of text"),
     );
     for trigger in &rule.triggers {
+        problems.unless(
+            !is_of_records(trigger)
+                || trigger
+                    .split_once('.')
+                    .is_some_and(|(_, done)| DONE_TO_RECORDS.contains(&done)),
+            format!(
+                "rule `{name}`: nothing tells of {}; what can be done to a record is one of {}",
+                trigger.escape_debug(),
+                DONE_TO_RECORDS.join(", ")
+            ),
+        );
         problems.unless(
             !ITEM_IS_GONE.contains(&trigger.as_str()),
             format!(
