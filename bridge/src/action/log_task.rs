@@ -150,10 +150,7 @@ async fn as_begun(
         _ => None,
     };
     let state = work.ledger.read(task).await?;
-    let may_have_arrived = matches!(
-        state,
-        Some(EffectState::Begun(_) | EffectState::Doubted(_))
-    );
+    let may_have_arrived = matches!(state, Some(EffectState::Begun(_) | EffectState::Doubted(_)));
     if may_have_arrived && let Some(seen) = &seen {
         let begun = AsBegun::deserialize(seen).map_err(unreadable)?;
         return Ok(begun.activity);
