@@ -403,7 +403,7 @@ async fn a_task_of_unknown_outcome_is_looked_for_as_it_was_written() {
 async fn a_task_that_was_refused_is_written_as_it_was_put_right() {
     let bridge = Bridge::new();
     let (pipeline, clock) = looked_at(&bridge).await;
-    let refused = ("task", Fault::Refused);
+    let refused = ("task", Fault::Forbidden);
     bridge.sides.world().faults.push_back(refused);
     let outcome = handle(&bridge, &pipeline).await;
     assert!(matches!(outcome, Outcome::Dead(_)), "{outcome:?}");
