@@ -54,6 +54,9 @@ pub struct AttachFile {
 pub struct ProvisionRecord {
     /// The record's id.
     pub record: String,
+    /// Only their provisioning, and nothing else that the same rules do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
 }
 
 /// Log a completed activity on a record.
@@ -214,7 +217,7 @@ impl Command {
                     *to = record("to", to, crm)?.id;
                 }
             }
-            Self::Provision(ProvisionRecord { record: id }) => {
+            Self::Provision(ProvisionRecord { record: id, .. }) => {
                 let record = record("record", id, crm)?;
                 if record.object.is_none() {
                     return Err(invalid("record", "it does not tell what it is the id of"));
@@ -248,7 +251,7 @@ impl Command {
             // As of events, so that a file or a record is in one worker's hands at a time.
             key: match self {
                 Self::Attach(attach) => format!("box-file/{}", attach.file),
-                Self::Provision(ProvisionRecord { record })
+                Self::Provision(ProvisionRecord { record, .. })
                 | Self::Task(LogRecordTask { record, .. }) => format!("crm-record/{record}"),
             },
             kind: COMMAND.to_owned(),
@@ -279,7 +282,15 @@ impl ProvisionRecord {
     pub fn new(record: impl Into<String>) -> Self {
         Self {
             record: record.into(),
+            alone: false,
         }
+    }
+
+    /// Without what else the rules do, such as logging an activity.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod command;
 mod delivery;
-mod failure;
+pub(crate) mod failure;
 mod record;
 
 use std::{sync::Arc, time::Duration};

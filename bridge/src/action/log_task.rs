@@ -130,20 +130,51 @@ impl LogTask {
     }
 }
 
-/// The activity as it was when it was first to be written. A later attempt may find another name,
-/// another mapping or another day, and looks for what may have arrived.
-async fn as_begun(work: &Work<'_>, rule: &str, activity: Activity) -> Result<Activity, StoreError> {
+/// The activity as it was written, or as it is now where nothing of it can have arrived. A later
+/// attempt may find another name, another mapping or another day, and looks for what may have
+/// arrived; but what was refused and then put right is written as it was put right.
+async fn as_begun(
+    work: &Work<'_>,
+    rule: &str,
+    task: &EffectKey,
+    activity: Activity,
+) -> Result<Activity, StepError> {
     const DOING: &str = "read the activity";
     let key = EffectKey::new(["task", &work.situation.event, rule, "as begun"]);
     let unreadable = |cause: serde_json::Error| {
         StoreError::new(StoreErrorKind::Corrupt, DOING).with_cause(cause)
     };
-    if let Some(EffectState::Finished(begun)) = work.ledger.read(&key).await? {
-        return Activity::deserialize(begun).map_err(unreadable);
+    // Before the effect itself, so that what others write after that is not replaced.
+    let seen = match work.ledger.read(&key).await? {
+        Some(EffectState::Finished(seen)) => Some(seen),
+        _ => None,
+    };
+    let state = work.ledger.read(task).await?;
+    let may_have_arrived = matches!(state, Some(EffectState::Begun(_) | EffectState::Doubted(_)));
+    if may_have_arrived && let Some(seen) = &seen {
+        let begun = AsBegun::deserialize(seen).map_err(unreadable)?;
+        return Ok(begun.activity);
     }
-    let begun = serde_json::to_value(&activity).map_err(unreadable)?;
-    work.ledger.finish(&key, begun, work.clock.now()).await?;
-    Ok(activity)
+    let begun = AsBegun {
+        by: work.hold.writer().token().to_string(),
+        activity,
+    };
+    let now = work.clock.now();
+    let kept = serde_json::to_value(&begun).map_err(unreadable)?;
+    match (work.ledger.replace(&key, seen.as_ref(), kept, now)).await? {
+        true => Ok(begun.activity),
+        // Another attempt is about to write it, or has.
+        false => Err(StepError::LostHold),
+    }
+}
+
+/// What the ledger keeps of an activity before it is written. No two attempts keep the same, so that
+/// none replaces what it has not seen.
+#[derive(Deserialize, Serialize)]
+struct AsBegun {
+    by: String,
+    #[serde(flatten)]
+    activity: Activity,
 }
 
 #[async_trait]
@@ -174,9 +205,10 @@ impl Action for LogTask {
         let Some(activity) = self.activity(work.situation, &rule) else {
             return Ok("no record to log on".to_owned());
         };
+        let key = EffectKey::new(["task", &work.situation.event, &rule]);
         let activity = match &self.digests {
             Some(_) => activity,
-            None => as_begun(work, &rule, activity).await?,
+            None => as_begun(work, &rule, &key, activity).await?,
         };
         let who = async || self.who(work.situation, &activity.record).await;
         if let Some(digests) = &self.digests {
@@ -184,7 +216,6 @@ impl Action for LogTask {
             let who = async || Ok(who().await?);
             return digests.add(work, &activity, &rule, of, who).await;
         }
-        let key = EffectKey::new(["task", &work.situation.event, &rule]);
         let task: String = work
             .once(
                 &key,

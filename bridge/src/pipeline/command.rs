@@ -176,9 +176,20 @@ impl Pipeline {
         let record = self.crm.record(&provision.record)?;
         let as_if = |change| {
             let event = RecordEvent::new(event.clone(), record.clone(), change).at(at);
-            self.prepare_record(&event, at)
+            let mut prepared = self.prepare_record(&event, at);
+            if let Prepared::Steps(situation, plan) = &mut prepared {
+                // In truth nobody tells what has changed, and nothing is taken to be as it was.
+                situation.subject = Subject::Record(RecordChange {
+                    record: record.clone(),
+                    change: Change::Changed,
+                });
+                if provision.alone {
+                    plan.steps.retain(|step| step.action == PROVISION);
+                }
+            }
+            prepared
         };
-        let found = [Change::Changed, Change::Created].map(as_if);
+        let found = [Change::Changed, Change::Created, Change::Updated].map(as_if);
         let does_something = |prepared: &Prepared, what: Option<&str>| match prepared {
             Prepared::Nothing(_) => false,
             Prepared::Steps(_, plan) => {

@@ -20,6 +20,18 @@ use crate::{
 const CREATIONS_TOLD_FOR: Duration = Duration::from_secs(25 * 3600);
 
 impl Pipeline {
+    /// What was told of a record would lead to, received at this time: for each of the events that it
+    /// stands for. As [`prepare`](Self::prepare), it writes nothing.
+    pub async fn prepare_records(
+        &self,
+        told: &RecordEvent,
+        received_at: Timestamp,
+    ) -> Result<Vec<Prepared>, StepError> {
+        let events = self.dated(told, received_at).await?;
+        let prepared = events.iter().map(|it| self.prepare_record(it, received_at));
+        Ok(prepared.collect())
+    }
+
     /// What the event of a record would lead to, as it stands. As [`prepare`](Self::prepare), it
     /// writes nothing.
     pub fn prepare_record(&self, event: &RecordEvent, received_at: Timestamp) -> Prepared {

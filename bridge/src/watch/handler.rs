@@ -1,6 +1,6 @@
 //! What the watch has to do with events on their way.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tracing::warn;
@@ -13,10 +13,10 @@ use super::{
     service::Watch,
 };
 use crate::{
-    clock::later,
     occurrence::BOX_MISSED,
     pauses::Pauses,
-    port_error::{PortErrorKind, in_one_line},
+    pipeline::failure::{Rests, not_its_doing, port_failed, store_failed},
+    port_error::in_one_line,
     queue::Leased,
     receive::BOX_WEBHOOK,
     webhook::{Event, Source, Trigger},
@@ -90,10 +90,7 @@ impl<H: Handler> Handler for Watched<H> {
                 let since = at.checked_sub(watch.options.mapped_within).ok();
                 let scan = touched(&folder.id, since, &event.id, metadata);
                 if let Err(error) = watch.queue.push(vec![scan], watch.clock.now()).await {
-                    return Outcome::Retry {
-                        reason: in_one_line(&error),
-                        after: None,
-                    };
+                    return store_failed(&error, watch.clock.now());
                 }
             }
         }
@@ -122,28 +119,19 @@ impl Watch {
             Ok(scan) => scan,
             Err(error) => return Outcome::Dead(format!("no folder to look through: {error}")),
         };
+        let now = || self.clock.now();
         match self.scan_mapped(&scan, &job.dedupe).await {
             Ok(note) => Outcome::Done(note),
-            Err(error @ WatchError::Full(_)) => Outcome::Defer {
-                reason: in_one_line(&error),
-                until: self.clock.now() + FULL_PAUSE,
-            },
-            Err(WatchError::Port(error)) if error.kind() == PortErrorKind::Refused => {
-                Outcome::Dead(in_one_line(&error))
-            }
-            Err(WatchError::Port(error)) if error.kind() == PortErrorKind::Outage => {
-                let wait = error.retry_after().unwrap_or(FULL_PAUSE);
-                Outcome::Outage {
-                    reason: in_one_line(&error),
-                    until: later(self.clock.now(), wait),
-                }
-            }
-            Err(error) => Outcome::Retry {
-                reason: in_one_line(&error),
-                after: None,
-            },
+            Err(error @ WatchError::Full(_)) => not_its_doing(in_one_line(&error), now()),
+            // The circuit in front of the port tells of an outage by itself.
+            Err(WatchError::Port(error)) => port_failed(&error, None, RESTS, now()),
+            Err(WatchError::Store(error)) => store_failed(&error, now()),
         }
     }
 }
 
-const FULL_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
+/// Where the far side names no time.
+const RESTS: Rests = Rests {
+    settle: Duration::from_secs(5),
+    outage: Duration::from_secs(5),
+};

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bridge::{
-    Action, AttachFile, Backoff, Command, CommandError, CommandState, Commands, IdempotencyKey,
-    JobFilter, JobState, LogRecordTask, Pipeline, PipelineOptions, Prepared, ProvisionRecord,
-    QueueAdmin, Received, Rule, Situation, Step, StepError, Work, Worker, WorkerOptions,
-    records::Nearness, store::memory::MemoryStore,
+    Action, AttachFile, Backoff, Change, Command, CommandError, CommandState, Commands,
+    IdempotencyKey, JobFilter, JobState, LogRecordTask, Pipeline, PipelineOptions, Prepared,
+    ProvisionRecord, QueueAdmin, Received, Rule, Situation, Step, StepError, Work, Worker,
+    WorkerOptions, records::Nearness, store::memory::MemoryStore,
 };
 use jiff::Timestamp;
 
@@ -258,7 +258,10 @@ impl Action for Named {
     fn plan(&self, situation: &Situation) -> Option<String> {
         Some(format!("{} for {}", self.0, situation.trigger))
     }
-    async fn apply(&self, step: &Step, _: &Work<'_>) -> Result<String, StepError> {
+    async fn apply(&self, step: &Step, work: &Work<'_>) -> Result<String, StepError> {
+        // Nobody has told what has changed, so it has to look.
+        let told = work.situation.record().map(|it| it.change);
+        assert_eq!(told, Some(Change::Changed));
         Ok(step.does.clone())
     }
 }
@@ -271,8 +274,10 @@ async fn provisioning_runs_the_rules_that_provision_whether_they_hang_on_new_or_
     };
     let on_new = rule("new", "Opportunity.CREATED", "provision");
     let on_any = rule("any", "Opportunity.*", "provision");
+    let on_changed = rule("changed", "Opportunity.UPDATED", "provision");
     let other = rule("sync", "Opportunity.CHANGED", "sync");
     for (rules, note) in [
+        (vec![on_changed], "provision for Opportunity.UPDATED"),
         (vec![on_new.clone()], "provision for Opportunity.CREATED"),
         (vec![on_any], "provision for Opportunity.CHANGED"),
         (vec![other.clone()], "sync for Opportunity.CHANGED"),
@@ -285,6 +290,11 @@ async fn provisioning_runs_the_rules_that_provision_whether_they_hang_on_new_or_
         let state = callers.ask("k", &provision("006-1")).await;
         assert_eq!(state.state, JobState::Done, "{state:?}");
         assert_eq!(state.note.as_deref(), Some(note));
+        if let Some((_, provisions)) = note.split_once("; ") {
+            let alone = ProvisionRecord::new("006-1").alone().into();
+            let state = callers.ask("alone", &alone).await;
+            assert_eq!(state.note.as_deref(), Some(provisions));
+        }
     }
 }
 

@@ -358,10 +358,8 @@ async fn an_action_of_ones_own_happens_once_too() {
     assert_eq!(bridge.sides.world().tasks.len(), 1);
 }
 
-/// The answer is lost, and until it is looked for the file is called something else.
-#[tokio::test(start_paused = true)]
-async fn a_task_of_unknown_outcome_is_looked_for_as_it_was_written() {
-    let bridge = Bridge::new();
+/// A file was looked at, and a Task says so by the file's name.
+async fn looked_at(bridge: &Bridge) -> (Pipeline, ManualClock) {
     bridge.sides.add_version("7", b"bytes");
     let body = serde_json::json!({
         "type": "webhook_event", "id": "e1", "trigger": "FILE.PREVIEWED",
@@ -382,7 +380,14 @@ async fn a_task_of_unknown_outcome_is_looked_for_as_it_was_written() {
     let sides = Arc::new(bridge.sides.clone());
     let clock = ManualClock::at(now);
     let pipeline = Pipeline::new(sides.clone(), sides, bridge.store.clone(), rules);
-    let pipeline = pipeline.clock(Arc::new(clock.clone()));
+    (pipeline.clock(Arc::new(clock.clone())), clock)
+}
+
+/// The answer is lost, and until it is looked for the file is called something else.
+#[tokio::test(start_paused = true)]
+async fn a_task_of_unknown_outcome_is_looked_for_as_it_was_written() {
+    let bridge = Bridge::new();
+    let (pipeline, clock) = looked_at(&bridge).await;
     let lost = ("task", Fault::AnswerLost);
     bridge.sides.world().faults.push_back(lost);
     handle(&bridge, &pipeline).await;
@@ -391,6 +396,29 @@ async fn a_task_of_unknown_outcome_is_looked_for_as_it_was_written() {
     assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
     let world = bridge.sides.world();
     assert_eq!(world.tasks.len(), 1, "{:?}", world.tasks);
+}
+
+/// Salesforce refuses it, and somebody puts right what it was refused for.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_was_refused_is_written_as_it_was_put_right() {
+    let bridge = Bridge::new();
+    let (pipeline, clock) = looked_at(&bridge).await;
+    let refused = ("task", Fault::Forbidden);
+    bridge.sides.world().faults.push_back(refused);
+    let outcome = handle(&bridge, &pipeline).await;
+    assert!(matches!(outcome, Outcome::Dead(_)), "{outcome:?}");
+    bridge.sides.world().renamed = Some("NDA 2.pdf".to_owned());
+    // Now its answer is lost: from here on it is looked for as put right.
+    let lost = ("task", Fault::AnswerLost);
+    bridge.sides.world().faults.push_back(lost);
+    handle(&bridge, &pipeline).await;
+    bridge.sides.world().renamed = Some("NDA 3.pdf".to_owned());
+    pass(&clock, bridge::PipelineOptions::default().settle_after).await;
+    assert!(matches!(handle(&bridge, &pipeline).await, Outcome::Done(_)));
+    let world = bridge.sides.world();
+    assert_eq!(world.tasks.len(), 1, "{:?}", world.tasks);
+    let subject = &world.tasks[0].subject;
+    assert_eq!(subject, "NDA 2.pdf was looked at");
 }
 
 /// Two versions work on one inbox while one takes the other's place.

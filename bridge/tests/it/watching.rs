@@ -2,18 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bridge::{
-    BOX_FOUND, BOX_WEBHOOK, Clock, ContentSource, JobFilter, JobState, MappingKeys, NewJob,
-    Pipeline, PortError, PortErrorKind, Queue, QueueAdmin, Settle, Worker,
+    BOX_FOUND, BOX_WEBHOOK, Clock, ContentSource, Handler, Hold, JobFilter, JobState, MappingKeys,
+    NewJob, Outcome, Pipeline, PortError, PortErrorKind, Queue, QueueAdmin, Settle, Worker,
     store::memory::MemoryStore,
     watch::{
         Created, Entry, EventPage, EventStream, Happening, Hook, HookRef, HookState, Hooks, SCAN,
-        Tree, Watch, WatchError, WatchOptions, Watched,
+        Tree, Watch, WatchError, WatchOptions, Watched, scan_job,
     },
 };
 use futures_core::stream::BoxStream;
@@ -24,6 +24,7 @@ use serde_json::json;
 use crate::{
     far_sides::FarSides,
     setting::{ManualClock, rules},
+    sources::shaky::Shaky,
 };
 
 const ADDRESS: &str = "https://bridge.test/webhooks/box";
@@ -37,6 +38,8 @@ struct State {
     spells: Option<&'static str>,
     /// What has happened, as the event stream tells it.
     happened: Vec<Happening>,
+    /// How looking through a folder ends.
+    ends: Option<PortErrorKind>,
 }
 
 /// Webhooks, and the folder `deal` with all files.
@@ -147,6 +150,9 @@ impl EventStream for Far {
 impl Tree for Far {
     fn entries(&self, folder: &str) -> BoxStream<'_, Result<Entry, PortError>> {
         assert_eq!(folder, "deal");
+        if let Some(kind) = self.state().ends {
+            return stream::iter([Err(PortError::new(kind, "list the folder"))]).boxed();
+        }
         let files: Vec<_> = self.sides.world().versions.keys().cloned().collect();
         let entry = async |file: String| Ok(Entry::File(self.sides.file(&file).await?));
         stream::iter(files).then(entry).boxed()
@@ -531,4 +537,41 @@ async fn what_waits_for_another_time_takes_no_room_from_what_was_missed() {
     watching.happened("3", &["0", "deal"]);
     let full = watching.watch.catch_up().await.unwrap_err();
     assert!(matches!(full, WatchError::Full(_)), "{full}");
+}
+
+#[tokio::test]
+async fn a_look_through_a_folder_pays_no_attempt_for_what_is_not_its_doing() {
+    let watching = Watching::new();
+    watching.far.sides.add_version("7", b"bytes");
+    let (store, sides) = (&watching.store, Arc::new(watching.far.sides.clone()));
+    let shaky = Arc::new(Shaky {
+        store: store.clone(),
+        ..Shaky::default()
+    });
+    let options = WatchOptions::new(["deal"], ADDRESS, ["FILE.UPLOADED"]);
+    let side = Arc::new(watching.far.clone());
+    let watch = Watch::new(side.clone(), side, store.clone(), shaky.clone(), options);
+    let pipeline = Pipeline::new(sides.clone(), sides, store.clone(), rules());
+    let handler = Watched::new(pipeline, Some(Arc::new(watch)));
+    let now = Timestamp::now();
+    store
+        .push(vec![scan_job("deal", None, "asked")], now)
+        .await
+        .unwrap();
+    let leased = store.lease("w", 1, HOUR, now).await.unwrap();
+    let look = async || handler.handle(&leased[0], &Hold::forever()).await;
+
+    shaky.no_position.store(true, Ordering::SeqCst);
+    let outcome = look().await;
+    assert!(matches!(outcome, Outcome::Defer { .. }), "{outcome:?}");
+    shaky.no_position.store(false, Ordering::SeqCst);
+    watching.far.state().ends = Some(PortErrorKind::Later);
+    let outcome = look().await;
+    assert!(matches!(outcome, Outcome::Defer { .. }), "{outcome:?}");
+    watching.far.state().ends = Some(PortErrorKind::Busy);
+    let outcome = look().await;
+    assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+    watching.far.state().ends = None;
+    let outcome = look().await;
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
 }

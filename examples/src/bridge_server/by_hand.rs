@@ -30,10 +30,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(crate) struct How {
     /// Prints what would be done, and writes nothing.
     #[arg(long)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
     /// JSON, for scripts.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     /// A name of yours for this command: given again with it, it is done once.
     #[arg(long, value_name = "NAME")]
     key: Option<String>,
@@ -49,11 +49,22 @@ pub(crate) async fn run(config: &Path, command: &Command, how: &How) -> Result<(
     if how.dry_run {
         return dry_run(&config, parts, command, how).await;
     }
-    let (store, at_work) = Store::open_alone(&config).await?;
-    let state = match at_work {
+    let state = carry_out(&config, parts, command, how).await?;
+    told(&state, how)
+}
+
+/// The command at its end.
+pub(crate) async fn carry_out(
+    config: &Config,
+    parts: Parts,
+    command: &Command,
+    how: &How,
+) -> Result<CommandState, Failure> {
+    let (store, at_work) = Store::open_alone(config).await?;
+    match at_work {
         Some(_at_work) => {
             store.unless_paused().await?;
-            at_once(&config, parts, &store, command, how).await
+            at_once(config, parts, &store, command, how).await
         }
         None => {
             let commands = Commands::new(store.queue.clone(), Arc::new(parts.crm));
@@ -65,8 +76,7 @@ pub(crate) async fn run(config: &Path, command: &Command, how: &How) -> Result<(
                 ))
             })
         }
-    }?;
-    told(&state, how)
+    }
 }
 
 async fn dry_run(

@@ -133,7 +133,14 @@ enum Command {
         command: watch::Command,
     },
     /// Makes a record's folders, or brings them to where they should be.
-    Provision(provision::Arguments),
+    ///
+    /// Through the inbox of the service, or at once where none runs.
+    Provision {
+        #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
+        provision: provision::Options,
+    },
     /// Brings what lies in a folder already to its records, through the inbox of the service.
     Backfill {
         #[command(flatten)]
@@ -259,7 +266,7 @@ fn main() -> ExitCode {
                 Command::Login { of, arguments } => login::run(&of.config, arguments).await,
                 Command::Secrets { of, command } => secrets::run(&of.config, command).await,
                 Command::Webhooks { of, command } => watch::run(&of.config, command).await,
-                Command::Provision(arguments) => provision::run(arguments).await,
+                Command::Provision { of, provision } => provision::run(&of.config, provision).await,
                 Command::Backfill { of, arguments } => backfill::run(&of.config, arguments).await,
                 Command::Queue { of, command } => inbox::run(&of.config, command).await,
             }

@@ -21,11 +21,11 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let secrets = secrets::open(config).await?;
     let parts = build::parts(config, secrets.as_ref())?;
-    let pipeline = build::pipeline(config, parts, &Store::in_memory());
+    let pipeline = build::pipeline(config, parts, store);
     let mut failed = Vec::new();
     for id in ids {
         match planned(&pipeline, &*store.queue, *id, only_dead).await {
-            Ok(prepared) => show(*id, &prepared, ids.len() > 1, as_json)?,
+            Ok(prepared) => show(*id, prepared, ids.len() > 1, as_json)?,
             Err(why) => failed.push(format!("event {id}: {why}")),
         }
     }
@@ -40,29 +40,31 @@ async fn planned(
     queue: &dyn QueueAdmin,
     id: JobId,
     only_dead: bool,
-) -> Result<Prepared, String> {
+) -> Result<Vec<Prepared>, String> {
     let job = queue.job(id).await.map_err(|error| in_one_line(&error))?;
     let job = job.ok_or("there is no such event")?;
     if only_dead && job.state != JobState::Dead {
         return Err("only dead letters can be replayed".to_owned());
     }
-    match job.kind.as_str() {
-        BOX_WEBHOOK | BOX_FOUND | BOX_MISSED => of_box(pipeline, &job).await,
+    let one = match job.kind.as_str() {
+        BOX_WEBHOOK | BOX_FOUND | BOX_MISSED => of_box(pipeline, &job).await?,
         RECORD_EVENT => {
             let event: RecordEvent = serde_json::from_slice(&job.body)
                 .map_err(|error| format!("it is no record event: {error}"))?;
-            Ok(pipeline.prepare_record(&event, job.pushed_at))
+            let prepared = pipeline.prepare_records(&event, job.pushed_at).await;
+            return prepared.map_err(|error| in_one_line(&error));
         }
         COMMAND => {
             let command: Command = serde_json::from_slice(&job.body)
                 .map_err(|error| format!("it is no command: {error}"))?;
             let prepared = pipeline.prepare_command(&command, job.pushed_at).await;
-            prepared.map_err(|error| in_one_line(&error))
+            prepared.map_err(|error| in_one_line(&error))?
         }
-        kind => Ok(Prepared::Nothing(format!(
+        kind => Prepared::Nothing(format!(
             "{kind} is work of the service's own, and asks no rule"
-        ))),
-    }
+        )),
+    };
+    Ok(vec![one])
 }
 
 async fn of_box(pipeline: &Pipeline, job: &Job) -> Result<Prepared, String> {
@@ -78,18 +80,37 @@ async fn of_box(pipeline: &Pipeline, job: &Job) -> Result<Prepared, String> {
     Ok(prepared)
 }
 
-fn show(id: JobId, prepared: &Prepared, is_one_of_many: bool, json: bool) -> Result<(), Failure> {
+/// Of all that it stands for: what tells of a record that was made, and changed since, is both.
+fn show(
+    id: JobId,
+    prepared: Vec<Prepared>,
+    is_one_of_many: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let mut steps = Vec::new();
+    let mut notes = Vec::new();
+    if prepared.is_empty() {
+        notes.push("the record is not there any more".to_owned());
+    }
+    for prepared in prepared {
+        match prepared {
+            Prepared::Nothing(why) => notes.push(why),
+            Prepared::Steps(_, plan) => steps.extend(plan.steps),
+        }
+    }
+    let why = notes.join("; ");
     if json {
-        return say(match prepared {
-            Prepared::Nothing(why) => json!({ "event": id, "steps": [], "note": why }),
-            Prepared::Steps(_, plan) => json!({ "event": id, "steps": plan.steps }),
-        });
+        let mut shown = json!({ "event": id, "steps": steps });
+        if !why.is_empty() {
+            shown["note"] = why.into();
+        }
+        return say(shown);
     }
     if is_one_of_many {
         say(format_args!("event {id}:"))?;
     }
-    match prepared {
-        Prepared::Nothing(why) => say(format_args!("nothing to do: {why}")),
-        Prepared::Steps(_, plan) => say(plan),
+    match steps.is_empty() && !why.is_empty() {
+        true => say(format_args!("nothing to do: {why}")),
+        false => say(Plan { steps }),
     }
 }

@@ -1,66 +1,47 @@
 //! `provision`: a record's folders by hand.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::path::Path;
 
-use bridge::{
-    Action, Change, Clock, Crm, Handler, Hold, InboxId, JobId, LeaseId, Leased, Outcome, Provision,
-    RecordEvent, Rule, action::FolderPreview, crm::Record,
-};
+use bridge::{Crm, JobState, Provision, ProvisionRecord, action::FolderPreview, crm::Record};
 use clap::Args;
 use serde_json::json;
 
 use crate::{
-    Failure, aside,
+    Failure,
     build::{self, Ports},
+    by_hand::{self, How},
     config::Config,
     in_one_line, say, secrets,
-    store::Store,
 };
 
 #[derive(Args)]
-pub(crate) struct Arguments {
+pub(crate) struct Options {
     /// The record, such as an Opportunity or Account, by its id of 15 or 18 characters.
     record_id: String,
-    /// The configuration of the service.
-    #[arg(long, value_name = "FILE", default_value = "bridge.toml")]
-    config: PathBuf,
-    /// Prints the folders and writes nothing.
-    #[arg(long)]
-    dry_run: bool,
-    /// JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    how: How,
 }
 
-/// Between two tries of what did not succeed.
-const PAUSE: Duration = Duration::from_secs(1);
-
-pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let config = Config::read(&arguments.config)?;
+pub(crate) async fn run(config: &Path, options: Options) -> Result<(), Failure> {
+    let Options { record_id, how } = options;
+    let config = Config::read(config)?;
     let secrets = secrets::open(&config).await?;
-    let mut parts = build::parts(&config, secrets.as_ref())?;
-    let record = parts.crm.record(&arguments.record_id);
+    let parts = build::parts(&config, secrets.as_ref())?;
+    let record = parts.crm.record(&record_id);
     let record = record.map_err(|error| Failure::Setup(vec![in_one_line(&error)]))?;
     let provisions = provisions(&config, &parts, &record)?;
-    if arguments.dry_run {
-        return preview(&record, &provisions, arguments.json).await;
+    if how.dry_run {
+        return preview(&record, &provisions, how.json).await;
     }
-    let triggers = [format!(
-        "{}.*",
-        record.object.as_deref().unwrap_or_default()
-    )];
-    let rules = provisions.into_iter().map(|(name, provision)| {
-        let action: Arc<dyn Action> = Arc::new(provision);
-        Rule::new(name, triggers.clone(), vec![action])
-    });
-    parts.rules = rules.collect::<Result<_, _>>().map_err(Failure::run)?;
-    let store = Store::open_unpaused(&config).await?;
-    let pipeline = build::pipeline(&config, parts, &store);
-    let note = carry_out(&config, &pipeline, &*store.clock, &record).await?;
-    if arguments.json {
-        return say(json!({ "record": record.id, "done": note }));
+    // A person has asked for folders, and not for what else a rule does for a new record.
+    let command = ProvisionRecord::new(&record.id).alone().into();
+    let state = by_hand::carry_out(&config, parts, &command, &how).await?;
+    let note = state.note.unwrap_or_default();
+    match state.state {
+        JobState::Done if how.json => say(json!({ "record": record.id, "done": note })),
+        JobState::Done => say(format_args!("{}: {note}", record.id)),
+        _ => Err(Failure::Run(note)),
     }
-    say(format_args!("{}: {note}", record.id))
 }
 
 /// What the rules have for such a record.
@@ -125,48 +106,4 @@ async fn preview(
         }
     }
     Ok(())
-}
-
-/// As a worker does, by the same ledger, until it is done. Ctrl-C ends it between two tries.
-async fn carry_out(
-    config: &Config,
-    pipeline: &impl Handler,
-    clock: &dyn Clock,
-    record: &Record,
-) -> Result<String, Failure> {
-    let now = clock.now();
-    let event = RecordEvent::new(format!("by hand {now}"), record.clone(), Change::Changed);
-    let job = event.job().map_err(Failure::run)?;
-    // Nobody else has it, for it is not in the inbox.
-    let lease = LeaseId {
-        job: JobId(0),
-        fence: 0,
-        inbox: InboxId::default(),
-    };
-    let stop = crate::serve::told_to_stop();
-    let mut stop = std::pin::pin!(stop);
-    for attempt in 1..=config.retry.max_attempts {
-        let leased = Leased::new(lease, attempt, now, now, job.clone());
-        let (reason, pause) = match pipeline.handle(&leased, &Hold::forever()).await {
-            Outcome::Done(note) => return Ok(note),
-            Outcome::Dead(reason) => return Err(Failure::Run(reason)),
-            Outcome::Retry { reason, after } => (reason, after.unwrap_or(PAUSE)),
-            Outcome::Defer { reason, until } | Outcome::Outage { reason, until } => {
-                let left = until.duration_since(clock.now());
-                (reason, left.try_into().unwrap_or(PAUSE))
-            }
-        };
-        aside(format_args!(
-            "not yet, attempt {attempt}: {reason}; again in {} s",
-            pause.as_secs()
-        ));
-        if attempt == config.retry.max_attempts {
-            return Err(Failure::Run(reason));
-        }
-        tokio::select! {
-            () = &mut stop => return Err(Failure::Run(format!("stopped: {reason}"))),
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-    Err(Failure::Run("retry.max_attempts is 0".to_owned()))
 }

@@ -7,7 +7,10 @@ use box_client::testing::{Fault as BoxFault, FaultEffect as BoxEffect};
 use bridge::{
     Change, NewJob, Queue, RecordEvent,
     crm::Record,
-    store::postgres::{PostgresOptions, PostgresStore},
+    store::{
+        postgres::{PostgresOptions, PostgresStore},
+        sqlite::SqliteStore,
+    },
 };
 use jiff::Timestamp;
 use salesforce_client::{
@@ -285,4 +288,97 @@ async fn a_records_folders_are_shown_and_made_by_hand() {
         .unwrap();
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(said.contains("no rule has a provision for Lead"), "{said}");
+}
+
+/// A new deal is greeted, whoever has made its folders.
+const GREET: &str = r#"
+[[rules]]
+name = "greet"
+triggers = ["Opportunity.CREATED"]
+[rules.log_task]
+subject = "{event.trigger}"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_deleted_in_box_are_made_anew_by_hand_and_no_creation_is_lost_by_that() {
+    let setting = Setting::with(|it| it + RULE + GREET, false).await;
+    for object in ["Account", "Opportunity"] {
+        let link = Field::text("Box_Folder__c", 255);
+        setting.crm.add_custom_field(object, link).unwrap();
+    }
+    let now = Timestamp::now().as_second();
+    let at = |ago: i64| Timestamp::from_second(now - ago).unwrap().to_string();
+    let deal = json!({
+        "Name": "By Hand", "AccountId": setting.account, "StageName": "Prospecting",
+        "CloseDate": "2030-06-30", "CreatedDate": at(3600), "SystemModstamp": at(3600),
+    });
+    let deal = setting.crm.create("Opportunity", deal).unwrap();
+    let run = async || {
+        let command = setting.program().args(["provision", &deal]).output();
+        let output = command.await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // With those that lie in the trash.
+    let contracts = || {
+        let all = paths(&setting).into_iter();
+        let ours = all.filter(|(_, path)| path.ends_with("/By Hand/Contracts"));
+        let mut ids: Vec<u64> = ours.map(|(id, _)| id.parse().unwrap()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let delete = async || {
+        let id = *contracts().last().unwrap();
+        let url = format!("{}/2.0/folders/{id}", setting.content.url());
+        let request = reqwest::Client::new().delete(url);
+        let token = setting.content.issue_token();
+        let answer = request.bearer_auth(token).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+    };
+    let tasks = |about: &str| {
+        let tasks = setting.crm.records("Task").into_iter();
+        tasks.filter(|it| it["Subject"] == about).count()
+    };
+    run().await;
+    delete().await;
+    let said = run().await;
+    assert!(said.contains("made Contracts"), "{said}");
+    assert_eq!(contracts().len(), 2);
+    assert_eq!(
+        tasks("Opportunity.CREATED"),
+        0,
+        "only folders were asked for"
+    );
+
+    // An outbound message tells of it late, and it has changed since.
+    let changed = json!({ "SystemModstamp": at(60) });
+    setting.crm.update(&deal, changed).unwrap();
+    let inbox = SqliteStore::open(setting.home.path().join("bridge.db")).unwrap();
+    let id: RecordId = deal.parse().unwrap();
+    let record = Record {
+        id: id.to_string(),
+        object: Some("Opportunity".to_owned()),
+    };
+    let told = RecordEvent::new("late", record, Change::Changed);
+    let told = vec![told.job().unwrap()];
+    inbox.push(told, Timestamp::now()).await.unwrap();
+    let ids = setting.queue(&["list", "--json"]).await;
+    let plan = &setting
+        .queue(&["plan", &ids[0]["id"].to_string(), "--json"])
+        .await[0];
+    let steps = plan["steps"].as_array().unwrap().iter();
+    let steps: Vec<_> = steps.map(|it| it["rule"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["folders", "greet", "folders"], "{plan}");
+    let server = setting.serve_until_ready().await;
+    let is_greeted = async || tasks("Opportunity.CREATED") == 1;
+    setting.until("a Task", is_greeted).await;
+
+    // The service that runs does the same.
+    delete().await;
+    let said = run().await;
+    assert!(said.contains("made Contracts"), "{said}");
+    assert_eq!(contracts().len(), 3);
+    assert_eq!(tasks("Opportunity.CREATED"), 1);
+    drop(server);
 }

@@ -160,8 +160,8 @@ impl<'a> Walk<'a> {
         Ok(shared.folder)
     }
 
-    /// Looks only where nobody tells what has changed, as when a person asks by hand: a call for each
-    /// folder is too much for each change of each record.
+    /// Looks only where nobody tells what has changed, as when somebody asks by a command: a call for
+    /// each folder is too much for each change of each record.
     async fn is_there(&self, folder: &str) -> Result<bool, StepError> {
         let change = self.work.situation.record().map(|it| it.change);
         if change != Some(Change::Changed) {
