@@ -139,7 +139,8 @@ impl Metadata for BoxContent {
                 lacks = true;
                 continue;
             };
-            if there.kind != boxs(field).kind {
+            // An integer is a number too.
+            if kind(&there.kind) != Some(field.kind) {
                 let cause = format!(
                     "field {} of template {} is of type {}, and not {}",
                     field.key,

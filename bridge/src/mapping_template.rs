@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex as Turn;
 
 use crate::{
     metadata::{Metadata, TemplateField, ValueKind},
@@ -14,17 +14,23 @@ use crate::{
 };
 
 /// Makes sure of the metadata template for all actions that share it, with the fields of each:
-/// of [`Provision`](crate::Provision), and of [`SyncMetadata`](crate::SyncMetadata).
+/// of [`Provision`](crate::Provision), and of [`SyncMetadata`](crate::SyncMetadata). Each makes sure
+/// of its own: what the template cannot have holds back nobody who does not want it.
 ///
 /// Two that want one key with two types are told so when they are put together, before anything
 /// starts. The options of a field that is filled from a picklist are the picklist's values.
 #[derive(Debug, Default)]
-pub struct MappingTemplate(Mutex<State>);
+pub struct MappingTemplate {
+    state: Mutex<State>,
+    /// Of two who add the same field at a time, one would be refused.
+    turn: Turn<()>,
+}
 
 #[derive(Debug, Default)]
 struct State {
     fields: BTreeMap<String, Wanted>,
-    is_there: Arc<OnceCell<()>>,
+    /// The keys that were made sure of.
+    are_there: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -136,34 +142,63 @@ impl MappingTemplate {
             there.sources.extend(field.source);
         }
         state.fields = all;
-        state.is_there = Arc::default();
+        state.are_there.clear();
         Ok(())
     }
 
-    /// Makes sure, once in the life of this value, that the template exists and has all of it.
+    /// Makes sure, once in the life of this value, that the template exists and has these of the
+    /// fields that were added.
     pub async fn ensure(
         &self,
+        fields: &[WantedField],
         metadata: &dyn Metadata,
         records: &dyn Records,
     ) -> Result<(), PortError> {
-        let is_there = Arc::clone(&self.state().is_there);
-        let ensure = async || metadata.ensure_template(&self.fields(records).await?).await;
-        is_there.get_or_try_init(ensure).await.map(drop)
+        let _turn = self.turn.lock().await;
+        self.ensure_in_turn(fields, metadata, records).await
     }
 
-    /// Makes sure of it anew: a picklist may have got a value, or somebody may have deleted a field.
+    /// Makes sure of them anew: a picklist may have got a value, or somebody may have deleted a
+    /// field.
     pub async fn ensure_anew(
         &self,
+        fields: &[WantedField],
         metadata: &dyn Metadata,
         records: &dyn Records,
     ) -> Result<(), PortError> {
-        self.state().is_there = Arc::default();
-        self.ensure(metadata, records).await
+        let _turn = self.turn.lock().await;
+        let keys = keys(fields);
+        self.state().are_there.retain(|key| !keys.contains(&**key));
+        self.ensure_in_turn(fields, metadata, records).await
     }
 
-    /// The fields that the template is to have, with the options that their picklists have now.
-    pub async fn fields(&self, records: &dyn Records) -> Result<Vec<TemplateField>, PortError> {
-        let wanted = self.state().fields.clone();
+    async fn ensure_in_turn(
+        &self,
+        fields: &[WantedField],
+        metadata: &dyn Metadata,
+        records: &dyn Records,
+    ) -> Result<(), PortError> {
+        let keys = keys(fields);
+        if keys.iter().all(|key| self.state().are_there.contains(*key)) {
+            return Ok(());
+        }
+        let wanted = self.fields(fields, records).await?;
+        metadata.ensure_template(&wanted).await?;
+        let there = keys.into_iter().map(str::to_owned);
+        self.state().are_there.extend(there);
+        Ok(())
+    }
+
+    /// These of the fields that were added, with the options that their picklists have now,
+    /// whoever fills them.
+    pub async fn fields(
+        &self,
+        fields: &[WantedField],
+        records: &dyn Records,
+    ) -> Result<Vec<TemplateField>, PortError> {
+        let keys = keys(fields);
+        let mut wanted = self.state().fields.clone();
+        wanted.retain(|key, _| keys.contains(&**key));
         let mut shapes = BTreeMap::new();
         let mut fields = Vec::new();
         for (key, wanted) in wanted {
@@ -185,7 +220,7 @@ impl MappingTemplate {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -197,6 +232,10 @@ impl Source {
         let object = path.next().unwrap_or(&self.object).to_owned();
         Self { object, field }
     }
+}
+
+fn keys(fields: &[WantedField]) -> BTreeSet<&str> {
+    fields.iter().map(|field| &*field.key).collect()
 }
 
 /// A relationship need not be called as what it leads to: then nobody tells the options.

@@ -84,7 +84,7 @@ impl SyncMetadata {
         template: Arc<MappingTemplate>,
     ) -> Result<Self, MappingTemplateError> {
         let ids = [&self.keys.account, &self.keys.opportunity].map(WantedField::id);
-        template.add(ids.into_iter().chain(wanted(&self.map)))?;
+        template.add(ids.into_iter().chain(self.wanted()))?;
         self.template = template;
         Ok(self)
     }
@@ -175,6 +175,11 @@ impl SyncMetadata {
     /// The metadata key that says which record a folder belongs to.
     pub(super) fn key(&self) -> &str {
         self.map.mapping_key(&self.keys)
+    }
+
+    /// What it wants of the metadata template.
+    pub(super) fn wanted(&self) -> Vec<WantedField> {
+        wanted(&self.map).collect()
     }
 
     pub(super) fn is_of_accounts(&self) -> bool {

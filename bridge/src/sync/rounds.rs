@@ -255,8 +255,9 @@ impl SyncMetadata {
     async fn shapes(&self, may_write: bool, anew: bool) -> Result<Known, PortError> {
         let (metadata, records) = (&*self.metadata, &*self.records);
         let object = self.map().object();
+        let template = (&*self.template, &*self.wanted());
         self.shapes
-            .of(metadata, records, object, &self.template, (may_write, anew))
+            .of(metadata, records, object, template, (may_write, anew))
             .await
     }
 

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    mapping_template::MappingTemplate,
+    mapping_template::{MappingTemplate, WantedField},
     metadata::{Metadata, TemplateField},
     port_error::{PortError, PortErrorKind},
     records::{FieldShape, Records},
@@ -62,7 +62,7 @@ impl Shapes {
         metadata: &dyn Metadata,
         records: &dyn Records,
         object: &str,
-        template: &MappingTemplate,
+        (template, wanted): (&MappingTemplate, &[WantedField]),
         (may_be_written, anew): (bool, bool),
     ) -> Result<Known, PortError> {
         let known = self.lock().clone();
@@ -73,8 +73,8 @@ impl Shapes {
         let mut lacks = None;
         if may_be_written {
             let ensured = match anew {
-                true => template.ensure_anew(metadata, records).await,
-                false => template.ensure(metadata, records).await,
+                true => template.ensure_anew(wanted, metadata, records).await,
+                false => template.ensure(wanted, metadata, records).await,
             };
             lacks = match ensured {
                 Err(error) if error.kind() == PortErrorKind::Refused => {
@@ -89,7 +89,7 @@ impl Shapes {
             lacks,
         };
         if !may_be_written {
-            let wanted = template.fields(records).await?;
+            let wanted = template.fields(wanted, records).await?;
             let is_new = |it: &TemplateField| shape.key(&it.key).is_none();
             let new: Vec<_> = wanted.into_iter().filter(is_new).collect();
             shape.template.extend(new);

@@ -37,6 +37,7 @@ mod streams;
 mod sync;
 mod sync_fakes;
 mod sync_places;
+mod templates;
 mod together;
 mod watching;
 mod zombie;

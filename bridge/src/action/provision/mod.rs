@@ -301,18 +301,20 @@ impl Provision {
         }
     }
 
+    /// Of what others want of the template too, nothing is insisted on here.
     async fn ensure_template(&self) -> Result<(), StepError> {
         let (metadata, records) = (&*self.metadata, &*self.records);
+        let wanted = self.wanted_of_template();
         if let Some(template) = &self.template {
-            return Ok(template.ensure(metadata, records).await?);
+            return Ok(template.ensure(&wanted, metadata, records).await?);
         }
         let ensure = async || {
             let template = MappingTemplate::new();
-            template.add(self.wanted_of_template()).map_err(|cause| {
+            template.add(wanted.clone()).map_err(|cause| {
                 PortError::new(PortErrorKind::Refused, "put the metadata template together")
                     .with_cause(cause)
             })?;
-            template.ensure(metadata, records).await
+            template.ensure(&wanted, metadata, records).await
         };
         Ok(self
             .template_is_there
