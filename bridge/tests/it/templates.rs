@@ -24,7 +24,8 @@ const TEMPLATE: &str = "salesforce_mapping";
 
 struct Setting {
     content: FakeBox,
-    crm: FakeSalesforce,
+    /// Its server lives as long.
+    _crm: FakeSalesforce,
     sides: (Arc<BoxContent>, Arc<SalesforceCrm>),
     record: Record,
 }
@@ -59,7 +60,7 @@ impl Setting {
         );
         Self {
             content,
-            crm,
+            _crm: crm,
             sides,
             record,
         }
