@@ -63,7 +63,7 @@ impl Hold {
 
     /// How long a call for many may go on where this hold is lost: a sixth of the lease, a third of
     /// the time at least in which nobody looks for what it may have written.
-    pub(crate) fn slack(&self) -> Duration {
+    pub fn slack(&self) -> Duration {
         self.slack
     }
 
