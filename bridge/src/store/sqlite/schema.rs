@@ -1,6 +1,11 @@
 //! The tables, and how a file comes to have them.
 
-use rusqlite::{Connection, Error, Transaction, TransactionBehavior, ffi};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, Error, ErrorCode, Transaction, TransactionBehavior, ffi};
 
 use crate::store_error::{StoreError, StoreErrorKind};
 
@@ -16,6 +21,8 @@ const MIGRATIONS: [&str; 3] = [SCHEMA, POLICIES, FENCES];
 const OLDEST_LIBRARY: i32 = 3_051_003;
 /// What is left of the WAL after a burst.
 const WAL_LIMIT: i64 = 64 * 1024 * 1024;
+/// Between two tries to change the journal's mode while others open the file, too.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Times are microseconds since 1970.
 ///
@@ -97,8 +104,9 @@ pub(super) fn check_library() -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Prepares a connection that writes, and the file with it.
-pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
+/// Prepares a connection that writes, and the file with it. Waits for others who prepare it as long
+/// as `busy`.
+pub(super) fn prepare(connection: &mut Connection, busy: Duration) -> Result<(), StoreError> {
     let failed = |cause| error(OPEN, cause);
     // Looks before it touches: a foreign file must stay as it is.
     let look = connection.transaction().map_err(failed)?;
@@ -111,9 +119,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
             .execute_batch("PRAGMA auto_vacuum = INCREMENTAL")
             .map_err(failed)?;
     }
-    let mode: String = connection
-        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
-        .map_err(failed)?;
+    let mode = write_ahead(connection, busy).map_err(failed)?;
     if mode != "wal" {
         return Err(StoreError::new(StoreErrorKind::Incompatible, OPEN)
             .with_cause("the file system does not allow SQLite a write-ahead log"));
@@ -139,6 +145,25 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
             .map_err(failed)?;
     }
     tx.commit().map_err(failed)
+}
+
+/// Asks for a write-ahead log, and tells what the journal is. SQLite's own waiting does not cover
+/// this: the statement reads before it writes, and of several that have read and want to write all
+/// but one are turned back at once, lest they wait for each other
+/// (<https://sqlite.org/c3ref/busy_handler.html>).
+fn write_ahead(connection: &Connection, busy: Duration) -> rusqlite::Result<String> {
+    let begun = Instant::now();
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {
+            Err(cause)
+                if cause.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && begun.elapsed() < busy =>
+            {
+                thread::sleep(PAUSE);
+            }
+            mode => return mode,
+        }
+    }
 }
 
 /// The schema's version, 0 for an empty file. In a transaction, for another process may be making

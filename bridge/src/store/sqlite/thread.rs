@@ -193,7 +193,7 @@ fn open(path: &Path, access: Access, busy: Duration) -> Result<Connection, Store
     connection.busy_timeout(busy).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     if access == Access::Write {
-        schema::prepare(&mut connection)?;
+        schema::prepare(&mut connection, busy)?;
     }
     Ok(connection)
 }
