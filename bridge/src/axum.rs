@@ -26,7 +26,7 @@ use crate::{
     observe,
     port_error::in_one_line,
     receive::{Received, Receiver, Refusal},
-    store_error::{StoreError, StoreErrorKind},
+    store_error::StoreError,
 };
 
 /// A router with one route: `POST path` takes Box's deliveries.
@@ -72,10 +72,7 @@ async fn deliver(State(inlet): State<Inlet>, headers: HeaderMap, body: Body) -> 
         receiver.receive(&headers, body, clock.now()),
     );
     let Ok(received) = received.await else {
-        let slow = StoreError::new(StoreErrorKind::Unavailable, "push");
-        return unread(&Refusal::Store(
-            slow.with_cause("it did not answer in time"),
-        ));
+        return unread(&Refusal::Store(StoreError::late("push")));
     };
     match received {
         Ok(received) => {

@@ -40,6 +40,12 @@ impl StoreError {
         }
     }
 
+    /// A store that has not answered in the time that there is, met while `doing`.
+    #[cfg(feature = "axum")]
+    pub(crate) fn late(doing: &'static str) -> Self {
+        Self::new(StoreErrorKind::Unavailable, doing).with_cause("it did not answer in time")
+    }
+
     /// Adds what caused it.
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<Cause>) -> Self {

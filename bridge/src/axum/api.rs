@@ -18,15 +18,19 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use sha2::Sha256;
+use tokio::time::timeout;
 use tracing::info;
 
 use super::{body, problem::Problem};
 use crate::{
     clock::{Clock, SystemClock},
-    command::{AttachFile, Command, Commands, IdempotencyKey, LogRecordTask, ProvisionRecord},
+    command::{
+        AttachFile, Command, CommandError, Commands, IdempotencyKey, LogRecordTask, ProvisionRecord,
+    },
     queue::JobId,
     receive::Received,
     shared_secret::digest,
+    store_error::StoreError,
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -43,12 +47,15 @@ pub struct Api {
     proof: Hmac<Sha256>,
     body_limit: usize,
     body_timeout: Duration,
+    store_within: Duration,
     clock: Arc<dyn Clock>,
 }
 
 impl Api {
     /// The longest text that a Task takes, in the longest spelling of it.
     pub const DEFAULT_BODY_LIMIT: usize = 256 * 1024;
+    /// Where the store is in trouble, requests are not to pile up.
+    pub const DEFAULT_STORE_WITHIN: Duration = Duration::from_secs(2);
 
     /// Takes commands from whoever has `token`. An empty one lets nobody in.
     pub fn new(commands: Commands, token: &SecretString) -> Self {
@@ -57,6 +64,7 @@ impl Api {
             proof: digest(token.expose_secret()),
             body_limit: Self::DEFAULT_BODY_LIMIT,
             body_timeout: Duration::from_secs(30),
+            store_within: Self::DEFAULT_STORE_WITHIN,
             clock: Arc::new(SystemClock),
         }
     }
@@ -79,6 +87,14 @@ impl Api {
     #[must_use]
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
+        self
+    }
+
+    /// With another time that the store has for each answer. After it callers are told to ask again;
+    /// a command that was stored all the same is known then by its key.
+    #[must_use]
+    pub fn store_within(mut self, time: Duration) -> Self {
+        self.store_within = time;
         self
     }
 
@@ -149,10 +165,11 @@ async fn take_in<T: DeserializeOwned + Into<Command>>(
         true => Problem::InvalidCommand(error.to_string()),
         false => Problem::MalformedBody(error.to_string()),
     })?;
-    let received = api
-        .commands
-        .submit(&key, &command.into(), api.clock.now())
-        .await?;
+    let command = command.into();
+    let submitted = api.commands.submit(&key, &command, api.clock.now());
+    let received = timeout(api.store_within, submitted)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::late("push").into()))?;
     let (id, is_repeated) = match received {
         Received::Accepted(id) => (id, false),
         Received::Duplicate(id) => (id, true),
@@ -170,8 +187,10 @@ async fn job(
 ) -> Result<Response, Problem> {
     api.authorize(&headers)?;
     let id = id.parse().map(JobId).map_err(|_| Problem::NoSuchJob)?;
-    let state = api.commands.state(id).await;
-    let state = state.map_err(|error| Problem::from(crate::CommandError::from(error)))?;
+    let state = timeout(api.store_within, api.commands.state(id))
+        .await
+        .unwrap_or_else(|_| Err(StoreError::late("look up a job")))
+        .map_err(CommandError::from)?;
     let state = state.ok_or(Problem::NoSuchJob)?;
     Ok(([(CACHE_CONTROL, "no-store")], Json(state)).into_response())
 }

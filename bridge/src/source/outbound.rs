@@ -53,6 +53,7 @@ pub struct OutboundReceiver {
     clock: Arc<dyn Clock>,
     body_limit: usize,
     body_timeout: Duration,
+    store_within: Duration,
 }
 
 /// A message that is safe with us.
@@ -146,6 +147,8 @@ impl OutboundReceiver {
     pub const DEFAULT_BODY_LIMIT: usize = 4 * 1024 * 1024;
     /// How long a body may take.
     pub const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+    /// Where the store is in trouble, messages are not to pile up: the org sends them again.
+    pub const DEFAULT_STORE_WITHIN: Duration = Duration::from_secs(2);
 
     /// A receiver for messages that come with `secret` and that `reader` takes.
     pub fn new(
@@ -160,6 +163,7 @@ impl OutboundReceiver {
             clock: Arc::new(SystemClock),
             body_limit: Self::DEFAULT_BODY_LIMIT,
             body_timeout: Self::DEFAULT_BODY_TIMEOUT,
+            store_within: Self::DEFAULT_STORE_WITHIN,
         };
         receiver.or_secret(secret)
     }
@@ -195,6 +199,18 @@ impl OutboundReceiver {
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.body_timeout = timeout;
         self
+    }
+
+    /// With another time that the inbox has for storing what a message tells.
+    pub fn store_within(mut self, time: Duration) -> Self {
+        self.store_within = time;
+        self
+    }
+
+    /// How long a server should wait for [`receive`](Self::receive) before it answers 503, so that
+    /// the org sends the message again. What is stored all the same is known then.
+    pub fn patience(&self) -> Duration {
+        self.store_within
     }
 
     /// The most that [`receive`](Self::receive) takes; a server need not read more.

@@ -7,12 +7,14 @@ use axum::{
     routing::post,
 };
 use serde_json::json;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::outbound::{OutboundReceiver, OutboundRefusal, Told};
 use crate::{
     body::{self, BodyFault},
     port_error::in_one_line,
+    store_error::StoreError,
 };
 
 /// Where a proxy puts the secret that it adds.
@@ -22,7 +24,8 @@ const SECRET: &str = "x-outbound-secret";
 /// secret in the header `x-outbound-secret`.
 ///
 /// The answer is the acknowledgement after everything is durable, and else a 4xx or 503 with the
-/// reason as JSON, which acknowledges nothing. Nothing of a body is read before the secret is
+/// reason as JSON, which acknowledges nothing; 503 also where the inbox takes longer than the
+/// receiver has [patience](OutboundReceiver::patience). Nothing of a body is read before the secret is
 /// known to be right. Paths are logged by many a proxy: tell yours not to.
 pub fn outbound_route(path: &str, receiver: OutboundReceiver) -> Router {
     let path = path.trim_end_matches('/');
@@ -69,7 +72,10 @@ impl Inlet {
             BodyFault::TooSlow => OutboundRefusal::TooSlow { within },
             BodyFault::BrokenOff => OutboundRefusal::BrokenOff,
         })?;
-        receiver.receive(secret, &body, receiver.now()).await
+        let received = receiver.receive(secret, &body, receiver.now());
+        timeout(receiver.patience(), received)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::late("push").into()))
     }
 }
 

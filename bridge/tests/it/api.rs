@@ -334,6 +334,22 @@ async fn an_inbox_that_takes_nothing_asks_for_patience_and_says_nothing_of_itsel
     }
 }
 
+/// A store whose writers all wait for what another process has locked.
+#[tokio::test]
+async fn a_store_that_does_not_answer_in_time_is_not_waited_for() {
+    let home = tempfile::tempdir().unwrap();
+    let (store, _lock) = crate::setting::locked_store(&home);
+    let api = api(Arc::new(store), TOKEN).store_within(Duration::from_millis(50));
+    let url = serve(api).await;
+    let attach = Client::new().post(format!("{url}/v1/attach"));
+    let attach = attach
+        .header("Idempotency-Key", "k")
+        .json(&json!({ "file": "7" }));
+    let answer = answer(attach.bearer_auth(TOKEN)).await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.body["detail"], Value::Null);
+}
+
 #[test]
 fn the_document_is_an_openapi_document_whose_schemas_are_json_schemas() {
     let parsed = oas3::from_json(Api::OPENAPI).unwrap();

@@ -8,7 +8,12 @@ use std::{
 use bridge::{
     Action, AdvanceStage, Attach, BOX_WEBHOOK, Backoff, Clock, JobFilter, JobState, LogTask,
     NewJob, Pipeline, PipelineOptions, Queue, QueueAdmin, Rule, Target, Worker, WorkerOptions,
-    content::FileVersion, store::memory::MemoryStore, webhook::Event,
+    content::FileVersion,
+    store::{
+        memory::MemoryStore,
+        sqlite::{SqliteOptions, SqliteStore},
+    },
+    webhook::Event,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -139,4 +144,15 @@ impl Bridge {
         let jobs = self.store.jobs(&JobFilter::default()).await.unwrap();
         jobs.into_iter().map(|job| job.state).collect()
     }
+}
+
+/// A store into which nothing can be written while the connection beside it lives.
+pub(crate) fn locked_store(home: &tempfile::TempDir) -> (SqliteStore, rusqlite::Connection) {
+    let path = home.path().join("locked.db");
+    let mut options = SqliteOptions::default();
+    options.busy = Duration::MAX;
+    let store = SqliteStore::open_with(&path, &options).unwrap();
+    let lock = rusqlite::Connection::open(&path).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    (store, lock)
 }

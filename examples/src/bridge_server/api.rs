@@ -45,5 +45,6 @@ pub(crate) fn routes(
         .clock(Arc::clone(&store.clock))
         .body_limit(api.body_limit)
         .body_timeout(config.server.idle_timeout.0)
+        .store_within(config.webhook.store_within.0)
         .routes()
 }

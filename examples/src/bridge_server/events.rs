@@ -74,7 +74,8 @@ impl Sources {
             .map_err(|weak| format!("salesforce: outbound: {weak}"))?
             .clock(Arc::clone(&store.clock))
             .body_limit(outbound.body_limit)
-            .body_timeout(config.server.idle_timeout.0);
+            .body_timeout(config.server.idle_timeout.0)
+            .store_within(config.webhook.store_within.0);
         Ok(bridge::axum::outbound_route(&outbound.path, receiver))
     }
 

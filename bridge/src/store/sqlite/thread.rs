@@ -22,6 +22,8 @@ const QUEUE: usize = 1024;
 const GROUP: usize = 256;
 /// More than there are different statements, so that each is compiled once.
 const STATEMENTS: usize = 64;
+/// SQLite counts milliseconds in 32 bits, with a sign; rusqlite panics beyond.
+const LONGEST_BUSY: Duration = Duration::from_millis(i32::MAX as u64);
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Access {
@@ -190,7 +192,9 @@ fn open(path: &Path, access: Access, busy: Duration) -> Result<Connection, Store
         };
     let failed = |cause| schema::error(schema::OPEN, cause);
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(busy).map_err(failed)?;
+    connection
+        .busy_timeout(busy.min(LONGEST_BUSY))
+        .map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     if access == Access::Write {
         schema::prepare(&mut connection, busy)?;

@@ -24,9 +24,18 @@ struct Inlet {
 
 impl Inlet {
     async fn up(change: impl FnOnce(OutboundReceiver) -> OutboundReceiver) -> Self {
-        let (org, _) = org().await;
         let store = Arc::new(Shaky::default());
-        let queue: Arc<dyn Queue> = store.clone();
+        Self {
+            store: store.clone(),
+            ..Self::of(store, change).await
+        }
+    }
+
+    async fn of(
+        queue: Arc<dyn Queue>,
+        change: impl FnOnce(OutboundReceiver) -> OutboundReceiver,
+    ) -> Self {
+        let (org, _) = org().await;
         let reader = OutboundReader::new(&RecordId::new(org.org_id()).unwrap());
         let reader = reader.action(&RecordId::new(ACTION).unwrap());
         let receiver = OutboundReceiver::new(SECRET.to_owned(), reader, queue).unwrap();
@@ -37,6 +46,7 @@ impl Inlet {
             listener.local_addr().unwrap()
         );
         tokio::spawn(async move { axum::serve(listener, router).await });
+        let store = Arc::default();
         Self { org, store, url }
     }
 
@@ -159,6 +169,16 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 408");
+}
+
+#[tokio::test]
+async fn what_the_store_does_not_take_in_time_is_not_acknowledged() {
+    let home = tempfile::tempdir().unwrap();
+    let (store, _lock) = crate::setting::locked_store(&home);
+    let within = Duration::from_millis(50);
+    let inlet = Inlet::of(Arc::new(store), |it| it.store_within(within)).await;
+    let (message, _) = inlet.message(ACTION, 1);
+    assert_eq!(inlet.send(SECRET, &message).await, (503, false));
 }
 
 #[tokio::test]
