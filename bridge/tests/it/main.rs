@@ -39,5 +39,6 @@ mod sync_fakes;
 mod sync_places;
 mod templates;
 mod together;
+mod upgrades;
 mod watching;
 mod zombie;

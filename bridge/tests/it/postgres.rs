@@ -34,6 +34,7 @@ async fn postgres_keeps_every_promise() {
     fence_contract(async || store(&cluster).await).await;
     processes_that_start_together_agree_on_the_schema(&cluster).await;
     a_newer_schema_is_refused(&cluster).await;
+    crate::upgrades::a_database_of_any_earlier_version_goes_on(&cluster).await;
     a_push_wakes_the_workers_of_other_processes(&cluster).await;
     producers_and_workers_of_many_processes_keep_the_order_of_each_key(&cluster).await;
     crate::secrets::postgres::secrets_are_kept(async || cluster.database()).await;

@@ -15,7 +15,11 @@ pub(super) const OPEN: &str = "open the store";
 const APPLICATION_ID: i64 = 0x6278_7366;
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// In order; the position of one, from 1, is the version that it leads to.
-const MIGRATIONS: [&str; 3] = [SCHEMA, POLICIES, FENCES];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("policies.sql"),
+    include_str!("fences.sql"),
+];
 /// Older ones can corrupt a WAL database that two connections use
 /// (<https://sqlite.org/wal.html>, the WAL-reset bug).
 const OLDEST_LIBRARY: i32 = 3_051_003;
@@ -23,78 +27,6 @@ const OLDEST_LIBRARY: i32 = 3_051_003;
 const WAL_LIMIT: i64 = 64 * 1024 * 1024;
 /// Between two tries to change the journal's mode while others open the file, too.
 const PAUSE: Duration = Duration::from_millis(2);
-
-/// Times are microseconds since 1970.
-///
-/// A job's `state` is 0 while it waits behind another of its key, 1 when it is its turn, 2 while
-/// it is leased, 3 done, 4 dead. Of the unfinished jobs of a key exactly one has the turn or is
-/// leased, so that a claim reads no more rows than it takes, however much waits behind them;
-/// `job_turn` holds us to it.
-///
-/// SQLite uses a partial index only for a query that repeats its condition literally.
-const SCHEMA: &str = "
-    CREATE TABLE job (
-        id        INTEGER PRIMARY KEY AUTOINCREMENT,
-        state     INTEGER NOT NULL,
-        at        INTEGER NOT NULL,
-        attempts  INTEGER NOT NULL DEFAULT 0,
-        fence     INTEGER NOT NULL DEFAULT 0,
-        pushed_at INTEGER NOT NULL,
-        tried_at  INTEGER,
-        owner     TEXT,
-        note      TEXT,
-        dedupe    TEXT NOT NULL UNIQUE,
-        key       TEXT NOT NULL,
-        kind      TEXT NOT NULL,
-        body      BLOB NOT NULL
-    ) STRICT;
-    CREATE UNIQUE INDEX job_turn ON job (key) WHERE state IN (1, 2);
-    CREATE INDEX job_waiting ON job (key, id) WHERE state = 0;
-    CREATE INDEX job_due ON job (at, id) WHERE state = 1;
-    CREATE INDEX job_leased ON job (at) WHERE state = 2;
-    CREATE INDEX job_done ON job (at) WHERE state = 3;
-    CREATE INDEX job_dead ON job (id) WHERE state = 4;
-    CREATE INDEX job_open ON job (id, pushed_at, state) WHERE state IN (0, 1, 2);
-    CREATE TABLE effect (
-        key      TEXT PRIMARY KEY,
-        begun_at INTEGER NOT NULL,
-        doubted_at INTEGER,
-        result   TEXT
-    ) STRICT, WITHOUT ROWID;
-    CREATE VIEW inbox_readable AS
-        SELECT id,
-               CASE state WHEN 2 THEN 'leased' WHEN 3 THEN 'done' WHEN 4 THEN 'dead' ELSE 'ready' END
-                   AS state,
-               attempts,
-               strftime('%Y-%m-%dT%H:%M:%fZ', pushed_at / 1e6, 'unixepoch') AS pushed_at,
-               strftime('%Y-%m-%dT%H:%M:%fZ', at / 1e6, 'unixepoch') AS at,
-               owner, note, dedupe, key, kind, CAST(body AS TEXT) AS body
-        FROM job;
-";
-
-/// `setting` holds what operators have decided: `after_dead` is `skip` or `hold`, and each `pause…`
-/// is there as long as that pause lasts. What an effect is of is its key's first part.
-const POLICIES: &str = "
-    CREATE TABLE setting (
-        name  TEXT PRIMARY KEY,
-        value TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX job_dead_key ON job (key, id) WHERE state = 4;
-    CREATE INDEX effect_finished ON effect (substr(key, 1, instr(key, '/')), begun_at)
-        WHERE result IS NOT NULL;
-";
-
-/// The `at` of a leased job, and `doubted_at`, go by the clock of the process that works on the file.
-/// `settled` is the fence under which a job was settled last, `lost` how often its lease was lost
-/// since. An effect names its writer, and the lease that it writes under where that is one of ours.
-const FENCES: &str = "
-    ALTER TABLE job ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE job ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
-    CREATE INDEX job_suspect ON job (at, id) WHERE state = 1 AND lost > 1;
-    ALTER TABLE effect ADD COLUMN writer INTEGER;
-    ALTER TABLE effect ADD COLUMN job INTEGER;
-    ALTER TABLE effect ADD COLUMN fence INTEGER;
-";
 
 pub(super) fn check_library() -> Result<(), StoreError> {
     if rusqlite::version_number() < OLDEST_LIBRARY {
