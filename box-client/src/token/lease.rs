@@ -16,6 +16,7 @@ const HOLD: Duration = Duration::from_secs(20);
 
 /// What is shorter is over before it is made longer.
 const SHORTEST_HOLD: Duration = Duration::from_millis(100);
+const LONGEST_HOLD: Duration = Duration::from_secs(3600);
 
 /// A holder gives up when the others have had the lease for so many times its length.
 const PATIENCE: u32 = 4;
@@ -49,7 +50,7 @@ impl Turns {
     }
 
     pub(super) fn hold(&mut self, hold: Duration) {
-        self.hold = hold.max(SHORTEST_HOLD);
+        self.hold = hold.clamp(SHORTEST_HOLD, LONGEST_HOLD);
     }
 
     /// Waits for the lease or for what its holder stores, whichever comes first.

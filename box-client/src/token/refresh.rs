@@ -70,7 +70,7 @@ impl RefreshToken {
     }
 
     /// How long a crashed process keeps the others on the store waiting, 20 s unless set, and
-    /// at least 100 ms. A living one asks for more time as it needs it. Others give up after
+    /// from 100 ms to an hour. A living one asks for more time as it needs it. Others give up after
     /// four times as long.
     #[must_use]
     pub fn lease(mut self, hold: Duration) -> Self {

@@ -80,9 +80,9 @@ impl PostgresSecrets {
     /// nothing is changed then.
     pub async fn rotate_key(&self, new: SecretKey, patience: Duration) -> Result<(), SecretError> {
         let new = Arc::new(Sealer::new(new));
-        let give_up = Instant::now() + patience;
+        let begun = Instant::now();
         while !self.rotate(&new).await? {
-            if Instant::now() >= give_up {
+            if begun.elapsed() >= patience {
                 return Err(port::in_use(ROTATE));
             }
             sleep(port::LOOK_EVERY).await;

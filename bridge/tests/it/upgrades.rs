@@ -71,7 +71,7 @@ async fn dedupes_of_leased(store: &impl Queue, now: Timestamp) -> Vec<String> {
 }
 
 /// Nothing is lost, nothing is done twice, and nothing is stuck.
-async fn goes_on(store: &(impl Queue + QueueAdmin + Ledger)) {
+async fn goes_on(store: &(impl QueueAdmin + Ledger)) {
     let now = Timestamp::from_microsecond(MARCH + 1_000_000).unwrap();
     // As a service does when it starts.
     store.release(Some("gone"), now).await.unwrap();

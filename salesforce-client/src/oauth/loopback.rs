@@ -3,7 +3,7 @@ use std::{io, net::Ipv4Addr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::{Instant, timeout_at},
+    time::timeout,
 };
 
 use super::{AuthorizationCode, LoginError, PendingLogin};
@@ -58,14 +58,15 @@ impl LoopbackRedirect {
         login: &PendingLogin,
         patience: Duration,
     ) -> Result<AuthorizationCode, LoginError> {
-        let until = Instant::now() + patience;
+        let came_back = timeout(patience, self.came_back(login)).await;
+        came_back.unwrap_or(Err(LoginError::TimedOut))
+    }
+
+    async fn came_back(self, login: &PendingLogin) -> Result<AuthorizationCode, LoginError> {
         loop {
-            let accepted = timeout_at(until, self.listener.accept()).await;
-            let (mut stream, _) = accepted
-                .map_err(|_| LoginError::TimedOut)?
-                .map_err(|error| LoginError::Io(error.kind()))?;
-            let turn = until.min(Instant::now() + ONE_CONNECTION);
-            let Ok(Some(target)) = timeout_at(turn, target(&mut stream)).await else {
+            let accepted = self.listener.accept().await;
+            let (mut stream, _) = accepted.map_err(|error| LoginError::Io(error.kind()))?;
+            let Ok(Some(target)) = timeout(ONE_CONNECTION, target(&mut stream)).await else {
                 continue;
             };
             let outcome = match target.strip_prefix("/callback") {
@@ -81,7 +82,7 @@ impl LoopbackRedirect {
                 ),
             };
             // Who has hung up needs no answer.
-            let _ = timeout_at(turn, answer(&mut stream, status, text)).await;
+            let _ = timeout(ONE_CONNECTION, answer(&mut stream, status, text)).await;
             match outcome {
                 Err(LoginError::State) => {}
                 outcome => return outcome,

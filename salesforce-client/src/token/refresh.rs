@@ -23,6 +23,7 @@ const WORTH_ADOPTING: Duration = Duration::from_secs(90);
 /// dies meanwhile.
 const HOLD: Duration = Duration::from_secs(60);
 const SHORTEST_HOLD: Duration = Duration::from_secs(1);
+const LONGEST_HOLD: Duration = Duration::from_secs(3600);
 /// How long the store may take to renew a lease while an answer is waited for.
 const RENEWING: Duration = Duration::from_secs(1);
 /// For how long a refusal holds, where nobody stores another grant.
@@ -82,13 +83,13 @@ impl RefreshToken {
     }
 
     /// How long this holder of the grant may keep the others from refreshing, if the store knows
-    /// [leases](TokenStore::lease): a minute unless set, a second at least. A refresh that takes
+    /// [leases](TokenStore::lease): a minute unless set, from a second to an hour. A refresh that takes
     /// longer is not given up, as its answer is the only copy of the next refresh token: its lease
     /// is [renewed](TokenStore::renew) meanwhile. When this process dies the others wait for so
     /// long.
     #[must_use]
     pub fn hold(mut self, hold: Duration) -> Self {
-        self.hold = hold.max(SHORTEST_HOLD);
+        self.hold = hold.clamp(SHORTEST_HOLD, LONGEST_HOLD);
         self
     }
 

@@ -82,14 +82,14 @@ impl FileSecrets {
     /// nothing is changed then.
     pub async fn rotate_key(&self, new: SecretKey, patience: Duration) -> Result<(), SecretError> {
         let sealer = Arc::new(Sealer::new(new));
-        let give_up = Instant::now() + patience;
+        let begun = Instant::now();
         loop {
             let (inner, sealer) = (Arc::clone(&self.inner), Arc::clone(&sealer));
             let rotated = run(ROTATE, move || inner.rotate(sealer)).await?;
             if rotated {
                 return Ok(());
             }
-            if Instant::now() >= give_up {
+            if begun.elapsed() >= patience {
                 return Err(port::in_use(ROTATE));
             }
             sleep(port::LOOK_EVERY).await;
