@@ -61,7 +61,8 @@ pub(super) struct Round {
     pub(super) reports: Vec<FieldReport>,
     /// Whether something was refused that another shape of the sides might take.
     pub(super) has_refused: bool,
-    /// Whether the record loses a value because the folder has none.
+    /// Whether the record may lose a value because the folder has none: a key that is not there is as
+    /// good as unticked, too.
     pub(super) takes_away: bool,
     /// Whether a stage is to be written, and nobody has looked where the deal stands.
     pub(super) needs_deal: bool,
@@ -283,7 +284,7 @@ impl Round {
                 if seen.one_by_one && !self.to_salesforce.is_empty() {
                     return Err(Refusal::Later);
                 }
-                self.takes_away |= value.is_none();
+                self.takes_away |= value.is_none() || parcel.in_box.is_none();
                 self.to_salesforce.insert(pair.field.clone(), written);
             }
         }

@@ -782,6 +782,20 @@ async fn story(deeds: Vec<Deed>, policy: ConflictPolicy) {
     assert!(all.iter().all(|it| it.is_over), "{all:#?}");
 }
 
+/// What was unticked, and has not reached the record, is gone with the template's field as well.
+#[tokio::test]
+async fn a_field_that_is_deleted_while_its_value_is_on_the_way_unticks_nothing() {
+    let deeds = vec![
+        Deed::InSalesforce(2, 2),
+        Deed::Make,
+        Deed::Round,
+        Deed::InBox(2, 1),
+        Deed::RoundThatFails(PortErrorKind::Busy),
+        Deed::DeleteField(2),
+    ];
+    story(deeds, ConflictPolicy::BoxWins).await;
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
