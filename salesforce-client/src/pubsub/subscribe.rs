@@ -54,14 +54,27 @@ pub enum Delivery {
         /// Where to begin again.
         latest: ReplayId,
     },
+    /// The place to go on from is no longer known, and the subscription begins
+    /// [elsewhere](Subscribe::if_lost): what happened after it may never come. Only a look at the
+    /// records tells of it, such as [`SObjects::changes`](crate::SObjects::changes) from the last
+    /// event that was dealt with until after the next delivery, with which the subscription is
+    /// known to listen again.
+    ///
+    /// Make that durable before the next delivery's id is kept. Who begins at the lost place again
+    /// is told of it again.
+    Lost {
+        /// The place that is lost.
+        after: ReplayId,
+    },
 }
 
 impl Delivery {
-    /// Where to begin again after this.
+    /// Where to begin again after this; the lost place itself where that is what is told of.
     pub fn replay_id(&self) -> &ReplayId {
         match self {
             Self::Event(event) => &event.replay_id,
             Self::Quiet { latest } => latest,
+            Self::Lost { after } => after,
         }
     }
 }
@@ -108,9 +121,9 @@ impl Subscribe {
         self
     }
 
-    /// Where to begin instead if the place is no longer known. Unless set that is a
-    /// [`PositionLost`](ErrorKind::PositionLost): events may have been missed, which only a look at
-    /// the records mends.
+    /// Where to begin instead if the place is no longer known, which [`Delivery::Lost`] tells first.
+    /// Unless set that is a [`PositionLost`](ErrorKind::PositionLost), which ends the stream. Either
+    /// way events may have been missed, which only a look at the records mends.
     pub fn if_lost(mut self, replay: Replay) -> Self {
         self.if_lost = Some(replay);
         self
@@ -152,6 +165,7 @@ impl Subscribe {
             feed: None,
             waiting: VecDeque::new(),
             latest: None,
+            lost: None,
             seen: Seen::default(),
             failures: 0,
             failing_since: None,
@@ -172,6 +186,8 @@ struct Subscription {
     feed: Option<Open>,
     waiting: VecDeque<ConsumerEvent>,
     latest: Option<Bytes>,
+    /// A place that is to be told of as lost.
+    lost: Option<ReplayId>,
     seen: Seen,
     failures: u32,
     /// When the first failure in a row was.
@@ -222,6 +238,9 @@ impl Subscription {
                     Err(error) => self.recover(error).await?,
                 }
                 continue;
+            }
+            if let Some(after) = self.lost.take() {
+                return Ok(Delivery::Lost { after });
             }
             if let Some(latest) = self.latest.take() {
                 self.ask();
@@ -359,9 +378,18 @@ impl Subscription {
             }
             ErrorKind::PositionLost => {
                 let instead = self.request.if_lost.clone().filter(|_| !self.replaced);
-                self.position = instead.ok_or(error)?;
+                let (Some(instead), Replay::After(after)) = (instead, &self.position) else {
+                    return Err(error);
+                };
+                debug!(
+                    operation = OPERATION,
+                    ?after,
+                    ?instead,
+                    "the position is lost"
+                );
+                self.lost = Some(after.clone());
+                self.position = instead;
                 self.replaced = true;
-                debug!(operation = OPERATION, position = ?self.position, "the position was lost");
                 return Ok(());
             }
             _ if !error.is_retryable() => return Err(error),

@@ -192,6 +192,21 @@ async fn what_was_missed_with_a_lost_position_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_lost_position_nobody_can_ask_about_goes_on_with_what_the_bus_still_has() {
+    let it = Listening::up().await;
+    let source = || it.source_of(Topic::new(TOPIC).objects([""; 0]));
+    account(&it.org, ago(700));
+    it.until_kept(source()).await;
+    it.org.purge_events();
+    let id = account(&it.org, ago(300));
+    let told = it.until_told(source(), 1).await;
+    assert_eq!(told, [format!("CREATED {id}")]);
+    it.until_kept(source()).await;
+    let opened = it.org.subscriptions();
+    assert!(opened.iter().any(|it| it.preset == "EARLIEST"));
+}
+
+#[tokio::test]
 async fn what_the_bus_does_not_name_is_asked_for() {
     for (kind, ids) in [
         (ChangeType::GapOverflow, "001000000000001AAA"),
