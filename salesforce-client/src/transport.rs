@@ -297,8 +297,8 @@ impl Sender {
         self.judge(call.operation, response).await
     }
 
-    /// Sends a request with a body that goes out piece by piece: the idle timeout is one for each
-    /// piece, and `answer` is how long the answer to the whole may stay away.
+    /// Sends a request with these pieces as its body. `answer` is how long the answer to the whole
+    /// may stay away.
     pub(crate) async fn stream<S, E>(
         &self,
         operation: &'static str,
@@ -313,14 +313,28 @@ impl Sender {
         let pulse = Pulse::new();
         let body = pulse.beating(pieces);
         *request.body_mut() = Some(reqwest::Body::wrap_stream(body));
+        self.paced(operation, request, &pulse, answer).await
+    }
+
+    /// Sends a request whose body goes out piece by piece: the idle timeout is one for each piece,
+    /// and `answer` is how long the answer to the whole may stay away.
+    pub(crate) async fn paced(
+        &self,
+        operation: &'static str,
+        request: reqwest::Request,
+        pulse: &Pulse,
+        answer: Duration,
+    ) -> Result<reqwest::Response> {
         let mut answered = pin!(self.http.execute(request));
         loop {
-            let patience = pulse.patience(self.idle, answer);
-            match timeout_at(patience, &mut answered).await {
-                Ok(answered) => return answered.map_err(|cause| broken(operation, cause)),
-                // A piece has gone out meanwhile, most likely.
-                Err(_) if pulse.patience(self.idle, answer) > Instant::now() => {}
-                Err(_) => return Err(Error::new(ErrorKind::Timeout, operation).sent()),
+            // The body can become whole meanwhile, which changes how long to wait.
+            let look = Instant::now() + self.idle.min(answer);
+            let look = look.min(pulse.patience(self.idle, answer));
+            if let Ok(answered) = timeout_at(look, &mut answered).await {
+                return answered.map_err(|cause| broken(operation, cause));
+            }
+            if pulse.patience(self.idle, answer) <= Instant::now() {
+                return Err(Error::new(ErrorKind::Timeout, operation).sent());
             }
         }
     }
