@@ -20,6 +20,7 @@ use super::{
 use crate::{
     RetryPolicy,
     error::{Error, ErrorKind, Result},
+    observe,
 };
 
 const OPERATION: &str = "pubsub.subscribe";
@@ -339,12 +340,14 @@ impl Subscription {
             self.position = Replay::After(ReplayId(latest.clone()));
             self.latest = Some(latest);
         }
+        let waiting = self.waiting.len();
         for event in answer.events {
             self.position = Replay::After(ReplayId(event.replay_id.clone()));
             if self.seen.is_new(&event) {
                 self.waiting.push_back(event);
             }
         }
+        observe::events(&self.request.topic, self.waiting.len() - waiting);
         self.ask();
     }
 
@@ -371,6 +374,7 @@ impl Subscription {
 
     /// Waits before the next connection, or gives up.
     async fn recover(&mut self, error: Error) -> Result<()> {
+        observe::disconnected(&self.request.topic, &error);
         match error.kind() {
             ErrorKind::Auth if !self.renewed => {
                 self.renewed = true;
