@@ -38,7 +38,7 @@ mod subscribe;
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::OnceCell;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{ClientTlsConfig, Endpoint};
 
 pub use self::{
     change::{ChangeEventHeader, ChangeType},
@@ -143,18 +143,17 @@ impl PubSubBuilder {
         let url = http_url(&self.endpoint)
             .ok_or_else(|| bad("the endpoint must be an http or https URL without a query"))?;
         Ok(PubSub {
-            rpc: Arc::new(Rpc {
-                channel: self
-                    .channel(&url)
-                    .map_err(|cause| bad("no channel").cause(cause))?,
-                transport: self.transport,
-                tenant: self.tenant,
-            }),
+            rpc: Arc::new(Rpc::new(
+                self.connecting(&url)
+                    .map_err(|cause| bad("no connection").cause(cause))?,
+                self.transport,
+                self.tenant,
+            )),
             schemas: Arc::new(Schemas::default()),
         })
     }
 
-    fn channel(&self, url: &url::Url) -> Result<Channel, tonic::transport::Error> {
+    fn connecting(&self, url: &url::Url) -> Result<Endpoint, tonic::transport::Error> {
         let mut endpoint = Endpoint::from_shared(url.as_str().to_owned())?
             .connect_timeout(Duration::from_secs(10))
             .tcp_nodelay(true)
@@ -167,6 +166,6 @@ impl PubSubBuilder {
         if url.scheme() == "https" {
             endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots())?;
         }
-        Ok(endpoint.connect_lazy())
+        Ok(endpoint)
     }
 }

@@ -137,8 +137,8 @@ impl Subscribe {
         self
     }
 
-    /// How long Salesforce may be silent before the connection counts as dead: 300 s unless set.
-    /// It gives a sign every 270 s at least.
+    /// How long Salesforce may be silent before the subscription counts as dead, and is made anew
+    /// over another connection: 300 s unless set. It gives a sign every 270 s at least.
     pub fn silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
         self
@@ -267,6 +267,7 @@ impl Subscription {
         let answer = timeout(self.request.silence, open.feed.answers.message())
             .await
             .map_err(|_| {
+                self.request.pubsub.rpc.reconnect();
                 Error::new(ErrorKind::Timeout, OPERATION)
                     .detail("there was no sign of life within the silence allowed")
                     .sent()

@@ -174,6 +174,19 @@ async fn a_connection_that_nobody_answers_over_any_more_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_far_side_that_lives_and_brings_nothing_is_left_for_another_connection() {
+    let org = org_of(3).await;
+    org.inject_stream_fault(StreamFault::after(1, StreamEnd::Silence));
+    let wire = Wire::to(org.pubsub_url(), []).await;
+    let pubsub = client(&org).pubsub().endpoint(&wire.url).build().unwrap();
+    let subscription = pubsub.subscribe(ACCOUNTS).replay(Replay::Earliest);
+    let subscription = subscription.silence(Duration::from_millis(500));
+    let events = take(subscription.stream(), 3).await;
+    assert_eq!(numbers(&events), [0, 1, 2]);
+    assert!(wire.connections() >= 2, "it hangs where it hung before");
+}
+
+#[tokio::test]
 async fn a_schema_is_asked_for_once() {
     let org = org_of(50).await;
     let pubsub = pubsub(&org);
