@@ -95,6 +95,31 @@ fn throttled(operation: &'static str) {
 #[cfg(not(feature = "metrics"))]
 fn throttled(_: &'static str) {}
 
+/// Counts events that a subscription brings for the first time.
+#[cfg(feature = "pubsub")]
+pub(crate) fn events(topic: &str, events: usize) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("salesforce_client_events_total", "topic" => topic.to_owned())
+        .increment(u64::try_from(events).unwrap_or(u64::MAX));
+    #[cfg(not(feature = "metrics"))]
+    let _ = (topic, events);
+}
+
+/// Counts what ended a subscription's connection, or kept it from coming to be.
+#[cfg(feature = "pubsub")]
+pub(crate) fn disconnected(topic: &str, error: &Error) {
+    #[cfg(feature = "metrics")]
+    {
+        let labels = [
+            ("topic", topic.to_owned()),
+            ("outcome", error.kind().label().to_owned()),
+        ];
+        metrics::counter!("salesforce_client_disconnects_total", &labels).increment(1);
+    }
+    #[cfg(not(feature = "metrics"))]
+    let _ = (topic, error);
+}
+
 /// Shows how much of the org's calls of 24 hours is used.
 pub(crate) fn usage(usage: crate::ApiUsage) {
     #[cfg(feature = "metrics")]

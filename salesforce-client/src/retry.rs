@@ -240,6 +240,23 @@ mod tests {
         assert_eq!(wait, Some(Duration::from_secs(50)));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_again_so_late_that_it_would_be_cut_off() {
+        let policy = RetryPolicy::default().deadline(Duration::from_secs(40));
+        for (waited, is_sent) in [(34, true), (36, false)] {
+            let mut attempts = Attempts::new(&policy);
+            attempts.begin_in_time("t").unwrap();
+            tokio::time::advance(Duration::from_secs(waited)).await;
+            let again = busy().wait(Some(Duration::ZERO));
+            let waits = attempts.wait_after(&again, Repeat::Safe).is_some();
+            assert!(is_sent || !waits, "after {waited} s");
+            let begun = attempts.begin_in_time("t");
+            assert_eq!(begun.is_ok(), is_sent, "after {waited} s");
+            // It was not sent, so it is no attempt.
+            assert_eq!(attempts.made(), 1 + u32::from(is_sent));
+        }
+    }
+
     #[test]
     fn a_doubt_outlives_the_attempt_that_raised_it() {
         let policy = RetryPolicy::default();

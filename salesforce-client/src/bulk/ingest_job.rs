@@ -76,6 +76,11 @@ impl IngestJob {
 
     /// The rows that were written, in no promised order.
     ///
+    /// An answer that breaks off is asked for again, and read on where it broke. Should Salesforce
+    /// bring other rows then, or the same in another order, that is an error of the kind
+    /// [`Decode`](crate::ErrorKind::Decode), and no row twice or never. So it is with the rows that
+    /// failed or were not come to.
+    ///
     /// Vendor: Bulk API 2.0 Developer Guide, "Get Job Successful Record Results".
     pub fn successful_results<T: DeserializeOwned + Send + 'static>(
         &self,

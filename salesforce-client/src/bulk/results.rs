@@ -1,6 +1,10 @@
 //! Rows of results as they come.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    marker::PhantomData,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use csv::ByteRecord;
@@ -131,12 +135,10 @@ pub(super) struct Page<R> {
     transport: Arc<Transport>,
     call: Call,
     reply: Reply,
-    /// Whether the same call brings the same rows again.
-    is_constant: bool,
     /// Rows that were taken out of it, names and all.
-    taken: u64,
+    taken: Taken,
     /// Those of them that an answer which was asked for again has still to bring.
-    skip: u64,
+    again: Option<Taken>,
     operation: &'static str,
     rows: Option<Rows>,
     delimiter: Option<ColumnDelimiter>,
@@ -163,9 +165,8 @@ impl<R: Row> Page<R> {
             reply: transport.send(&call).await?,
             transport: Arc::clone(transport),
             call,
-            is_constant: false,
-            taken: 0,
-            skip: 0,
+            taken: Taken::unordered(),
+            again: None,
             rows: None,
             delimiter,
             given: header.is_some(),
@@ -176,10 +177,9 @@ impl<R: Row> Page<R> {
         })
     }
 
-    /// The same call brings the same rows in the same order: where the answer breaks off it is asked
-    /// for again, and goes on where it was.
+    /// Salesforce promises that the same call brings the same rows in the same order.
     pub(super) fn constant(mut self) -> Self {
-        self.is_constant = true;
+        self.taken = Taken::constant();
         self
     }
 
@@ -218,12 +218,13 @@ impl<R: Row> Page<R> {
         read.map(Some).map_err(|cause| self.unreadable(cause))
     }
 
+    /// Where the answer breaks off it is asked for again, and goes on where it was.
     async fn row(&mut self) -> Result<Option<ByteRecord>> {
         let mut failed = 0;
         loop {
             let row = match self.next_row().await {
                 Ok(row) => row,
-                Err(error) if self.is_constant && error.is_retryable() => {
+                Err(error) if error.is_retryable() => {
                     failed += 1;
                     let policy = &self.transport.sender.retry;
                     let Some(wait) = policy.wait_after_failure(failed) else {
@@ -236,12 +237,20 @@ impl<R: Row> Page<R> {
                 }
                 Err(error) => return Err(error),
             };
-            if row.is_some() && self.skip > 0 {
-                self.skip -= 1;
-                continue;
+            let Some(again) = &mut self.again else {
+                if let Some(row) = &row {
+                    self.taken.add(row);
+                }
+                return Ok(row);
+            };
+            if let Some(row) = &row {
+                again.add(row);
             }
-            self.taken += u64::from(row.is_some());
-            return Ok(row);
+            if again.rows == self.taken.rows && *again == self.taken {
+                self.again = None;
+            } else if again.rows >= self.taken.rows || row.is_none() {
+                return Err(self.changed());
+            }
         }
     }
 
@@ -250,7 +259,7 @@ impl<R: Row> Page<R> {
         self.rows = None;
         self.chunk = Bytes::new();
         self.ended = false;
-        self.skip = self.taken;
+        self.again = (self.taken.rows > 0).then(|| self.taken.anew());
         Ok(())
     }
 
@@ -294,10 +303,59 @@ impl<R: Row> Page<R> {
         }
     }
 
+    fn changed(&self) -> Error {
+        Error::new(ErrorKind::Decode, self.operation)
+            .sent()
+            .detail("the answer broke off, and begins with other rows now: read it from the start")
+    }
+
     fn unreadable(&self, cause: Unreadable) -> Error {
         Error::new(ErrorKind::Decode, self.operation)
             .sent()
             .cause(cause)
+    }
+}
+
+/// The rows at the beginning of an answer.
+#[derive(Debug, Eq, PartialEq)]
+struct Taken {
+    rows: u64,
+    /// Of what they are, where their order is not promised; one word, however many they are.
+    hash: Option<u64>,
+}
+
+impl Taken {
+    fn constant() -> Self {
+        Self {
+            rows: 0,
+            hash: None,
+        }
+    }
+
+    fn unordered() -> Self {
+        Self {
+            rows: 0,
+            hash: Some(0),
+        }
+    }
+
+    fn anew(&self) -> Self {
+        match self.hash {
+            Some(_) => Self::unordered(),
+            None => Self::constant(),
+        }
+    }
+
+    fn add(&mut self, row: &ByteRecord) {
+        self.rows += 1;
+        if let Some(hash) = &mut self.hash {
+            let mut hasher = DefaultHasher::new();
+            hash.hash(&mut hasher);
+            for field in row {
+                field.hash(&mut hasher);
+            }
+            *hash = hasher.finish();
+        }
     }
 }
 

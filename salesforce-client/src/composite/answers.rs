@@ -13,7 +13,7 @@ use crate::{
 
 /// The answers to the parts of a [`Composite`](super::Composite).
 #[derive(Debug)]
-pub struct CompositeAnswers(Vec<(Reference, PartAnswer)>);
+pub struct CompositeAnswers(Vec<(Reference, Result<PartAnswer>)>);
 
 /// The answer to one part. A part that failed is an answer too.
 #[derive(Clone, Debug)]
@@ -40,28 +40,38 @@ pub(super) struct Answered {
     reference_id: String,
 }
 
+/// The answers to parts of these names, in their order.
+pub(super) fn in_order(names: &[Reference], mut answers: Vec<Answered>) -> Result<Vec<PartAnswer>> {
+    let found = names.iter().map(|name| {
+        let place = answers.iter().position(|it| it.reference_id == name.0);
+        let answered = answers.swap_remove(place.ok_or_else(unanswered)?);
+        Ok(PartAnswer {
+            status: answered.http_status_code,
+            body: answered.body,
+        })
+    });
+    found.collect()
+}
+
 impl CompositeAnswers {
-    pub(super) fn read(names: Vec<Reference>, answers: Vec<Answered>) -> Result<Self> {
-        let mut answers = answers;
-        let found = names.into_iter().map(|name| {
-            let place = answers.iter().position(|it| it.reference_id == name.0);
-            let answered = answers.swap_remove(place.ok_or_else(unanswered)?);
-            let answer = PartAnswer {
-                status: answered.http_status_code,
-                body: answered.body,
-            };
-            Ok((name, answer))
-        });
-        found.collect::<Result<_>>().map(Self)
+    pub(super) fn new(names: Vec<Reference>, answers: Vec<Result<PartAnswer>>) -> Self {
+        Self(names.into_iter().zip(answers).collect())
     }
 
-    /// The answer to a part that succeeded; the part's own error otherwise.
+    pub(super) fn read(names: Vec<Reference>, answers: Vec<Answered>) -> Result<Self> {
+        let answers = in_order(&names, answers)?;
+        Ok(Self::new(names, answers.into_iter().map(Ok).collect()))
+    }
+
+    /// The answer to a part that succeeded; the part's own error otherwise. One of the kind
+    /// [`RowLocked`](ErrorKind::RowLocked) has changed nothing and can be sent again, where nothing
+    /// that came after it minds.
     pub fn get(&self, part: &Reference) -> Result<&PartAnswer> {
         let found = self.0.iter().find(|(name, _)| name == part);
         let (_, answer) = found.ok_or_else(|| {
             Error::new(ErrorKind::Invalid, OPERATION).detail("this is no part of the call")
         })?;
-        answer.judged()
+        judged(answer)
     }
 
     /// The id of the record that a part created.
@@ -81,7 +91,7 @@ impl CompositeAnswers {
     /// Why it failed, if a part did: the first failure that is not only the consequence of
     /// another.
     pub fn failure(&self) -> Option<Error> {
-        let failures = self.0.iter().filter_map(|(_, it)| it.judged().err());
+        let failures = self.0.iter().filter_map(|(_, it)| judged(it).err());
         let (causes, rest): (Vec<_>, Vec<_>) = failures.partition(|error| {
             let api = error.api();
             !api.is_some_and(ApiErrors::is_consequence)
@@ -89,9 +99,11 @@ impl CompositeAnswers {
         causes.into_iter().chain(rest).next()
     }
 
-    /// All answers, in the order of the parts.
-    pub fn iter(&self) -> impl Iterator<Item = (&Reference, &PartAnswer)> {
-        self.0.iter().map(|(name, answer)| (name, answer))
+    /// What each part has, in the order of the parts: its answer, be it a failure or not, or why
+    /// there is none.
+    pub fn iter(&self) -> impl Iterator<Item = (&Reference, Result<&PartAnswer>)> {
+        let each = self.0.iter();
+        each.map(|(name, answer)| (name, answer.as_ref().map_err(Error::again)))
     }
 
     pub(super) fn judged(self, all_or_none: bool) -> Result<Self> {
@@ -100,6 +112,11 @@ impl CompositeAnswers {
             None => Ok(self),
         }
     }
+}
+
+/// An answer that is no failure.
+pub(super) fn judged(answer: &Result<PartAnswer>) -> Result<&PartAnswer> {
+    answer.as_ref().map_err(Error::again)?.judged()
 }
 
 impl PartAnswer {

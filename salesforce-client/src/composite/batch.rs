@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{
     PARTS, PartAnswer,
-    answers::unanswered,
+    answers::{judged, unanswered},
+    locks::{self, Standing},
     part::{Part, Target},
 };
 use crate::{
@@ -116,6 +117,11 @@ impl Batch {
     }
 
     /// Sends it. Parts can have failed then: their answers tell.
+    ///
+    /// Parts that found a record locked are sent again, as the policy says, if all that was done
+    /// after them is about other records for sure, and unless a failure
+    /// [halts](Self::halt_on_error) the rest. A query is about any record. Those whose outcome is
+    /// unknown then have that failure in place of an answer.
     pub async fn send(self) -> Result<BatchAnswers> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -137,23 +143,41 @@ impl Batch {
             return Err(invalid("a batch has between 1 and 25 parts"));
         }
         let repeatable = self.repeatable || self.parts.iter().all(Part::only_reads);
+        let (transport, halt_on_error) = (self.transport, self.halt_on_error);
+        let standings: Vec<_> = self.parts.iter().map(Standing::alone).collect();
         let parts: Vec<Value> = self.parts.into_iter().map(Part::in_batch).collect();
-        let mut call = self
-            .transport
-            .call(OPERATION, Method::POST, &["composite", "batch"])
-            .json(&json!({ "haltOnError": self.halt_on_error, "batchRequests": parts }))?;
-        if repeatable {
-            call = Call::repeatable(call);
+        let ask = |places: Vec<usize>| {
+            let parts: Vec<&Value> = places.iter().map(|place| &parts[*place]).collect();
+            let call = transport
+                .call(OPERATION, Method::POST, &["composite", "batch"])
+                .json(&json!({ "haltOnError": halt_on_error, "batchRequests": parts }));
+            let transport = &transport;
+            async move {
+                let call = match repeatable {
+                    true => Call::repeatable(call?),
+                    false => call?,
+                };
+                let batched: Batched = transport.json(&call).await?;
+                if batched.results.len() != places.len() {
+                    return Err(unanswered());
+                }
+                let answers = batched.results.into_iter().map(|item| PartAnswer {
+                    status: item.status_code,
+                    body: item.result,
+                });
+                Ok(answers.collect::<Vec<_>>())
+            }
+        };
+        let mut answers = ask((0..count).collect())
+            .await?
+            .into_iter()
+            .map(Ok)
+            .collect::<Vec<_>>();
+        if !halt_on_error {
+            let retry = &transport.sender.retry;
+            locks::send_again(OPERATION, retry, &standings, &mut answers, ask).await;
         }
-        let batched: Batched = self.transport.json(&call).await?;
-        if batched.results.len() != count {
-            return Err(unanswered());
-        }
-        let answers = batched.results.into_iter().map(|item| PartAnswer {
-            status: item.status_code,
-            body: item.result,
-        });
-        Ok(BatchAnswers(answers.collect()))
+        Ok(BatchAnswers(answers))
     }
 
     fn add(&mut self, part: impl FnOnce(&str) -> Result<Part>) -> BatchPart {
@@ -168,23 +192,27 @@ impl Batch {
 
 /// The answers to the parts of a [`Batch`].
 #[derive(Debug)]
-pub struct BatchAnswers(Vec<PartAnswer>);
+pub struct BatchAnswers(Vec<Result<PartAnswer>>);
 
 impl BatchAnswers {
-    /// The answer to a part, be it a failure or not.
+    /// The answer to a part, be it a failure or not; why there is none, if its outcome is unknown.
     pub fn get(&self, part: BatchPart) -> Result<&PartAnswer> {
-        self.0.get(part.0).ok_or_else(|| {
-            Error::new(ErrorKind::Invalid, OPERATION).detail("this is no part of the call")
-        })
+        self.found(part)?.as_ref().map_err(Error::again)
     }
 
     /// What a part gave, as a type of yours; the part's own error if it failed.
     pub fn json<T: DeserializeOwned>(&self, part: BatchPart) -> Result<T> {
-        self.get(part)?.json()
+        judged(self.found(part)?)?.json()
     }
 
-    /// All answers, in the order of the parts.
-    pub fn iter(&self) -> impl Iterator<Item = &PartAnswer> {
-        self.0.iter()
+    /// What [`get`](Self::get) gives for each part, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = Result<&PartAnswer>> {
+        self.0.iter().map(|it| it.as_ref().map_err(Error::again))
+    }
+
+    fn found(&self, part: BatchPart) -> Result<&Result<PartAnswer>> {
+        self.0.get(part.0).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, OPERATION).detail("this is no part of the call")
+        })
     }
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod batch;
 mod graph;
+mod locks;
 mod part;
 mod tree;
 
@@ -13,8 +14,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::debug;
 
-use self::part::{Part, references};
 pub(crate) use self::{answers::SubAnswer, graph::graphs};
+use self::{
+    answers::in_order,
+    locks::Standing,
+    part::{Part, references},
+};
 pub use self::{
     answers::{CompositeAnswers, PartAnswer},
     batch::{Batch, BatchAnswers, BatchPart},
@@ -170,36 +175,70 @@ impl Composite {
         }
     }
 
-    /// Sends it. Together with [`all_or_none`](Self::all_or_none) it is sent again where a record was
-    /// locked, as nothing was changed then. Without [`all_or_none`](Self::all_or_none) parts can have failed then: their
-    /// answers tell.
+    /// Sends it. Parts can have failed then, unless it is for [`all_or_none`](Self::all_or_none):
+    /// their answers tell.
+    ///
+    /// Where a record was locked, the whole is sent again if it is for all or none, as nothing was
+    /// changed then. Otherwise those parts are that the lock kept from being done, as the policy
+    /// says, if they stand alone: no other part refers to them, what they refer to only reads, and
+    /// all that was done after them is about other records for sure. A query is about any record,
+    /// and so is an upsert beside an id. The rest keeps its
+    /// [`RowLocked`](ErrorKind::RowLocked). Parts that were sent again with an unknown outcome have
+    /// that failure in place of an answer.
     pub async fn send(self) -> Result<CompositeAnswers> {
         let transport = Arc::clone(&self.transport);
         let all_or_none = self.all_or_none;
         let repeatable = self.may_be_repeated();
+        let prefix = self.prefix();
+        let standings = self.parts.iter().map(|part| Standing::of(part, &prefix));
+        let standings: Vec<Standing> = standings.collect();
         let (body, names) = self.body(PARTS)?;
-        let mut call = transport
-            .call(OPERATION, Method::POST, &["composite"])
-            .json(&json!({ "allOrNone": all_or_none, "compositeRequest": body }))?;
-        if repeatable {
-            call = Call::repeatable(call);
-        }
+        let (parts, called) = (&body, &names);
+        let ask = |places: Vec<usize>| {
+            let parts: Vec<&Value> = places.iter().map(|place| &parts[*place]).collect();
+            let call = transport
+                .call(OPERATION, Method::POST, &["composite"])
+                .json(&json!({ "allOrNone": all_or_none, "compositeRequest": parts }));
+            let called: Vec<_> = places.iter().map(|place| called[*place].clone()).collect();
+            let transport = &transport;
+            async move {
+                let call = match repeatable {
+                    true => Call::repeatable(call?),
+                    false => call?,
+                };
+                let answers: answers::Composed = transport.json(&call).await?;
+                in_order(&called, answers.composite_response)
+            }
+        };
+        let retry = &transport.sender.retry;
+        let all: Vec<usize> = (0..body.len()).collect();
         let mut failed = 0;
         loop {
-            let answers: answers::Composed = transport.json(&call).await?;
-            let read = CompositeAnswers::read(names.clone(), answers.composite_response)?;
-            let error = match read.judged(all_or_none) {
+            let mut answers = ask(all.clone())
+                .await?
+                .into_iter()
+                .map(Ok)
+                .collect::<Vec<_>>();
+            if !all_or_none {
+                locks::send_again(OPERATION, retry, &standings, &mut answers, ask).await;
+                return Ok(CompositeAnswers::new(names.clone(), answers));
+            }
+            let error = match CompositeAnswers::new(names.clone(), answers).judged(true) {
                 // It was rolled back as a whole.
                 Err(error) if error.kind() == ErrorKind::RowLocked => error,
                 judged => return judged,
             };
             failed += 1;
-            let Some(wait) = transport.sender.retry.wait_after_failure(failed) else {
+            let Some(wait) = retry.wait_after_failure(failed) else {
                 return Err(error.after(failed, false));
             };
             debug!(operation = OPERATION, ?wait, %error, "trying again");
             tokio::time::sleep(wait).await;
         }
+    }
+
+    fn prefix(&self) -> String {
+        format!("r{:08x}", self.salt)
     }
 
     fn may_be_repeated(&self) -> bool {
@@ -218,7 +257,7 @@ impl Composite {
         if self.parts.len() > limit {
             return Err(invalid("there are more parts than Salesforce takes in one"));
         }
-        let prefix = format!("r{:08x}", self.salt);
+        let prefix = self.prefix();
         let mut body = Vec::with_capacity(self.parts.len());
         let mut names = Vec::with_capacity(self.parts.len());
         for (place, part) in self.parts.into_iter().enumerate() {
@@ -239,7 +278,7 @@ impl Composite {
     }
 
     fn add(&mut self, part: impl FnOnce(&str) -> Result<Part>) -> Reference {
-        let reference = Reference(format!("r{:08x}_{}", self.salt, self.parts.len()));
+        let reference = Reference(format!("{}_{}", self.prefix(), self.parts.len()));
         match part(&self.transport.data) {
             Ok(part) => self.parts.push(part),
             Err(error) => drop(self.failure.get_or_insert(error)),

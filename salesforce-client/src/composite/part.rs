@@ -26,9 +26,54 @@ impl From<&Reference> for Target {
     }
 }
 
+/// What a part is about, as far as the call itself tells.
+#[derive(Clone, Debug)]
+pub(super) enum About {
+    /// A record that it makes.
+    New,
+    Record(String),
+    /// The record with this external id.
+    Key {
+        object: String,
+        field: String,
+        value: String,
+    },
+    Unknown,
+}
+
+impl About {
+    /// Whether the two are about different records for sure.
+    pub(super) fn is_other_than(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unknown, _) | (_, Self::Unknown) => false,
+            (Self::New, _) | (_, Self::New) => true,
+            (Self::Record(one), Self::Record(other)) => one != other,
+            (
+                Self::Key {
+                    object,
+                    field,
+                    value,
+                },
+                Self::Key {
+                    object: other_object,
+                    field: other_field,
+                    value: other_value,
+                },
+            ) => {
+                // Most external ids are the same in any case.
+                object.eq_ignore_ascii_case(other_object)
+                    && field.eq_ignore_ascii_case(other_field)
+                    && value.to_lowercase() != other_value.to_lowercase()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// One call inside another.
 pub(super) struct Part {
     method: Method,
+    pub(super) about: About,
     /// The whole path, percent-encoded, with its query.
     url: String,
     pub(super) body: Option<Value>,
@@ -42,7 +87,12 @@ impl Part {
         fields: &(impl Serialize + ?Sized),
     ) -> Result<Self> {
         check_name(OPERATION, object)?;
-        Self::to(Method::POST, format!("{data}/sobjects/{object}")).with(fields)
+        Self::to(
+            Method::POST,
+            format!("{data}/sobjects/{object}"),
+            About::New,
+        )
+        .with(fields)
     }
 
     pub(super) fn get(data: &str, object: &str, id: &Target, fields: &[&str]) -> Result<Self> {
@@ -79,7 +129,12 @@ impl Part {
         }
         let segments = ["sobjects", object, field, value];
         let call = Call::new(OPERATION, Method::PATCH, data, &segments);
-        Self::to(Method::PATCH, call.path_and_query()).with(fields)
+        let about = About::Key {
+            object: object.to_owned(),
+            field: field.to_owned(),
+            value: value.to_owned(),
+        };
+        Self::to(Method::PATCH, call.path_and_query(), about).with(fields)
     }
 
     pub(super) fn delete(data: &str, object: &str, id: &Target) -> Result<Self> {
@@ -93,7 +148,7 @@ impl Part {
                 .detail("the query has @{ in it, which means a reference here"));
         }
         let call = Call::new(OPERATION, Method::GET, data, &["query"]).query("q", text);
-        Ok(Self::to(Method::GET, call.path_and_query()))
+        Ok(Self::to(Method::GET, call.path_and_query(), About::Unknown))
     }
 
     pub(super) fn request(
@@ -106,7 +161,7 @@ impl Part {
             return Err(Error::new(ErrorKind::Invalid, OPERATION)
                 .detail("a path begins with / and is percent-encoded"));
         }
-        let mut part = Self::to(method, format!("{data}{path}"));
+        let mut part = Self::to(method, format!("{data}{path}"), About::Unknown);
         part.body = body;
         Ok(part)
     }
@@ -117,6 +172,16 @@ impl Part {
 
     pub(super) fn only_reads(&self) -> bool {
         self.method == Method::GET
+    }
+
+    /// The places of the parts that it refers to, whose names begin with `prefix`.
+    pub(super) fn uses(&self, prefix: &str) -> Vec<usize> {
+        let mut places = Vec::new();
+        used(&self.url, prefix, &mut places);
+        for value in self.body.iter().chain(self.headers.values()) {
+            each_text(value, &mut |text| used(text, prefix, &mut places));
+        }
+        places
     }
 
     pub(super) fn in_composite(self, name: &str) -> Value {
@@ -149,15 +214,18 @@ impl Part {
 
     fn row(method: Method, data: &str, object: &str, id: &Target) -> Result<Self> {
         check_name(OPERATION, object)?;
-        Ok(Self::to(
-            method,
-            format!("{data}/sobjects/{object}/{}", id.0),
-        ))
+        let about = match id.0.starts_with(REFERENCE) {
+            true => About::Unknown,
+            false => About::Record(id.0.clone()),
+        };
+        let url = format!("{data}/sobjects/{object}/{}", id.0);
+        Ok(Self::to(method, url, about))
     }
 
-    fn to(method: Method, url: String) -> Self {
+    fn to(method: Method, url: String, about: About) -> Self {
         Self {
             method,
+            about,
             url,
             body: None,
             headers: Map::new(),
@@ -175,14 +243,33 @@ impl Part {
     }
 }
 
+/// With it a reference begins.
+const REFERENCE: &str = "@{";
+
 /// Whether every `@{` in the texts begins a reference of this composite.
 pub(super) fn references(value: &Value, prefix: &str) -> bool {
+    let mut are_all = true;
+    each_text(value, &mut |text| {
+        let mut found = text.match_indices(REFERENCE);
+        are_all &= found.all(|(at, mark)| text[at + mark.len()..].starts_with(prefix));
+    });
+    are_all
+}
+
+/// The places of the parts named in a text.
+fn used(text: &str, prefix: &str, places: &mut Vec<usize>) {
+    for (at, mark) in text.match_indices(REFERENCE) {
+        let name = text[at + mark.len()..].strip_prefix(prefix);
+        let place = name.and_then(|name| name.strip_prefix('_')?.split_once('.'));
+        places.extend(place.and_then(|(place, _)| place.parse::<usize>().ok()));
+    }
+}
+
+fn each_text(value: &Value, take: &mut impl FnMut(&str)) {
     match value {
-        Value::String(text) => text
-            .match_indices("@{")
-            .all(|(at, mark)| text[at + mark.len()..].starts_with(prefix)),
-        Value::Array(items) => items.iter().all(|item| references(item, prefix)),
-        Value::Object(members) => members.values().all(|member| references(member, prefix)),
-        _ => true,
+        Value::String(text) => take(text),
+        Value::Array(items) => items.iter().for_each(|item| each_text(item, take)),
+        Value::Object(members) => members.values().for_each(|member| each_text(member, take)),
+        _ => {}
     }
 }

@@ -1,6 +1,5 @@
 use std::{
     future::Future,
-    pin::pin,
     sync::{Arc, atomic::Ordering},
 };
 
@@ -8,7 +7,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
@@ -24,10 +23,10 @@ use crate::{
     classify::is_session_end,
     error::{Error, ErrorKind, Result},
     governor::Slot,
+    pulse::Pulse,
     retry::Attempts,
     token::AccessToken,
-    transport::Transport,
-    transport::{Reply, broken},
+    transport::{Reply, Transport},
 };
 
 /// An upload that is ready to be sent, as often as there is a content for it.
@@ -139,7 +138,7 @@ impl Upload {
     async fn exchange(&self, token: &AccessToken, content: Content) -> Result<Reply> {
         let sender = &self.transport.sender;
         let progress = Progress::new();
-        let _abandoned = AbandonOnDrop(Arc::clone(&progress));
+        let _abandoned = AbandonOnDrop(progress.pulse.clone());
         let body = Body::new(
             Arc::clone(&self.encoding),
             content,
@@ -148,17 +147,9 @@ impl Upload {
         );
         let mut request = sender.request(&self.call, Some(token))?;
         *request.body_mut() = Some(reqwest::Body::wrap_stream(body));
-        let mut answer = pin!(sender.http.execute(request));
-        let answer = loop {
-            // The body can become whole meanwhile, which changes how long to wait.
-            let look = Instant::now() + sender.idle.min(sender.upload_answer);
-            if let Ok(answer) = timeout_at(look, &mut answer).await {
-                break answer.map_err(|cause| broken(OPERATION, cause));
-            }
-            if progress.patience(sender.idle, sender.upload_answer) <= Instant::now() {
-                break Err(Error::new(ErrorKind::Timeout, OPERATION).sent());
-            }
-        };
+        let answer = sender
+            .paced(OPERATION, request, &progress.pulse, sender.upload_answer)
+            .await;
         if let Some(cause) = progress.take_failure() {
             return Err(Error::new(ErrorKind::Content, OPERATION).cause(cause));
         }
@@ -168,7 +159,7 @@ impl Upload {
         };
         // What never was a whole request had no effect, whatever became of it.
         judged.map_err(|error| {
-            if progress.abandon() {
+            if progress.pulse.abandon() {
                 error
             } else {
                 error.incomplete()
@@ -209,7 +200,7 @@ fn refuses_keys(error: &Error) -> bool {
     error.status() == Some(400) && error.api().is_some_and(refuses)
 }
 
-struct AbandonOnDrop(Arc<Progress>);
+struct AbandonOnDrop(Pulse);
 
 impl Drop for AbandonOnDrop {
     fn drop(&mut self) {

@@ -4,15 +4,14 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt;
-use tokio::time::Instant;
 
 use super::encoding::{Base64, Encoding};
+use crate::pulse::Pulse;
 
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub(super) type Content = Pin<Box<dyn Stream<Item = Result<Bytes, Cause>> + Send>>;
@@ -29,64 +28,28 @@ where
     Box::pin(stream.map(|item| item.map_err(Into::into)))
 }
 
-/// What has become of a body so far: shared by the body, which the connection holds, and the call
-/// that waits for the answer.
+/// What has become of a body so far.
 #[derive(Debug)]
-pub(super) struct Progress(Mutex<State>);
-
-#[derive(Debug)]
-struct State {
-    last_piece: Instant,
-    is_whole: bool,
-    is_abandoned: bool,
-    failure: Option<Cause>,
+pub(super) struct Progress {
+    pub(super) pulse: Pulse,
+    failure: Mutex<Option<Cause>>,
 }
 
 impl Progress {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
-            last_piece: Instant::now(),
-            is_whole: false,
-            is_abandoned: false,
-            failure: None,
-        })))
-    }
-
-    /// Until when to wait: `idle` after each piece, `answer` after the last one.
-    pub(super) fn patience(&self, idle: Duration, answer: Duration) -> Instant {
-        let state = self.state();
-        state.last_piece + if state.is_whole { answer } else { idle }
-    }
-
-    /// Whether the body, tail and all, has gone out. Before that it can have no effect.
-    #[cfg(test)]
-    pub(super) fn is_whole(&self) -> bool {
-        self.state().is_whole
+        Arc::new(Self {
+            pulse: Pulse::new(),
+            failure: Mutex::new(None),
+        })
     }
 
     /// What kept the content from becoming whole.
     pub(super) fn take_failure(&self) -> Option<Cause> {
-        self.state().failure.take()
+        self.failure().take()
     }
 
-    /// Nobody waits for the answer any more: a body that goes on would be a file that nobody
-    /// knows of. Tells whether it was whole by then; one that was not never will be.
-    pub(super) fn abandon(&self) -> bool {
-        let mut state = self.state();
-        state.is_abandoned = true;
-        state.is_whole
-    }
-
-    /// Lets the tail go out, unless nobody waits for it any more. Both are one decision: what was
-    /// abandoned must not become whole, and what is whole was not abandoned before.
-    fn make_whole(&self) -> bool {
-        let mut state = self.state();
-        state.is_whole = !state.is_abandoned;
-        state.is_whole
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failure(&self) -> MutexGuard<'_, Option<Cause>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -168,7 +131,7 @@ impl Body {
 
     fn fail(&mut self, cause: Cause) -> Poll<Option<Result<Bytes, BrokenOff>>> {
         self.phase = Phase::Over;
-        self.progress.state().failure = Some(cause);
+        *self.progress.failure() = Some(cause);
         Poll::Ready(Some(Err(BrokenOff)))
     }
 }
@@ -178,13 +141,9 @@ impl Stream for Body {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        {
-            let mut state = this.progress.state();
-            state.last_piece = Instant::now();
-            if state.is_abandoned {
-                this.phase = Phase::Over;
-                return Poll::Ready(Some(Err(BrokenOff)));
-            }
+        if !this.progress.pulse.beat() {
+            this.phase = Phase::Over;
+            return Poll::Ready(Some(Err(BrokenOff)));
         }
         loop {
             match this.phase {
@@ -206,7 +165,9 @@ impl Stream for Body {
                 Some(Ok(chunk)) => this.take(chunk),
                 Some(Err(cause)) => Err(cause),
                 None => match this.end() {
-                    Ok(end) if this.progress.make_whole() => return Poll::Ready(Some(Ok(end))),
+                    Ok(end) if this.progress.pulse.make_whole() => {
+                        return Poll::Ready(Some(Ok(end)));
+                    }
                     Ok(_) => return Poll::Ready(Some(Err(BrokenOff))),
                     Err(cause) => Err(cause),
                 },
@@ -254,7 +215,7 @@ mod tests {
             let encoding = Encoding::base64(r#"{"Title":"t"}"#);
             let length = encoding.length(size);
             let (body, progress) = sent(encoding, chunks.clone(), size);
-            prop_assert!(progress.is_whole());
+            prop_assert!(progress.pulse.is_whole());
             prop_assert_eq!(body.len() as u64, length);
             let expected = format!(r#"{{"Title":"t","VersionData":"{}"}}"#, STANDARD.encode(&content));
             prop_assert_eq!(String::from_utf8(body).unwrap(), expected);
@@ -284,7 +245,7 @@ mod tests {
                 let tail = encoding.tail();
                 let (body, progress) = sent(encoding, vec![b"abc".to_vec()], announced);
                 assert!(progress.take_failure().is_some());
-                assert!(!progress.is_whole());
+                assert!(!progress.pulse.is_whole());
                 assert!(!body.ends_with(&tail));
             }
         }
@@ -294,18 +255,6 @@ mod tests {
     fn a_content_that_goes_on_after_its_length_never_gets_its_tail() {
         let chunks = vec![b"abc".to_vec(), Vec::new(), b"d".to_vec()];
         let (_, progress) = sent(Encoding::multipart("{}", "a"), chunks, 3);
-        assert!(!progress.is_whole());
-    }
-
-    #[test]
-    fn what_was_abandoned_never_becomes_whole_and_what_is_whole_says_so() {
-        let late = Progress::new();
-        assert!(!late.abandon());
-        assert!(!late.make_whole());
-        assert!(!late.is_whole());
-
-        let done = Progress::new();
-        assert!(done.make_whole());
-        assert!(done.abandon());
+        assert!(!progress.pulse.is_whole());
     }
 }

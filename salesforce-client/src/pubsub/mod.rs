@@ -38,7 +38,7 @@ mod subscribe;
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::OnceCell;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{ClientTlsConfig, Endpoint};
 
 pub use self::{
     change::{ChangeEventHeader, ChangeType},
@@ -56,6 +56,8 @@ use crate::{
 const ENDPOINT: &str = "https://api.pubsub.salesforce.com:443";
 const ALIVE_EVERY: Duration = Duration::from_secs(30);
 const ALIVE_WITHIN: Duration = Duration::from_secs(20);
+/// No connection is asked more often whether it lives: shorter times are a busy loop.
+const ALIVE_EVERY_AT_LEAST: Duration = Duration::from_millis(10);
 
 /// The org's event bus. Make one and clone it: clones share the connection and what is known of
 /// schemas.
@@ -86,6 +88,8 @@ pub struct PubSubBuilder {
     transport: Arc<Transport>,
     endpoint: String,
     tenant: OnceCell<String>,
+    alive_every: Duration,
+    alive_within: Duration,
 }
 
 impl fmt::Debug for PubSubBuilder {
@@ -102,6 +106,8 @@ impl PubSubBuilder {
             transport: Arc::clone(transport),
             endpoint: ENDPOINT.to_owned(),
             tenant: OnceCell::new(),
+            alive_every: ALIVE_EVERY,
+            alive_within: ALIVE_WITHIN,
         }
     }
 
@@ -118,6 +124,17 @@ impl PubSubBuilder {
         self
     }
 
+    /// After how long without a word the far side is asked whether the connection lives, and within
+    /// how long it has to say so before the connection is given up: 30 s and 20 s unless set.
+    ///
+    /// Gateways and balancers forget connections that are quiet, and tell neither side. The question
+    /// is a `PING` of HTTP/2, which costs no API call and no event.
+    pub fn keep_alive(mut self, every: Duration, within: Duration) -> Self {
+        self.alive_every = every.max(ALIVE_EVERY_AT_LEAST);
+        self.alive_within = within;
+        self
+    }
+
     /// The event bus, within a Tokio runtime. The connection is made with the first call.
     pub fn build(self) -> Result<PubSub> {
         let bad = |detail| Error::new(ErrorKind::Config, "pubsub.build").detail(detail);
@@ -126,28 +143,29 @@ impl PubSubBuilder {
         let url = http_url(&self.endpoint)
             .ok_or_else(|| bad("the endpoint must be an http or https URL without a query"))?;
         Ok(PubSub {
-            rpc: Arc::new(Rpc {
-                channel: channel(&url).map_err(|cause| bad("no channel").cause(cause))?,
-                transport: self.transport,
-                tenant: self.tenant,
-            }),
+            rpc: Arc::new(Rpc::new(
+                self.connecting(&url)
+                    .map_err(|cause| bad("no connection").cause(cause))?,
+                self.transport,
+                self.tenant,
+            )),
             schemas: Arc::new(Schemas::default()),
         })
     }
-}
 
-fn channel(url: &url::Url) -> Result<Channel, tonic::transport::Error> {
-    let mut endpoint = Endpoint::from_shared(url.as_str().to_owned())?
-        .connect_timeout(Duration::from_secs(10))
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(Duration::from_secs(60)))
-        // A connection that somebody on the way has forgotten is silent for ever: without this a
-        // new subscription would go over it as well.
-        .http2_keep_alive_interval(ALIVE_EVERY)
-        .keep_alive_timeout(ALIVE_WITHIN)
-        .keep_alive_while_idle(true);
-    if url.scheme() == "https" {
-        endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots())?;
+    fn connecting(&self, url: &url::Url) -> Result<Endpoint, tonic::transport::Error> {
+        let mut endpoint = Endpoint::from_shared(url.as_str().to_owned())?
+            .connect_timeout(Duration::from_secs(10))
+            .tcp_nodelay(true)
+            .tcp_keepalive(Some(Duration::from_secs(60)))
+            // A connection that somebody on the way has forgotten is silent for ever: without this
+            // a new subscription would go over it as well.
+            .http2_keep_alive_interval(self.alive_every)
+            .keep_alive_timeout(self.alive_within)
+            .keep_alive_while_idle(true);
+        if url.scheme() == "https" {
+            endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots())?;
+        }
+        Ok(endpoint)
     }
-    Ok(endpoint.connect_lazy())
 }

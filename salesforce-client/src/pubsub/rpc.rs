@@ -1,6 +1,9 @@
 //! Calls of the service: the org's token with each, and what became of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures_util::stream;
 use http::{StatusCode, uri::PathAndQuery};
@@ -15,7 +18,7 @@ use tonic::{
     Code, Request, Status, Streaming,
     client::Grpc,
     metadata::{AsciiMetadataValue, MetadataMap},
-    transport::Channel,
+    transport::{Channel, Endpoint},
 };
 use tonic_prost::ProstCodec;
 use tracing::{Instrument, debug};
@@ -37,9 +40,10 @@ const LARGEST_ANSWER: usize = 128 * 1024 * 1024;
 const ASKED_AHEAD: usize = 4;
 
 pub(super) struct Rpc {
-    pub(super) channel: Channel,
+    endpoint: Endpoint,
+    channel: Mutex<Channel>,
     pub(super) transport: Arc<Transport>,
-    pub(super) tenant: OnceCell<String>,
+    tenant: OnceCell<String>,
 }
 
 /// A subscription as it runs.
@@ -50,6 +54,34 @@ pub(super) struct Feed {
 }
 
 impl Rpc {
+    /// Within a Tokio runtime.
+    pub(super) fn new(
+        endpoint: Endpoint,
+        transport: Arc<Transport>,
+        tenant: OnceCell<String>,
+    ) -> Self {
+        Self {
+            channel: Mutex::new(endpoint.connect_lazy()),
+            endpoint,
+            transport,
+            tenant,
+        }
+    }
+
+    /// Lets later calls go over another connection. One whose calls stay without an answer can live
+    /// all the same: whoever ends it on the far side says so, and what should answer behind hangs.
+    pub(super) fn reconnect(&self) {
+        *self.connected() = self.endpoint.connect_lazy();
+    }
+
+    fn channel(&self) -> Channel {
+        self.connected().clone()
+    }
+
+    fn connected(&self) -> MutexGuard<'_, Channel> {
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A call with one answer. It is repeated as [`Repeat`] says, and once with another token.
     pub(super) async fn unary<Q, A>(
         &self,
@@ -121,7 +153,7 @@ impl Rpc {
     {
         let request = self.request(operation, message, token).await?;
         let call = async {
-            let mut grpc = Grpc::new(self.channel.clone());
+            let mut grpc = Grpc::new(self.channel());
             grpc.ready()
                 .await
                 .map_err(|cause| unreached(operation, cause))?;
@@ -132,7 +164,10 @@ impl Rpc {
         };
         timeout(self.transport.sender.idle, call)
             .await
-            .map_err(|_| Error::new(ErrorKind::Timeout, operation).sent())?
+            .map_err(|_| {
+                self.reconnect();
+                Error::new(ErrorKind::Timeout, operation).sent()
+            })?
     }
 
     /// Opens a subscription by its first request. Nobody says whether its head comes before its
@@ -154,8 +189,7 @@ impl Rpc {
         });
         let request = self.request(operation, requests, &token).await?;
         let call = async {
-            let mut grpc =
-                Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER);
+            let mut grpc = Grpc::new(self.channel()).max_decoding_message_size(LARGEST_ANSWER);
             grpc.ready()
                 .await
                 .map_err(|cause| unreached(operation, cause))?;
@@ -173,7 +207,10 @@ impl Rpc {
                 }
                 return Err(error);
             }
-            Err(_) => return Err(Error::new(ErrorKind::Timeout, operation).sent()),
+            Err(_) => {
+                self.reconnect();
+                return Err(Error::new(ErrorKind::Timeout, operation).sent());
+            }
         };
         Ok(Feed {
             asks,

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     RetryPolicy,
     error::{Error, ErrorKind, Result},
+    observe,
 };
 
 const OPERATION: &str = "pubsub.subscribe";
@@ -54,14 +55,27 @@ pub enum Delivery {
         /// Where to begin again.
         latest: ReplayId,
     },
+    /// The place to go on from is no longer known, and the subscription begins
+    /// [elsewhere](Subscribe::if_lost): what happened after it may never come. Only a look at the
+    /// records tells of it, such as [`SObjects::changes`](crate::SObjects::changes) from the last
+    /// event that was dealt with until after the next delivery, with which the subscription is
+    /// known to listen again.
+    ///
+    /// Make that durable before the next delivery's id is kept. Who begins at the lost place again
+    /// is told of it again.
+    Lost {
+        /// The place that is lost.
+        after: ReplayId,
+    },
 }
 
 impl Delivery {
-    /// Where to begin again after this.
+    /// Where to begin again after this; the lost place itself where that is what is told of.
     pub fn replay_id(&self) -> &ReplayId {
         match self {
             Self::Event(event) => &event.replay_id,
             Self::Quiet { latest } => latest,
+            Self::Lost { after } => after,
         }
     }
 }
@@ -108,9 +122,9 @@ impl Subscribe {
         self
     }
 
-    /// Where to begin instead if the place is no longer known. Unless set that is a
-    /// [`PositionLost`](ErrorKind::PositionLost): events may have been missed, which only a look at
-    /// the records mends.
+    /// Where to begin instead if the place is no longer known, which [`Delivery::Lost`] tells first.
+    /// Unless set that is a [`PositionLost`](ErrorKind::PositionLost), which ends the stream. Either
+    /// way events may have been missed, which only a look at the records mends.
     pub fn if_lost(mut self, replay: Replay) -> Self {
         self.if_lost = Some(replay);
         self
@@ -123,8 +137,8 @@ impl Subscribe {
         self
     }
 
-    /// How long Salesforce may be silent before the connection counts as dead: 300 s unless set.
-    /// It gives a sign every 270 s at least.
+    /// How long Salesforce may be silent before the subscription counts as dead, and is made anew
+    /// over another connection: 300 s unless set. It gives a sign every 270 s at least.
     pub fn silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
         self
@@ -152,6 +166,7 @@ impl Subscribe {
             feed: None,
             waiting: VecDeque::new(),
             latest: None,
+            lost: None,
             seen: Seen::default(),
             failures: 0,
             failing_since: None,
@@ -172,6 +187,8 @@ struct Subscription {
     feed: Option<Open>,
     waiting: VecDeque<ConsumerEvent>,
     latest: Option<Bytes>,
+    /// A place that is to be told of as lost.
+    lost: Option<ReplayId>,
     seen: Seen,
     failures: u32,
     /// When the first failure in a row was.
@@ -223,6 +240,9 @@ impl Subscription {
                 }
                 continue;
             }
+            if let Some(after) = self.lost.take() {
+                return Ok(Delivery::Lost { after });
+            }
             if let Some(latest) = self.latest.take() {
                 self.ask();
                 return Ok(Delivery::Quiet {
@@ -247,6 +267,7 @@ impl Subscription {
         let answer = timeout(self.request.silence, open.feed.answers.message())
             .await
             .map_err(|_| {
+                self.request.pubsub.rpc.reconnect();
                 Error::new(ErrorKind::Timeout, OPERATION)
                     .detail("there was no sign of life within the silence allowed")
                     .sent()
@@ -320,12 +341,14 @@ impl Subscription {
             self.position = Replay::After(ReplayId(latest.clone()));
             self.latest = Some(latest);
         }
+        let waiting = self.waiting.len();
         for event in answer.events {
             self.position = Replay::After(ReplayId(event.replay_id.clone()));
             if self.seen.is_new(&event) {
                 self.waiting.push_back(event);
             }
         }
+        observe::events(&self.request.topic, self.waiting.len() - waiting);
         self.ask();
     }
 
@@ -352,6 +375,7 @@ impl Subscription {
 
     /// Waits before the next connection, or gives up.
     async fn recover(&mut self, error: Error) -> Result<()> {
+        observe::disconnected(&self.request.topic, &error);
         match error.kind() {
             ErrorKind::Auth if !self.renewed => {
                 self.renewed = true;
@@ -359,9 +383,18 @@ impl Subscription {
             }
             ErrorKind::PositionLost => {
                 let instead = self.request.if_lost.clone().filter(|_| !self.replaced);
-                self.position = instead.ok_or(error)?;
+                let (Some(instead), Replay::After(after)) = (instead, &self.position) else {
+                    return Err(error);
+                };
+                debug!(
+                    operation = OPERATION,
+                    ?after,
+                    ?instead,
+                    "the position is lost"
+                );
+                self.lost = Some(after.clone());
+                self.position = instead;
                 self.replaced = true;
-                debug!(operation = OPERATION, position = ?self.position, "the position was lost");
                 return Ok(());
             }
             _ if !error.is_retryable() => return Err(error),

@@ -5,13 +5,16 @@ use std::{collections::BTreeMap, io, pin::pin, time::Duration};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use salesforce_client::{
     Error, ErrorKind, Record, RetryPolicy, SalesforceClient,
-    bulk::{IngestJob, QueryJob, ResultLocator},
+    bulk::{IngestJob, JobId, QueryJob, ResultLocator},
     testing::{FakeSalesforce, Fault, FaultEffect},
 };
 use serde::Serialize;
 use serde_json::json;
 
-use crate::org::{builder_of, names, start};
+use crate::{
+    org::{builder_of, names, start, with},
+    support::{Act, BrokenServer, client},
+};
 
 fn rows<T>(rows: impl IntoIterator<Item = T>) -> impl futures_util::Stream<Item = io::Result<T>>
 where
@@ -125,6 +128,73 @@ async fn results_that_break_off_are_read_on_where_they_were() {
     let read: Vec<_> = job.results::<Record>().stream().collect().await;
     let error = read.last().unwrap().as_ref().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transport);
+}
+
+#[tokio::test]
+async fn what_became_of_the_rows_is_read_on_where_it_broke_off() {
+    let (org, client) = with(FakeSalesforce::builder().bulk_rows_per_poll(60)).await;
+    let name = |number: u32| format!("{number:03} of \"the\" accounts,\nall of them");
+    let long = |number: u32| format!("{number:03} {}", "x".repeat(300));
+    let given: Vec<String> = (0..100)
+        .map(|number| match number % 2 {
+            0 => name(number),
+            _ => long(number),
+        })
+        .collect();
+    let insert = client.bulk().insert("Account").columns(["Name"]);
+    let job = only(insert.rows(rows(given.clone().into_iter().map(|name| (name,))))).await;
+    // So far, and no further: the rest is not come to.
+    job.info().await.unwrap();
+    job.info().await.unwrap();
+    job.abort().await.unwrap();
+    let expected = |rest: usize| {
+        let done = given[..60].iter();
+        done.skip(rest).step_by(2).cloned().collect::<Vec<_>>()
+    };
+    for after in [0, 5, 11, 40, 333, 1_500] {
+        let torn = FaultEffect::TruncateBody { after };
+        let again = |path| org.inject(Fault::on(path, torn.clone()).times(3));
+        again("*/successfulResults");
+        let read = job.successful_results::<(String,)>();
+        let read: Vec<_> = read.map_ok(|row| row.record.0).try_collect().await.unwrap();
+        assert_eq!(read, expected(0), "torn after {after}");
+        again("*/failedResults");
+        let read = job.failed_results::<(String,)>();
+        let read: Vec<_> = read.map_ok(|row| row.record.0).try_collect().await.unwrap();
+        assert_eq!(read, expected(1), "torn after {after}");
+        again("*/unprocessedrecords");
+        let read = job.unprocessed_records::<(String,)>();
+        let read: Vec<_> = read.map_ok(|row| row.0).try_collect().await.unwrap();
+        assert_eq!(read, given[60..], "torn after {after}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_come_in_another_order_the_second_time_are_an_error_and_no_row_twice() {
+    let first = "\"sf__Id\",\"sf__Created\",\"Name\"\n\
+                 \"0015500000KQ12XAAT\",\"true\",\"a\"\n\
+                 \"0015500000KQ12YAAT\",\"true\",\"b\"\n\
+                 \"0015500000KQ12ZAAT\",\"true\",\"c\"\n";
+    let lines: Vec<_> = first.split_inclusive('\n').collect();
+    let torn = first.len() - 10;
+    let swapped = [lines[0], lines[2], lines[1], lines[3]].concat();
+    let fewer = [lines[0], lines[1]].concat();
+    for (again, is_same) in [(first.to_owned(), true), (swapped, false), (fewer, false)] {
+        let acts = vec![Act::Torn(torn, first.to_owned()), Act::Answer(200, again)];
+        let server = BrokenServer::start(acts).await;
+        let client = client(&server.url);
+        let job = client.bulk().ingest_job(&JobId::new("7505500000KQ12XAAT"));
+        let read: Vec<_> = job.successful_results::<(String,)>().collect().await;
+        let names: Vec<_> = read.iter().flatten().map(|row| &*row.record.0).collect();
+        match is_same {
+            true => assert_eq!(names, ["a", "b", "c"]),
+            false => {
+                assert_eq!(names, ["a", "b"]);
+                let error = read.last().unwrap().as_ref().unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Decode);
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -180,33 +180,155 @@ fn halted() -> Value {
     json!([{ "errorCode": "PROCESSING_HALTED", "message": "", "fields": [] }])
 }
 
+/// A server whose composites have these outcomes, call by call and part by part; after the last of
+/// them it loses what it is sent.
+async fn composing(calls: Vec<Vec<(u16, Value)>>) -> MockServer {
+    let server = MockServer::start().await;
+    let calls = std::sync::Mutex::new(calls.into_iter());
+    Mock::given(any())
+        .respond_with(move |request: &wiremock::Request| {
+            let body: Value = serde_json::from_slice(&request.body).unwrap();
+            let Some(parts) = calls.lock().unwrap().next() else {
+                return ResponseTemplate::new(500);
+            };
+            let batch = body.get("batchRequests").is_some();
+            let parts =
+                parts
+                    .into_iter()
+                    .enumerate()
+                    .map(|(place, (status, answer))| match batch {
+                        true => json!({ "statusCode": status, "result": answer }),
+                        false => part(&body, place, status, answer),
+                    });
+            let parts: Vec<Value> = parts.collect();
+            let answer = match batch {
+                true => json!({ "hasErrors": true, "results": parts }),
+                false => json!({ "compositeResponse": parts }),
+            };
+            ResponseTemplate::new(200).set_body_json(answer)
+        })
+        .mount(&server)
+        .await;
+    server
+}
+
+/// Which parts each call had, by the names of their accounts.
+async fn sent(server: &MockServer) -> Vec<Vec<Value>> {
+    let bodies = bodies(server).await;
+    let calls = bodies.iter().map(|body| {
+        let parts = body
+            .get("compositeRequest")
+            .unwrap_or(&body["batchRequests"]);
+        let name = |part: &Value| part["body"]["Name"].as_str().map(Value::from);
+        let parts = parts.as_array().unwrap().iter();
+        parts
+            .map(|part| name(part).unwrap_or_else(|| part["richInput"]["Name"].clone()))
+            .collect()
+    });
+    calls.collect()
+}
+
 #[tokio::test]
 async fn a_composite_that_was_rolled_back_for_a_lock_is_sent_again() {
-    for (all_or_none, sent) in [(true, 2), (false, 1)] {
-        let server = MockServer::start().await;
-        let calls = std::sync::atomic::AtomicU32::new(0);
-        Mock::given(any())
-            .respond_with(move |request: &wiremock::Request| {
-                let body: Value = serde_json::from_slice(&request.body).unwrap();
-                let first = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
-                let parts = match first {
-                    true => [part(&body, 0, 400, halted()), part(&body, 1, 400, lock())],
-                    false => [0, 1].map(|place| part(&body, place, 201, saved())),
-                };
-                let answer = json!({ "compositeResponse": parts });
-                ResponseTemplate::new(200).set_body_json(answer)
-            })
-            .mount(&server)
-            .await;
-        let mut composite = client(&server.uri()).composite();
-        if all_or_none {
-            composite = composite.all_or_none();
+    let server = composing(vec![
+        vec![(400, halted()), (400, lock())],
+        vec![(201, saved()), (201, saved())],
+    ])
+    .await;
+    let mut composite = client(&server.uri()).composite().all_or_none();
+    let one = composite.create("Account", &json!({ "Name": "a" }));
+    composite.create("Account", &json!({ "Name": "b" }));
+    let answers = composite.send().await.unwrap();
+    assert!(answers.id(&one).is_ok());
+    assert_eq!(sent(&server).await, [["a", "b"], ["a", "b"]]);
+}
+
+#[tokio::test]
+async fn locked_parts_that_stand_alone_are_sent_again_and_the_rest_says_that_it_was_locked() {
+    let read = json!({ "Id": ACCOUNT, "Name": "read" });
+    let server = composing(vec![
+        vec![
+            (200, read.clone()),
+            (201, saved()),
+            (400, lock()),
+            (400, lock()),
+            (400, lock()),
+            (400, halted()),
+        ],
+        // The part that is read for another, and the two that can be sent again.
+        vec![(200, read), (201, saved()), (400, lock())],
+        vec![(201, saved())],
+    ])
+    .await;
+    let mut composite = client(&server.uri()).composite();
+    let read = composite.get("Account", &id(ACCOUNT), &["Name"]);
+    let done = composite.create("Account", &json!({ "Name": "done" }));
+    let follows_a_read = json!({ "Name": "after a read", "ParentId": read.field("Id") });
+    let follows_a_read = composite.create("Account", &follows_a_read);
+    let alone = composite.create("Account", &json!({ "Name": "alone" }));
+    let follows_a_write = json!({ "Name": "after a write", "ParentId": done.id() });
+    let needed = composite.create("Account", &follows_a_write);
+    let needs = composite.create(
+        "Account",
+        &json!({ "Name": "last", "ParentId": needed.id() }),
+    );
+    let answers = tokio::spawn(composite.send()).await.unwrap().unwrap();
+    for part in [&read, &done, &follows_a_read, &alone] {
+        assert!(answers.get(part).is_ok());
+    }
+    let kind = |part| answers.get(part).unwrap_err().kind();
+    assert_eq!(kind(&needed), ErrorKind::RowLocked);
+    assert_ne!(kind(&needs), ErrorKind::RowLocked);
+    let parts = sent(&server).await;
+    assert_eq!(
+        parts[1],
+        [json!(null), json!("after a read"), json!("alone")]
+    );
+    assert_eq!(parts[2], ["alone"]);
+    assert_eq!(parts.len(), 3);
+}
+
+#[tokio::test]
+async fn a_locked_part_that_was_sent_again_with_an_unknown_outcome_says_so() {
+    let server = composing(vec![vec![(201, saved()), (400, lock())]]).await;
+    let mut composite = client(&server.uri()).composite();
+    let done = composite.create("Account", &json!({ "Name": "a" }));
+    let doubtful = composite.create("Account", &json!({ "Name": "b" }));
+    let answers = composite.send().await.unwrap();
+    assert!(answers.id(&done).is_ok());
+    let error = answers.get(&doubtful).unwrap_err();
+    assert!(error.may_have_happened(), "{error:?}");
+    assert_eq!(sent(&server).await, [vec!["a", "b"], vec!["b"]]);
+}
+
+#[tokio::test]
+async fn locked_parts_of_a_batch_are_sent_again_unless_it_was_to_halt() {
+    let calls = || {
+        vec![
+            vec![(400, lock()), (201, saved()), (400, lock())],
+            vec![(204, Value::Null), (201, saved())],
+        ]
+    };
+    let ids = ["0015500000KQ12X", "0015500000KQ12Y"].map(id);
+    for halts in [false, true] {
+        let server = composing(calls()).await;
+        let mut batch = client(&server.uri()).batch();
+        if halts {
+            batch = batch.halt_on_error();
         }
-        let one = composite.create("Account", &json!({ "Name": "a" }));
-        composite.create("Account", &json!({ "Name": "b" }));
-        let answers = composite.send().await.unwrap();
-        assert_eq!(answers.id(&one).is_ok(), all_or_none);
-        assert_eq!(bodies(&server).await.len(), sent);
+        let parts = [
+            batch.update("Account", &ids[0], &json!({ "Name": "a" })),
+            batch.update("Account", &ids[1], &json!({ "Name": "b" })),
+            batch.create("Account", &json!({ "Name": "c" })),
+        ];
+        let answers = tokio::spawn(batch.send()).await.unwrap().unwrap();
+        let done = parts.map(|part| answers.get(part).unwrap().is_success());
+        assert_eq!(done, [!halts, true, !halts]);
+        let expected = match halts {
+            true => vec![vec!["a", "b", "c"]],
+            false => vec![vec!["a", "b", "c"], vec!["a", "c"]],
+        };
+        assert_eq!(sent(&server).await, expected);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The client against a server that tells what it was sent.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod binding;
 mod broken_bodies;
 mod bulk;
 mod bulk_resume;

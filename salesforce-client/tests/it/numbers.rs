@@ -156,3 +156,35 @@ fn uploads_are_counted_like_all_calls() {
         assert_eq!(count(&name), expected, "{name}");
     }
 }
+
+#[cfg(feature = "pubsub")]
+#[test]
+fn events_are_counted_once_and_broken_connections_by_what_broke_them() {
+    use salesforce_client::{
+        pubsub::{Delivery, Replay},
+        testing::{StreamEnd, StreamFault},
+    };
+    let count = counted(async {
+        let builder = FakeSalesforce::builder().capture_changes(["Account"]);
+        let org = builder.start().await.unwrap();
+        for name in ["a", "b", "c"] {
+            org::account(&org, name);
+        }
+        let closes = StreamFault::after(2, StreamEnd::Close);
+        org.inject_stream_fault(closes.clone());
+        // Both of them come once more.
+        org.inject_stream_fault(closes.again(2));
+        let pubsub = org::builder_of(&org).build().unwrap().pubsub();
+        let pubsub = pubsub.endpoint(org.pubsub_url()).build().unwrap();
+        let topic = pubsub.subscribe("/data/AccountChangeEvent");
+        let mut stream = std::pin::pin!(topic.replay(Replay::Earliest).stream());
+        for _ in 0..3 {
+            let delivery = stream.try_next().await.unwrap().unwrap();
+            assert!(matches!(delivery, Delivery::Event(_)), "{delivery:?}");
+        }
+    });
+    let topic = "/data/AccountChangeEvent";
+    assert_eq!(count(&format!("salesforce_client_events_total {topic}")), 3);
+    let disconnects = format!("salesforce_client_disconnects_total {topic} server");
+    assert_eq!(count(&disconnects), 2);
+}

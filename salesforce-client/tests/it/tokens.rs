@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use salesforce_client::{
     AccessToken, ClientCredentials, Error, ErrorKind, Grant, MemoryTokenStore, RefreshToken,
     RetryPolicy, SalesforceClient, Stored, SubjectTokens, Swap, TokenEndpoint, TokenExchange,
@@ -212,12 +212,13 @@ async fn fifty_callers_wait_for_one_fetch_whether_it_succeeds_or_fails() {
 #[tokio::test]
 async fn a_refresh_that_takes_longer_than_its_lease_is_not_given_up() {
     let server = MockServer::start().await;
-    rotating(&server, Duration::from_millis(1_700)).await;
+    // Its lease is renewed every two seconds, which is time enough on a busy machine.
+    rotating(&server, Duration::from_secs(7)).await;
     limits(&server, "a1", 200).await;
     let store = Arc::new(MemoryTokenStore::new(Grant::new("r1")));
     let holder = || {
         let tokens = RefreshToken::new("app", None, Arc::clone(&store));
-        client(&server, tokens.hold(Duration::ZERO))
+        client(&server, tokens.hold(Duration::from_secs(6)))
     };
     let (one, other) = (holder(), holder());
     let (one, other) = tokio::join!(ask(&one), ask(&other));
@@ -337,12 +338,12 @@ async fn an_outage_of_the_other_provider_passes_and_a_refusal_does_not() {
 #[tokio::test]
 async fn a_caller_that_goes_away_takes_no_grant_with_it() {
     let server = MockServer::start().await;
-    rotating(&server, Duration::from_millis(100)).await;
+    rotating(&server, Duration::ZERO).await;
     limits(&server, "a1", 200).await;
     let store = Watched::new("r1");
     let client = client(&server, RefreshToken::new("app", None, store.clone()));
-    let gone = tokio::time::timeout(Duration::from_millis(10), ask(&client)).await;
-    assert!(gone.is_err());
+    // It has just begun.
+    assert!(ask(&client).now_or_never().is_none());
     ask(&client).await.unwrap();
     assert_eq!(posts(&server).await, 1);
     assert_eq!(*store.log.lock().unwrap(), ["stored"]);

@@ -189,12 +189,11 @@ async fn a_body_that_stands_still_times_out_without_effect() {
 
 #[tokio::test]
 async fn the_answer_to_a_whole_body_has_a_time_of_its_own() {
-    let late = Act::AnswerLate(Duration::from_millis(200), 201, SAVED.to_owned());
-    let server = BrokenServer::start(vec![late, Act::Stall(usize::MAX)]).await;
-    let patient = builder(&server.url)
-        .idle_timeout(Duration::from_millis(50))
-        .build()
-        .unwrap();
+    // As long as even a busy machine needs for five bytes, and longer.
+    let idle = Duration::from_secs(5);
+    let late = Act::AnswerLate(idle + Duration::from_secs(1), 201, SAVED.to_owned());
+    let server = BrokenServer::start(vec![late]).await;
+    let patient = builder(&server.url).idle_timeout(idle).build().unwrap();
     upload(&patient, Strategy::Auto, 5).await.unwrap();
 
     let server = BrokenServer::start(vec![Act::Stall(0)]).await;

@@ -6,7 +6,7 @@ use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use salesforce_client::{
-    ErrorKind, RecordId,
+    RecordId,
     pubsub::{Delivery, PubSub, Replay},
 };
 use tracing::{info, warn};
@@ -41,7 +41,8 @@ const GAP_EVERY: Duration = Duration::from_secs(15);
 /// is asked for instead, by [`Records::changed`]: what happened before the bus was first listened
 /// to, or since a position that it no longer knows (after 72 hours), and what it only tells of as a
 /// gap. That needs the kinds of records that a topic is about. Where they are not known, a lost
-/// position is replaced by the oldest that the bus has.
+/// position is replaced by the oldest that the bus has, and the log tells since when something may
+/// be missing.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -181,7 +182,7 @@ impl EventBus {
         }
     }
 
-    /// Follows the topic until its position is lost.
+    /// Follows the topic until something goes wrong.
     async fn follow(&self, topic: &Topic, failures: &mut Failures) -> Result<(), SourceError> {
         let key = EffectKey::new(["source", "events", &topic.name]);
         let now = || self.inlet.clock.now();
@@ -195,11 +196,14 @@ impl EventBus {
             }
         };
         let replay = position.replay().map_or(Replay::Latest, Replay::After);
-        let mut subscription = self.bus.subscribe(&topic.name).replay(replay);
-        if topic.objects.is_empty() {
-            subscription = subscription.if_lost(Replay::Earliest);
-        }
-        let mut deliveries = pin!(subscription.stream().ready_chunks(AT_ONCE));
+        let instead = match topic.objects.is_empty() {
+            true => Replay::Earliest,
+            // All that it missed is asked for, up to when it is listened to again.
+            false => Replay::Latest,
+        };
+        let subscription = self.bus.subscribe(&topic.name).replay(replay);
+        let deliveries = subscription.if_lost(instead).stream();
+        let mut deliveries = pin!(deliveries.ready_chunks(AT_ONCE));
         let mut look = tokio::time::interval(GAP_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut gap_failures = Failures::default();
@@ -241,18 +245,6 @@ impl EventBus {
                 failures.none();
             }
             match failed {
-                Some(error)
-                    if error.kind() == ErrorKind::PositionLost && position.replay().is_some() =>
-                {
-                    warn!(
-                        topic = topic.name,
-                        since = %position.at,
-                        "the position is lost; what has changed is asked for"
-                    );
-                    position.lost(&topic.objects);
-                    self.inlet.keep(&key, &position).await?;
-                    return Ok(());
-                }
                 Some(error) => return Err(port_error(DOING, error).into()),
                 None if is_end => return Ok(()),
                 None => {}
@@ -267,10 +259,23 @@ impl EventBus {
         position: &mut Position,
         came: Vec<Delivery>,
     ) -> Result<bool, SourceError> {
-        let mut changes = Vec::new();
+        let (mut changes, mut has_gap) = (Vec::new(), false);
         for delivery in &came {
-            if let Delivery::Event(event) = delivery {
-                changes.push(tell::change(event, topic, self.not_by.as_deref()));
+            match delivery {
+                Delivery::Event(event) => {
+                    changes.push(tell::change(event, topic, self.not_by.as_deref()));
+                }
+                Delivery::Lost { .. } => {
+                    warn!(
+                        topic = topic.name,
+                        since = %position.at,
+                        objects = ?topic.objects,
+                        "the position is lost; what has changed of these is asked for"
+                    );
+                    has_gap = true;
+                    position.lost(&topic.objects);
+                }
+                _ => {}
             }
         }
         let newest = changes.iter().filter_map(Change::at).max();
@@ -280,7 +285,7 @@ impl EventBus {
             tokio::time::sleep(hold.min(LONGEST_HOLD)).await;
         }
         let now = self.inlet.clock.now();
-        let (mut events, mut has_gap) = (Vec::new(), false);
+        let mut events = Vec::new();
         for told in changes {
             let second = told.of_change().filter(|at| over_at(*at) <= now);
             match told {
@@ -309,7 +314,10 @@ impl EventBus {
             }
         }
         self.inlet.push(&events).await?;
-        if let Some(last) = came.last() {
+        // A lost place is kept until there is another: at a start in between it is told of again.
+        if let Some(last) = came.last()
+            && !matches!(last, Delivery::Lost { .. })
+        {
             let quiet = matches!(last, Delivery::Quiet { .. }).then_some(now);
             position.moved(last.replay_id(), quiet.or(newest), now);
         }

@@ -59,9 +59,8 @@ impl Position {
         !self.gaps.is_empty()
     }
 
-    /// The bus no longer knows the place.
+    /// The bus no longer knows the place, and is listened to from another.
     pub(super) fn lost(&mut self, objects: &[String]) {
-        self.replay = None;
         let since = before(self.at);
         for object in objects {
             self.open(object, since, None);

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use salesforce_client::{
     ClientCredentials, SalesforceClient,
     pubsub::ChangeType,
-    testing::{FakeSalesforce, Field, PlatformEvent},
+    testing::{FakeSalesforce, Field, PlatformEvent, StreamEnd, StreamFault},
 };
 use serde::Serialize;
 use serde_json::json;
@@ -189,6 +189,28 @@ async fn what_was_missed_with_a_lost_position_is_asked_for() {
     assert_eq!(it.until_told(it.source(), 2).await, expected);
     // What was refused is no subscription: the first that came to be begins elsewhere.
     assert_ne!(it.org.subscriptions()[opened].preset, "CUSTOM");
+}
+
+#[tokio::test]
+async fn a_lost_position_nobody_can_ask_about_goes_on_with_what_the_bus_still_has() {
+    let it = Listening::up().await;
+    let source = || it.source_of(Topic::new(TOPIC).objects([""; 0]));
+    account(&it.org, ago(700));
+    it.until_kept(source()).await;
+    it.org.purge_events();
+    let id = account(&it.org, ago(300));
+    // It stops after it was told of the loss, and before it has another position.
+    let silence = StreamFault::after(0, StreamEnd::Silence);
+    it.org.inject_stream_fault(silence);
+    let opened = it.org.subscriptions().len();
+    it.until(source(), async || it.org.subscriptions().len() > opened)
+        .await;
+    assert_eq!(said(&it.store.store).await, [""; 0]);
+    let told = it.until_told(source(), 1).await;
+    assert_eq!(told, [format!("CREATED {id}")]);
+    it.until_kept(source()).await;
+    let since = &it.org.subscriptions()[opened..];
+    assert!(since[..2].iter().all(|it| it.preset == "EARLIEST"));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod changes;
 mod refusals;
+mod wire;
 
 use std::{pin::pin, time::Duration};
 
@@ -16,10 +17,13 @@ use salesforce_client::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use self::wire::{Fate, Wire};
 use crate::support::quick;
 
 const ACCOUNTS: &str = "/data/AccountChangeEvent";
 const UNAVAILABLE: i32 = 14;
+/// After so long nothing comes any more, however busy the machine is.
+const HOPELESS: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Deserialize)]
 struct Counted {
@@ -69,7 +73,7 @@ async fn take(
         })
     });
     let taken = events.take(count).try_collect();
-    tokio::time::timeout(Duration::from_secs(60), taken)
+    tokio::time::timeout(HOPELESS, taken)
         .await
         .unwrap()
         .unwrap()
@@ -98,6 +102,7 @@ fn status(code: i32, error_code: &str) -> StreamEnd {
 #[tokio::test]
 async fn no_event_is_lost_or_comes_twice_over_a_hundred_broken_connections() {
     const EVENTS: i64 = 1_500;
+    const LOST: usize = 40;
     let org = org_of(EVENTS).await;
     let plain = |code| StreamEnd::Status {
         code,
@@ -121,26 +126,74 @@ async fn no_event_is_lost_or_comes_twice_over_a_hundred_broken_connections() {
     let client = SalesforceClient::builder(tokens)
         .login_url(org.url())
         .retry(quick());
-    let pubsub = client.build().unwrap().pubsub().endpoint(org.pubsub_url());
+    // Beneath the streams whole connections go as well, most of them in the middle of an answer.
+    let fates = (0..LOST).map(|n| match n % 5 {
+        4 => Fate::Hang(n * 379 % 4_000),
+        _ => Fate::Cut(n * 379 % 4_000),
+    });
+    let wire = Wire::to(org.pubsub_url(), fates).await;
+    let pubsub = client.build().unwrap().pubsub().endpoint(&wire.url);
     let subscription = pubsub
+        .keep_alive(Duration::from_millis(50), Duration::from_millis(200))
         .build()
         .unwrap()
         .subscribe("/data/ChangeEvents")
         .replay(Replay::Earliest)
-        .silence(Duration::from_millis(150));
+        .silence(Duration::from_millis(300));
     let events = take(subscription.stream(), EVENTS as usize).await;
     assert_eq!(numbers(&events), (0..EVENTS).collect::<Vec<_>>());
     let subscriptions = org.subscriptions();
     assert!(subscriptions.len() > 100, "{}", subscriptions.len());
-    // The first delivers nothing, so the second has no place to go on from either.
-    let later = &subscriptions[2..];
-    assert!(later.iter().all(|it| it.preset == "CUSTOM"));
+    assert_eq!(wire.met(), (LOST - LOST / 5, LOST / 5));
+    // Before anything has come there is no place to go on from.
+    let mut later = subscriptions.iter().skip_while(|it| it.preset != "CUSTOM");
+    assert!(later.all(|it| it.preset == "CUSTOM"));
     assert!(subscriptions.iter().all(|it| it.most_outstanding <= 100));
     let delivered: u64 = subscriptions.iter().map(|it| it.delivered).sum();
     assert!(
         delivered > EVENTS as u64,
         "nothing came twice to be left out"
     );
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_answers_over_any_more_is_given_up() {
+    let org = org_of(60).await;
+    // With all that goes before them, some of the events.
+    let wire = Wire::to(org.pubsub_url(), [Fate::Hang(6_000)]).await;
+    let endpoint = client(&org).pubsub().endpoint(&wire.url);
+    let endpoint = endpoint.keep_alive(Duration::from_millis(50), Duration::from_millis(500));
+    let pubsub = endpoint.build().unwrap();
+    // Nothing but the connection itself tells that it is dead.
+    let subscription = pubsub.subscribe(ACCOUNTS).replay(Replay::Earliest);
+    let subscription = subscription.silence(Duration::from_secs(24 * 60 * 60));
+    let events = take(subscription.stream(), 60).await;
+    assert_eq!(numbers(&events), (0..60).collect::<Vec<_>>());
+    assert_eq!(wire.met(), (0, 1));
+    assert!(wire.connections() >= 2);
+}
+
+#[tokio::test]
+async fn a_far_side_that_lives_and_brings_nothing_is_left_for_another_connection() {
+    let org = org_of(3).await;
+    org.inject_stream_fault(StreamFault::after(1, StreamEnd::Silence));
+    let wire = Wire::to(org.pubsub_url(), []).await;
+    let pubsub = client(&org).pubsub().endpoint(&wire.url).build().unwrap();
+    let subscription = pubsub.subscribe(ACCOUNTS).replay(Replay::Earliest);
+    let subscription = subscription.silence(Duration::from_millis(500));
+    let events = take(subscription.stream(), 3).await;
+    assert_eq!(numbers(&events), [0, 1, 2]);
+    assert!(wire.connections() >= 2, "it hangs where it hung before");
+}
+
+#[tokio::test]
+async fn a_schema_is_asked_for_once() {
+    let org = org_of(50).await;
+    let pubsub = pubsub(&org);
+    for _ in 0..2 {
+        let subscription = pubsub.subscribe(ACCOUNTS).replay(Replay::Earliest);
+        take(subscription.stream(), 50).await;
+    }
     assert_eq!(org.schemas_asked(), 1);
 }
 
@@ -219,7 +272,7 @@ async fn a_quiet_topic_moves_the_position() {
 
 #[tokio::test]
 async fn what_comes_while_somebody_listens_comes_at_once() {
-    let org = settings().keepalive(Duration::from_secs(270)).start();
+    let org = settings().keepalive(HOPELESS * 2).start();
     let org = org.await.unwrap();
     count(&org, 1);
     let subscription = pubsub(&org).subscribe(ACCOUNTS);
@@ -249,11 +302,21 @@ async fn a_place_that_is_lost_is_an_error_unless_another_is_named() {
         assert!(told.ends_with(&format!("replayid.{code}")), "{told}");
         assert!(!error.is_retryable());
         assert!(stream.next().await.is_none());
-        let events = take(subscribe().if_lost(Replay::Earliest).stream(), 1).await;
-        assert_eq!(numbers(&events), [2]);
+        let mut stream = pin!(subscribe().if_lost(Replay::Earliest).stream());
+        // Before anything else it is told that something may be missing, and after what.
+        let told = stream.next().await.unwrap().unwrap();
+        let Delivery::Lost { after } = &told else {
+            panic!("{told:?}");
+        };
+        assert_eq!(Replay::After(after.clone()), lost);
+        // Who has only come so far begins there again, and is told again.
+        assert_eq!(told.replay_id(), after);
+        assert_eq!(numbers(&take(&mut stream, 1).await), [2]);
         // One that is lost as well is no reason to go on for ever.
-        let stream = subscribe().if_lost(lost.clone()).stream();
-        let error = pin!(stream).next().await.unwrap().unwrap_err();
+        let mut stream = pin!(subscribe().if_lost(lost.clone()).stream());
+        let told = stream.next().await.unwrap().unwrap();
+        assert!(matches!(told, Delivery::Lost { .. }), "{told:?}");
+        let error = stream.next().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PositionLost);
     }
 }
