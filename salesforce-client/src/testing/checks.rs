@@ -82,17 +82,19 @@ pub(super) fn unique(
     Ok(())
 }
 
-/// Living records whose field has this value; text is compared without its case.
+/// Living records whose field has this value; text is compared without its case unless the field
+/// says otherwise.
 pub(super) fn matching<'a>(
     org: &'a Org,
     def: &ObjectDef,
     field: &str,
     key: &Value,
 ) -> Vec<&'a Record> {
+    let is_exact = def.field(field).is_some_and(|field| field.case_sensitive);
     let same = |stored: &Value| match (stored, key) {
         (Value::Null, _) | (_, Value::Null) => false,
         (Value::String(stored), Value::String(key)) => {
-            stored == key || stored.to_lowercase() == key.to_lowercase()
+            stored == key || (!is_exact && stored.to_lowercase() == key.to_lowercase())
         }
         (stored, key) => stored == key,
     };

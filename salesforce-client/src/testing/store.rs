@@ -302,6 +302,11 @@ impl Org {
         }
     }
 
+    /// Takes a record as it is, past all checks.
+    pub(super) fn keep(&mut self, object: &'static str, id: &str, values: Values) {
+        self.put(Name::Borrowed(object), id, values);
+    }
+
     fn put(&mut self, object: Name, id: &str, values: Values) {
         let record = Record {
             id: id.to_owned(),

@@ -9,9 +9,9 @@ use crate::testing::values::stamp;
 
 /// A statement whose names are those of the schema and whose values are in the
 /// form in which records store them.
-pub(super) struct Bound {
+pub(in crate::testing) struct Bound {
     pub(super) is_count: bool,
-    pub(super) object: Name,
+    pub(in crate::testing) object: Name,
     pub(super) columns: Vec<Column>,
     pub(super) children: Vec<Child>,
     pub(super) filter: Option<Filter>,
@@ -33,6 +33,8 @@ pub(super) struct Column {
     pub(super) through: Vec<Step>,
     pub(super) field: String,
     pub(super) kind: FieldType,
+    /// Unique fields can be so that case counts.
+    pub(super) case_sensitive: bool,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,11 +54,19 @@ pub(super) enum Filter {
     Includes(Column, Vec<Value>),
 }
 
+impl Column {
+    /// As it is written.
+    fn path(&self) -> String {
+        let steps = self.through.iter().map(|step| step.relationship);
+        let names: Vec<&str> = steps.chain([self.field.as_str()]).collect();
+        names.join(".")
+    }
+}
+
 impl Filter {
     /// Whether only records with certain ids in one of these fields can pass.
     pub(super) fn is_bounded_by(&self, fields: &[&str]) -> bool {
-        let names =
-            |column: &Column| column.through.is_empty() && fields.contains(&column.field.as_str());
+        let names = |column: &Column| fields.contains(&column.path().as_str());
         match self {
             Self::All(parts) => parts.iter().any(|part| part.is_bounded_by(fields)),
             Self::Any(parts) => parts.iter().all(|part| part.is_bounded_by(fields)),
@@ -119,7 +129,7 @@ fn bind_to(schema: &Schema, def: &ObjectDef, mut statement: Statement) -> Result
         }
         order.push((column, item));
     }
-    check_links_are_bounded(def, filter.as_ref())?;
+    check_is_bounded(def, filter.as_ref())?;
     Ok(Bound {
         is_count: statement.paths.is_none(),
         object: def.name.clone(),
@@ -141,6 +151,8 @@ const FIELD_ADVICE: &str = "If you are attempting to use a custom field, be sure
 const LINK_RESTRICTION: &str = "Implementation restriction: ContentDocumentLink requires a filter by a single Id on \
      ContentDocumentId or LinkedEntityId using the equals operator or multiple Id's using the IN \
      operator.";
+const FIELD_RESTRICTION: &str =
+    "FieldDefinition: a filter on a reified column is required [EntityDefinitionId,DurableId]";
 const DEEPEST: usize = 5;
 
 struct Scope<'a> {
@@ -194,6 +206,7 @@ impl<'a> Scope<'a> {
                 through,
                 field: def.name.clone(),
                 kind: def.kind,
+                case_sensitive: def.case_sensitive,
             },
             def,
         ))
@@ -289,13 +302,27 @@ fn check_selected_once(columns: &[Column]) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_links_are_bounded(def: &ObjectDef, filter: Option<&Filter>) -> Result<(), Problem> {
-    let keys = ["ContentDocumentId", "LinkedEntityId", "Id"];
-    let is_bounded = filter.is_some_and(|filter| filter.is_bounded_by(&keys));
-    if def.name != "ContentDocumentLink" || is_bounded {
+/// Some objects are not shown as a whole.
+fn check_is_bounded(def: &ObjectDef, filter: Option<&Filter>) -> Result<(), Problem> {
+    let (keys, restriction): (&[&str], _) = match &*def.name {
+        "ContentDocumentLink" => (
+            &["ContentDocumentId", "LinkedEntityId", "Id"],
+            LINK_RESTRICTION,
+        ),
+        "FieldDefinition" => (
+            &[
+                "DurableId",
+                "EntityDefinitionId",
+                "EntityDefinition.QualifiedApiName",
+            ],
+            FIELD_RESTRICTION,
+        ),
+        _ => return Ok(()),
+    };
+    if filter.is_some_and(|filter| filter.is_bounded_by(keys)) {
         return Ok(());
     }
-    Err(Problem::new("MALFORMED_QUERY", LINK_RESTRICTION))
+    Err(Problem::new("MALFORMED_QUERY", restriction))
 }
 
 fn is_text(kind: FieldType) -> bool {
@@ -330,7 +357,7 @@ fn value(column: &Column, literal: Literal) -> Result<Value, Problem> {
             };
             ids::normalise(&id).map(Value::String).ok_or_else(invalid)
         }
-        Literal::Text(pieces) if is_text(kind) => Ok(json!(folded(kind, &plain(&pieces)?))),
+        Literal::Text(pieces) if is_text(kind) => Ok(json!(folded(column, &plain(&pieces)?))),
         Literal::Number(number) if kind.is_number() => Ok(json!(number)),
         Literal::Boolean(flag) if kind == FieldType::Boolean => Ok(json!(flag)),
         Literal::Date(day) if kind == FieldType::Date => Ok(json!(day)),
@@ -354,10 +381,13 @@ fn plain(pieces: &[Piece]) -> Result<String, Problem> {
     letters.collect()
 }
 
-/// Text as it is compared: without its case, and the values of a list in one order.
-pub(super) fn folded(kind: FieldType, text: &str) -> String {
+/// Text as it is compared: mostly without its case, and the values of a list in one order.
+pub(super) fn folded(column: &Column, text: &str) -> String {
+    if column.case_sensitive {
+        return text.to_owned();
+    }
     let text = text.to_lowercase();
-    if kind != FieldType::Multipicklist {
+    if column.kind != FieldType::Multipicklist {
         return text;
     }
     let mut values: Vec<&str> = text.split(';').map(str::trim).collect();

@@ -16,7 +16,7 @@ pub(super) fn rows(org: &Org, bound: &Bound, asker: Asker<'_>) -> Vec<Value> {
     rows_of(org, bound, asker, |_| true)
 }
 
-fn rows_of(
+pub(super) fn rows_of(
     org: &Org,
     bound: &Bound,
     asker: Asker<'_>,
@@ -150,7 +150,7 @@ fn values(list: &str) -> Vec<&str> {
 fn key(column: &Column, stored: &Value) -> Value {
     match stored {
         Value::String(text) if !column.kind.is_id() && !is_time(column.kind) => {
-            Value::String(folded(column.kind, text))
+            Value::String(folded(column, text))
         }
         other => other.clone(),
     }
@@ -201,7 +201,7 @@ fn compare_for_order(one: Value, other: Value, order: &Order) -> Ordering {
 
 /// `%` is any text, `_` any one character; greedy with one point of return, so
 /// that no pattern takes more than quadratic time.
-fn like(pattern: &[Piece], text: &[char]) -> bool {
+pub(in crate::testing) fn like(pattern: &[Piece], text: &[char]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {

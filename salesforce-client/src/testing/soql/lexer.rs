@@ -13,7 +13,7 @@ pub(super) enum Token {
 
 /// A character of a string; inside LIKE an escaped one is no wildcard.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Piece {
+pub(in crate::testing) enum Piece {
     Plain(char),
     Escaped(char),
 }

@@ -2,13 +2,18 @@ mod bind;
 mod eval;
 mod lexer;
 mod parser;
+mod sosl;
 
 use serde_json::Value;
 
 use super::refusal::Refusal;
 use super::schema::Name;
-use super::store::Org;
-use bind::Bound;
+use super::store::{Org, Record};
+
+pub(super) use bind::Bound;
+pub(super) use eval::like;
+pub(super) use lexer::Piece;
+pub(super) use sosl::{Asked, ask, understand as understand_search};
 
 /// A query that was understood and checked against the schema.
 pub(super) struct Selection {
@@ -32,6 +37,16 @@ pub(super) fn select(org: &Org, query: &str, asker: Asker<'_>) -> Result<Selecti
         is_count: bound.is_count,
         rows,
     })
+}
+
+/// The rows of one object of a search, of those that it found.
+pub(super) fn found(
+    org: &Org,
+    bound: &Bound,
+    asker: Asker<'_>,
+    is_found: impl Fn(&Record) -> bool,
+) -> Vec<Value> {
+    eval::rows_of(org, bound, asker, is_found)
 }
 
 /// The object that a query is on, and whether it names its records by id.
@@ -78,6 +93,12 @@ impl Problem {
 
     fn at(mut self, at: usize) -> Self {
         self.at = Some(at);
+        self
+    }
+
+    /// As in a text that has so many bytes more before it.
+    fn moved(mut self, by: usize) -> Self {
+        self.at = self.at.map(|at| at + by);
         self
     }
 
