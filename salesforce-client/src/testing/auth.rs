@@ -43,6 +43,8 @@ pub(super) struct Grant {
     pub(super) user: String,
     /// Absent for a token that was issued by the handle: any app may use it.
     pub(super) client: Option<String>,
+    /// Which approval it came of; rotation does not change that.
+    number: u64,
 }
 
 pub(super) struct Code {
@@ -54,6 +56,7 @@ pub(super) struct Code {
 }
 
 const SESSIONS_AT_MOST: usize = 10_000;
+const APPROVALS_AT_MOST: usize = 5;
 
 impl Auth {
     pub(super) fn add_client(&mut self, id: String, secret: String) {
@@ -110,15 +113,41 @@ impl Auth {
         let grant = Grant {
             user: user.to_owned(),
             client: client.map(str::to_owned),
+            number: self.issued,
         };
         self.grants.insert(token.clone(), grant);
         token
     }
 
+    /// Grants what a user has approved. A user has so many approvals of one app: the next one ends
+    /// the oldest, with all sessions that came of it.
+    pub(super) fn grant_approved(&mut self, user: &str, client: &str) -> String {
+        let own = |grant: &Grant| grant.user == user && grant.client.as_deref() == Some(client);
+        let own = self.grants.iter().filter(|(_, grant)| own(grant));
+        let mut own: Vec<_> = own.map(|(token, grant)| (grant.number, token)).collect();
+        own.sort_unstable();
+        let ended = own.len().saturating_sub(APPROVALS_AT_MOST - 1);
+        let ended = own.into_iter().take(ended);
+        let ended: Vec<String> = ended.map(|(_, token)| token.clone()).collect();
+        for token in ended {
+            self.end(&token);
+        }
+        self.grant(user, Some(client))
+    }
+
+    fn end(&mut self, refresh_token: &str) {
+        self.grants.remove(refresh_token);
+        self.sessions
+            .retain(|_, session| session.refresh_token.as_deref() != Some(refresh_token));
+    }
+
     /// Puts another refresh token in the place of this one.
     pub(super) fn rotate(&mut self, spent: &str, user: &str, client: &str) -> String {
-        self.grants.remove(spent);
+        let before = self.grants.remove(spent);
         let next = self.grant(user, Some(client));
+        if let (Some(before), Some(grant)) = (before, self.grants.get_mut(&next)) {
+            grant.number = before.number;
+        }
         if self.spent.len() >= SESSIONS_AT_MOST {
             self.spent.clear();
         }
@@ -138,9 +167,7 @@ impl Auth {
         }
         let mut next = Some(first);
         while let Some(token) = next {
-            self.grants.remove(&token);
-            self.sessions
-                .retain(|_, session| session.refresh_token.as_ref() != Some(&token));
+            self.end(&token);
             next = self.spent.remove(&token);
         }
         true

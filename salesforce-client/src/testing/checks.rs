@@ -184,6 +184,10 @@ fn check_reference(org: &Org, field: &FieldDef, id: &str) -> Result<String, Refu
             named,
         ));
     }
+    if field.name == "OwnerId" && def.name == "User" && !record.flag("IsActive") {
+        let text = format!("operation performed with inactive user [{id}] as owner");
+        return Err(Refusal::data("INACTIVE_OWNER_OR_USER", text, named));
+    }
     Ok(id)
 }
 

@@ -91,7 +91,7 @@ pub(super) fn exchange_code(
     let user = &config.integration_user;
     let mut scopes = login.scopes.split_whitespace();
     let lasts = scopes.any(|scope| matches!(scope, "refresh_token" | "offline_access"));
-    let refresh_token = lasts.then(|| state.auth.grant(user, Some(&client)));
+    let refresh_token = lasts.then(|| state.auth.grant_approved(user, &client));
     let access_token =
         state
             .auth

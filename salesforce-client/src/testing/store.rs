@@ -47,6 +47,11 @@ impl Record {
     pub(super) fn flag(&self, field: &str) -> bool {
         self.value(field).as_bool().unwrap_or_default()
     }
+
+    /// Whether it can be brought back.
+    pub(super) fn is_in_bin(&self) -> bool {
+        self.deleted && self.buried_with.is_some()
+    }
 }
 
 /// All that a rollback brings back: objects, records and file contents.
@@ -185,6 +190,17 @@ impl Org {
         files::check_delete(self, def, record)?;
         let id = record.id.clone();
         self.bury(&id, &id, actor);
+        Ok(())
+    }
+
+    /// Deletes a record past the bin, with what would have gone there together with it.
+    pub(super) fn erase(&mut self, object: &str, id: &str, actor: &Actor) -> Result<(), Refusal> {
+        let id = self.find(self.object(object)?, id)?.id.clone();
+        self.delete(object, &id, actor)?;
+        let records = self.tables.values_mut().flat_map(BTreeMap::values_mut);
+        for record in records.filter(|it| it.buried_with.as_deref() == Some(&id)) {
+            record.buried_with = None;
+        }
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod bounds;
 mod bulk;
 mod composite;
 mod control;

@@ -305,6 +305,15 @@ impl Schema {
                 ));
             }
         }
+        let is_full = |holder: &&str| {
+            let def = self.object(holder);
+            let keys = def.map(|def| def.fields.iter().filter(|it| it.external_id).count());
+            keys.is_some_and(|keys| keys >= EXTERNAL_IDS_AT_MOST)
+        };
+        if field.external_id && holders.iter().any(is_full) {
+            let text = format!("{object} has {EXTERNAL_IDS_AT_MOST} external ids already");
+            return Err(Refusal::data("LIMIT_EXCEEDED", text, &["FullName"]));
+        }
         for def in &mut self.objects {
             if holders
                 .iter()
@@ -318,6 +327,8 @@ impl Schema {
         Ok(())
     }
 }
+
+const EXTERNAL_IDS_AT_MOST: usize = 25;
 
 fn plural(name: &str) -> String {
     match name.strip_suffix('y') {

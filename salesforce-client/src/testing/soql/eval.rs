@@ -31,7 +31,7 @@ pub(super) fn rows_of(
     };
     let mut found: Vec<&Record> = org
         .table(&bound.object)
-        .filter(|record| asker.with_deleted || !record.deleted)
+        .filter(|record| !record.deleted || (asker.with_deleted && record.is_in_bin()))
         .filter(|record| belongs(record) && is_shown(record))
         .filter(passes)
         .collect();

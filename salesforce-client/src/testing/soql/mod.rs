@@ -18,6 +18,8 @@ pub(super) use sosl::{Asked, ask, understand as understand_search};
 /// A query that was understood and checked against the schema.
 pub(super) struct Selection {
     pub(super) is_count: bool,
+    pub(super) has_children: bool,
+    pub(super) has_offset: bool,
     pub(super) rows: Vec<Value>,
 }
 
@@ -35,6 +37,8 @@ pub(super) fn select(org: &Org, query: &str, asker: Asker<'_>) -> Result<Selecti
     let rows = eval::rows(org, &bound, asker);
     Ok(Selection {
         is_count: bound.is_count,
+        has_children: !bound.children.is_empty(),
+        has_offset: bound.offset > 0,
         rows,
     })
 }
