@@ -66,81 +66,72 @@ async fn ingest(served: &mut Served) {
     let bulk = client.bulk();
     let csv = &b"Name\nOne\nTwo\n"[..];
     let job = served.ok(
-        "bulk/ingest.rs csv",
+        "IngestRequest::csv",
         done(bulk.insert("Account").csv(csv)).await,
     );
     let written = job.successful_results::<Row>();
-    let written = served
-        .all("bulk/ingest_job.rs successful_results", written)
-        .await;
+    let written = served.all("IngestJob::successful_results", written).await;
     let ids: Vec<RecordId> = written.into_iter().map(|row| row.id).collect();
     assert_eq!(ids.len(), 2);
     let failed = job.failed_results::<Row>();
-    let failed = served
-        .all("bulk/ingest_job.rs failed_results", failed)
-        .await;
+    let failed = served.all("IngestJob::failed_results", failed).await;
     assert!(failed.is_empty());
     let left = job.unprocessed_records::<Row>();
-    served
-        .all("bulk/ingest_job.rs unprocessed_records", left)
-        .await;
-    served.ok("bulk/ingest_job.rs info", job.info().await);
-    served.ok("bulk/ingest_job.rs delete", job.delete().await);
+    served.all("IngestJob::unprocessed_records", left).await;
+    served.ok("IngestJob::info", job.info().await);
+    served.ok("IngestJob::delete", job.delete().await);
     let insert = bulk.insert("Account").csv(csv);
-    served.ok("bulk/mod.rs insert", done(insert).await);
+    served.ok("Bulk::insert", done(insert).await);
 
     let changes = ids.iter().map(|id| Row {
         id: Some(id.as_str().to_owned()),
         name: Some("Changed".to_owned()),
     });
     let update = bulk.update("Account").rows(rows(changes.collect()));
-    served.ok("bulk/mod.rs update", done(update).await);
+    served.ok("Bulk::update", done(update).await);
     let keyed = Keyed {
         key: "b-1",
         name: "Keyed",
     };
     let upsert = bulk.upsert("Account", "Key__c").rows(rows(vec![keyed]));
-    served.ok("bulk/mod.rs upsert", done(upsert).await);
+    served.ok("Bulk::upsert", done(upsert).await);
     let gone = |id: &RecordId| rows(vec![Gone { id: id.clone() }]);
     let delete = bulk.delete("Account").rows(gone(&ids[0]));
-    served.ok("bulk/mod.rs delete", done(delete).await);
+    served.ok("Bulk::delete", done(delete).await);
     let delete = bulk.hard_delete("Account").rows(gone(&ids[1]));
-    served.ok("bulk/mod.rs hard_delete", done(delete).await);
+    served.ok("Bulk::hard_delete", done(delete).await);
     let jobs = bulk.insert("Account").rows(rows(vec![Row {
         name: Some("Aborted".to_owned()),
         ..Row::default()
     }]));
-    let jobs = served.all("bulk/ingest.rs rows", jobs).await;
+    let jobs = served.all("IngestRequest::rows", jobs).await;
     let aborted = bulk.ingest_job(jobs[0].id()).abort().await;
-    served.ok("bulk/ingest_job.rs abort", aborted);
+    served.ok("IngestJob::abort", aborted);
 }
 
 async fn query(served: &mut Served) {
     let client = served.client.clone();
     let bulk = client.bulk();
     let text = "SELECT Id, Name FROM Account";
-    served.ok("bulk/mod.rs query", bulk.query(text).send().await);
-    let job = served.ok("bulk/query.rs send", bulk.query(text).send().await);
+    served.ok("Bulk::query", bulk.query(text).send().await);
+    let job = served.ok("BulkQuery::send", bulk.query(text).send().await);
     let wait = job
         .wait()
         .poll_every(Duration::from_millis(1), Duration::from_millis(4));
-    served.ok("bulk/wait.rs send", wait.send().await);
-    served.ok("bulk/query.rs info", job.info().await);
+    served.ok("Wait::send", wait.send().await);
+    served.ok("QueryJob::info", job.info().await);
     let all = served
-        .all("bulk/query.rs results", job.results::<Row>().stream())
+        .all("QueryJob::results", job.results::<Row>().stream())
         .await;
     let parallel = job.results::<Row>().parallel(2).stream();
-    let parallel = served.all("bulk/query_results.rs stream", parallel).await;
+    let parallel = served.all("QueryResults::stream", parallel).await;
     assert_eq!(parallel.len(), all.len());
     let pages = job.results::<Row>().max_records(200).pages();
-    let pages = served.all("bulk/query_results.rs pages", pages).await;
+    let pages = served.all("QueryResults::pages", pages).await;
     assert!(pages.len() > 1);
-    served.ok("bulk/query.rs delete", job.delete().await);
+    served.ok("QueryJob::delete", job.delete().await);
     let job = bulk.query(text).send().await.unwrap();
-    served.ok(
-        "bulk/query.rs abort",
-        bulk.query_job(job.id()).abort().await,
-    );
+    served.ok("QueryJob::abort", bulk.query_job(job.id()).abort().await);
 }
 
 async fn zip(served: &mut Served) {
@@ -153,17 +144,14 @@ async fn zip(served: &mut Served) {
     };
     batch.row(&version).unwrap();
     let job = bulk.insert_zip("ContentVersion").await;
-    let job = served.ok("bulk/mod.rs insert_zip", job);
-    let sent = served.ok("bulk/zip_job.rs add_batch", job.add_batch(batch).await);
-    served.ok("bulk/zip_job.rs close", job.close().await);
-    served.ok("bulk/zip_job.rs info", sent.info().await);
-    served.ok("bulk/zip_job.rs wait", sent.wait().await);
-    let outcomes = served.ok("bulk/zip_job.rs results", sent.results().await);
+    let job = served.ok("Bulk::insert_zip", job);
+    let sent = served.ok("ZipJob::add_batch", job.add_batch(batch).await);
+    served.ok("ZipJob::close", job.close().await);
+    served.ok("SentBatch::info", sent.info().await);
+    served.ok("SentBatch::wait", sent.wait().await);
+    let outcomes = served.ok("SentBatch::results", sent.results().await);
     let record = outcomes[0].as_ref().unwrap();
     assert_eq!(served.org.bytes(record.id.as_str()).unwrap(), "a");
     let job = bulk.insert_zip("ContentVersion").await.unwrap();
-    served.ok(
-        "bulk/zip_job.rs abort",
-        bulk.zip_job(job.id()).abort().await,
-    );
+    served.ok("ZipJob::abort", bulk.zip_job(job.id()).abort().await);
 }

@@ -20,19 +20,19 @@ pub(super) async fn try_all(served: &mut Served) {
     let bus = served.client.pubsub().endpoint(served.org.pubsub_url());
     let bus = bus.build().unwrap();
     let topic = bus.topic("/event/Signed__e").await;
-    assert!(served.ok("pubsub/publish.rs topic", topic).can_publish);
+    assert!(served.ok("PubSub::topic", topic).can_publish);
     let signed = Signed {
         created_date: 1_700_000_000_000,
         created_by_id: served.org.integration_user().to_owned(),
         document: "nda.pdf",
     };
     let published = bus.publish("/event/Signed__e", &[signed]).await;
-    let published = served.ok("pubsub/publish.rs publish", published);
+    let published = served.ok("PubSub::publish", published);
     let published = published[0].as_ref().unwrap();
 
     for (call, topic) in [
-        ("pubsub/mod.rs subscribe", "/data/AccountChangeEvent"),
-        ("pubsub/subscribe.rs stream", "/event/Signed__e"),
+        ("PubSub::subscribe", "/data/AccountChangeEvent"),
+        ("Subscribe::stream", "/event/Signed__e"),
     ] {
         let stream = bus.subscribe(topic).replay(Replay::Earliest).stream();
         let mut stream = pin!(stream);

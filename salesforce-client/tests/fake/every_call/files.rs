@@ -21,27 +21,27 @@ pub(super) async fn try_all(served: &mut Served) {
     for strategy in [Strategy::Auto, Strategy::Multipart, Strategy::Base64] {
         let upload = files.upload("nda.pdf").strategy(strategy);
         let upload = upload.first_publish_location(&account);
-        served.ok("files/upload.rs send", upload.send(content(), size).await);
+        served.ok("UploadRequest::send", upload.send(content(), size).await);
     }
     let upload = files.upload("nda.pdf").strategy(Strategy::Idempotent(key));
     let version = upload.send(content(), size).await;
-    let version = served.ok("files/mod.rs upload", version);
+    let version = served.ok("Files::upload", version);
     let upload = files.upload("nda.pdf");
     let again = upload.send_with(async || Ok::<_, Infallible>(content()), size);
-    served.ok("files/upload.rs send_with", again.await);
+    served.ok("UploadRequest::send_with", again.await);
 
-    let about = served.ok("files/mod.rs version", files.version(&version).await);
+    let about = served.ok("Files::version", files.version(&version).await);
     let document = about.content_document_id;
     let versions = files.versions_of(std::slice::from_ref(&document)).await;
-    assert_eq!(served.ok("files/mod.rs versions_of", versions).len(), 1);
+    assert_eq!(served.ok("Files::versions_of", versions).len(), 1);
     let found = files.find_by("Title", "nda").await;
-    served.ok("files/mod.rs find_by", found);
+    served.ok("Files::find_by", found);
 
     let link = files.link(&document, &account, ShareType::Viewer);
-    let linked = served.ok("files/mod.rs link", link.send().await);
+    let linked = served.ok("Files::link", link.send().await);
     assert!(matches!(linked, Linked::Created(_)));
     let link = files.link(&document, &account, ShareType::Viewer);
-    let linked = served.ok("files/link.rs send", link.send().await);
+    let linked = served.ok("LinkRequest::send", link.send().await);
     assert_eq!(linked, Linked::Already);
     let other = served.account("Filed as well");
     let rows = files.link_all(&document, [other], ShareType::Viewer).await;
@@ -49,28 +49,24 @@ pub(super) async fn try_all(served: &mut Served) {
         .into_iter()
         .map(|row| row.outcome)
         .collect::<Result<Vec<_>, _>>();
-    served.ok("files/link_all.rs link_all", rows);
+    served.ok("Files::link_all", rows);
     let links = files.linked_to(&account).await;
-    assert_eq!(served.ok("files/mod.rs linked_to", links).len(), 4);
+    assert_eq!(served.ok("Files::linked_to", links).len(), 4);
     let documents = files.on_record(&account).await;
-    assert!(
-        served
-            .ok("files/mod.rs on_record", documents)
-            .contains(&document)
-    );
+    assert!(served.ok("Files::on_record", documents).contains(&document));
 
-    let mut download = served.ok("files/mod.rs download", files.download(&version).await);
-    let chunk = served.ok("files/download.rs chunk", download.chunk().await);
+    let mut download = served.ok("Files::download", files.download(&version).await);
+    let chunk = served.ok("Download::chunk", download.chunk().await);
     assert_eq!(chunk.unwrap(), CONTENT);
     let download = files.download(&version).await.unwrap();
     let chunks = served
-        .all("files/download.rs into_stream", download.into_stream())
+        .all("Download::into_stream", download.into_stream())
         .await;
     assert_eq!(chunks.concat(), CONTENT);
     let download = files.download(&version).await.unwrap();
-    served.ok("files/download.rs bytes", download.bytes(100).await);
+    served.ok("Download::bytes", download.bytes(100).await);
     let versions = client.sobject("ContentVersion");
     let blob = versions.blob(&version, "VersionData").await;
-    drop(served.ok("sobjects/mod.rs blob", blob));
-    served.ok("files/mod.rs delete", files.delete(&document).await);
+    drop(served.ok("SObjects::blob", blob));
+    served.ok("Files::delete", files.delete(&document).await);
 }

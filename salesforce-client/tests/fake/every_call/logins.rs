@@ -33,7 +33,7 @@ pub(super) async fn try_all(served: &mut Served) {
     let callback = answer.headers()["location"].to_str().unwrap();
     let code = login.callback(callback).unwrap();
     let grant = app.exchange(&login, &code).await;
-    let grant = served.ok("oauth/app.rs exchange", grant);
+    let grant = served.ok("OAuthApp::exchange", grant);
 
     let store = MemoryTokenStore::new(grant);
     works(&url, RefreshToken::new("app", Some("secret".into()), store)).await;
@@ -46,9 +46,9 @@ pub(super) async fn try_all(served: &mut Served) {
 
     let token = served.client.access_token().await.unwrap();
     let introspected = app.introspect(token.secret()).await;
-    assert!(served.ok("oauth/app.rs introspect", introspected).active);
+    assert!(served.ok("OAuthApp::introspect", introspected).active);
     let revoked = app.revoke(token.secret()).await;
-    assert!(served.ok("oauth/app.rs revoke", revoked));
+    assert!(served.ok("OAuthApp::revoke", revoked));
 }
 
 async fn works(url: &str, tokens: impl TokenSource) {

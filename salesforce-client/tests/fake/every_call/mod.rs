@@ -18,7 +18,7 @@ use salesforce_client::testing::{FakeSalesforce, Field, PlatformEvent};
 use salesforce_client::{RecordId, SalesforceClient, StaticToken};
 use serde_json::json;
 
-/// An org with a client, and what was called so far, as `file function`.
+/// An org with a client, and what was called so far, as `Type::function`.
 struct Served {
     org: FakeSalesforce,
     client: SalesforceClient,
@@ -87,8 +87,10 @@ async fn every_typed_call_is_served() {
     logins::try_all(&mut served).await;
 
     let mut known = BTreeSet::new();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    collect_calls(&source, &source, &mut known);
+    collect_calls(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut known,
+    );
     let untried: Vec<_> = known.difference(&served.calls).collect();
     assert!(
         untried.is_empty(),
@@ -125,35 +127,44 @@ const SENDS: [&str; 21] = [
 
 /// What waits for a browser, and what all kinds of login are made of.
 const NO_CALLS: [&str; 4] = [
-    "oauth/loopback.rs bind",
-    "oauth/loopback.rs wait",
-    "token/mod.rs post",
-    "token/mod.rs post_once",
+    "LoopbackRedirect::bind",
+    "LoopbackRedirect::wait",
+    "TokenEndpoint::post",
+    "TokenEndpoint::post_once",
 ];
 
-/// Adds `file function` of all public functions under a folder that send something.
-fn collect_calls(source: &Path, folder: &Path, known: &mut BTreeSet<String>) {
+/// Adds `Type::function` of all public functions under a folder that send something.
+fn collect_calls(folder: &Path, known: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let name = path.strip_prefix(source).unwrap().display().to_string();
         if path.is_dir() {
-            if name != "testing" {
-                collect_calls(source, &path, known);
+            if !path.ends_with("testing") {
+                collect_calls(&path, known);
             }
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
-        for function in text.split("\n    pub ").skip(1) {
-            let signature = function.split('{').next().unwrap_or_default();
-            let plain = signature.strip_prefix("async ").unwrap_or(signature);
-            let Some(named) = plain.strip_prefix("fn ") else {
-                continue;
+        for block in text.split("\nimpl").skip(1) {
+            let (head, functions) = block.split_once("\n    pub ").unwrap_or((block, ""));
+            // Behind the parameters, if there are any, stands the type.
+            let implemented = match head.strip_prefix('<') {
+                Some(generic) => generic.split_once("> ").map_or("", |(_, it)| it),
+                None => head,
             };
-            let function = named.split(['(', '<']).next().unwrap_or_default();
-            let call = format!("{name} {function}");
-            let sends = SENDS.iter().any(|sign| signature.contains(sign));
-            if sends && !NO_CALLS.contains(&call.as_str()) {
-                known.insert(call);
+            let implemented = implemented.trim().split(|it: char| !it.is_alphanumeric());
+            let implemented = implemented.into_iter().next().unwrap_or_default();
+            for function in functions.split("\n    pub ") {
+                let signature = function.split('{').next().unwrap_or_default();
+                let plain = signature.strip_prefix("async ").unwrap_or(signature);
+                let Some(named) = plain.strip_prefix("fn ") else {
+                    continue;
+                };
+                let function = named.split(['(', '<']).next().unwrap_or_default();
+                let call = format!("{implemented}::{function}");
+                let sends = SENDS.iter().any(|sign| signature.contains(sign));
+                if sends && !NO_CALLS.contains(&call.as_str()) {
+                    known.insert(call);
+                }
             }
         }
     }

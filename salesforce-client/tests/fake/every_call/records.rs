@@ -21,68 +21,58 @@ async fn single(served: &mut Served) {
     let client = served.client.clone();
     let accounts = client.sobject("Account");
     let acme = json!({ "Name": "Acme" });
-    let acme = served.ok("sobjects/mod.rs create", accounts.create(&acme).await);
-    let read = served.ok("sobjects/mod.rs get", accounts.get(&acme).send().await);
+    let acme = served.ok("SObjects::create", accounts.create(&acme).await);
+    let read = served.ok("SObjects::get", accounts.get(&acme).send().await);
     assert_eq!(read["Name"], "Acme");
     let read = accounts.get(&acme).fields(["Name"]).read_as::<Value>();
-    let read = served.ok("sobjects/get.rs read_as", read.send().await);
+    let read = served.ok("GetRecord::read_as", read.send().await);
     assert!(read.get("Phone").is_none());
-    served.ok("sobjects/get.rs send", accounts.get(&acme).send().await);
+    served.ok("GetRecord::send", accounts.get(&acme).send().await);
     let later = Timestamp::now() + SignedDuration::from_hours(1);
     let unmodified = accounts.get(&acme).if_modified_since(later).send().await;
-    assert!(
-        served
-            .ok("sobjects/get.rs if_modified_since", unmodified)
-            .is_none()
-    );
+    let unmodified = served.ok("GetIfModified::send", unmodified);
+    assert!(unmodified.is_none());
+    let new = accounts.get(&acme).if_modified_since(Timestamp::UNIX_EPOCH);
+    let new = served.ok("GetRecord::if_modified_since", new.send().await);
+    assert!(new.is_some());
 
     let phone = json!({ "Phone": "+1 555 0199" });
     let changed = accounts.update(&acme, &phone).send().await;
-    served.ok("sobjects/mod.rs update", changed);
+    served.ok("SObjects::update", changed);
     let guarded = accounts.update(&acme, &phone).if_unmodified_since(later);
-    served.ok("sobjects/write.rs send", guarded.send().await);
+    served.ok("Update::send", guarded.send().await);
     let upserted = accounts.upsert("Key__c", "k-1", &json!({ "Name": "Keyed" }));
-    assert!(
-        served
-            .ok("sobjects/mod.rs upsert", upserted.send().await)
-            .created
-    );
+    assert!(served.ok("SObjects::upsert", upserted.send().await).created);
+    let again = accounts.upsert("Key__c", "k-1", &json!({ "Name": "Keyed" }));
+    let again = served.ok("Upsert::send", again.send().await);
+    assert!(!again.created);
     let keyed = accounts.get_by("Key__c", "k-1").send().await;
-    assert_eq!(served.ok("sobjects/mod.rs get_by", keyed)["Name"], "Keyed");
+    assert_eq!(served.ok("SObjects::get_by", keyed)["Name"], "Keyed");
     let deleted = accounts.delete_by("Key__c", "k-1").await;
-    served.ok("sobjects/mod.rs delete_by", deleted);
+    served.ok("SObjects::delete_by", deleted);
 
-    let described = served.ok(
-        "sobjects/describe.rs describe",
-        accounts.describe().send().await,
-    );
+    let described = served.ok("SObjects::describe", accounts.describe().send().await);
     assert!(described.takes_files());
-    served.ok(
-        "sobjects/describe.rs send",
-        accounts.describe().send().await,
-    );
+    served.ok("Describe::send", accounts.describe().send().await);
     let described = accounts.describe().if_modified_since(later).await;
     assert!(
         served
-            .ok("sobjects/describe.rs if_modified_since", described)
+            .ok("Describe::if_modified_since", described)
             .is_none()
     );
 
     let deal = served.opportunity(&acme);
     let deals = client.sobject("Opportunity");
     let parent = deals.related::<Record>(&deal, "Account").fields(&["Name"]);
-    let parent = served.ok("sobjects/related.rs one", parent.one().await);
+    let parent = served.ok("Related::one", parent.one().await);
     assert_eq!(parent.unwrap()["Name"], "Acme");
     let children = accounts.related::<Record>(&acme, "Opportunities");
     let children = children.fields(&["Name"]).children().all(10).await;
-    assert_eq!(served.ok("sobjects/related.rs children", children).len(), 1);
+    assert_eq!(served.ok("Related::children", children).len(), 1);
     let children = accounts.related::<Record>(&acme, "Opportunities");
-    served.ok(
-        "sobjects/related.rs related",
-        children.children().first().await,
-    );
+    served.ok("SObjects::related", children.children().first().await);
 
-    served.ok("sobjects/mod.rs delete", deals.delete(&deal).await);
+    served.ok("SObjects::delete", deals.delete(&deal).await);
 }
 
 /// What a collection brought, if nothing failed.
@@ -96,7 +86,7 @@ async fn collections(served: &mut Served) {
     let named = |name: &str| json!({ "Name": name });
     let created = accounts.create_all([named("One"), named("Two")]);
     let created = created.all_or_none().send().await;
-    let created = served.ok("sobjects/collections.rs create_all", saved(created));
+    let created = served.ok("SObjects::create_all", saved(created));
     let ids: Vec<RecordId> = created.into_iter().map(|it| it.id).collect();
     let changes: Vec<_> = ids
         .iter()
@@ -104,33 +94,30 @@ async fn collections(served: &mut Served) {
         .map(|id| (id, named("Changed")))
         .collect();
     let changed = accounts.update_all(changes).send().await;
-    served.ok("sobjects/collections.rs update_all", saved(changed));
+    served.ok("SObjects::update_all", saved(changed));
     let upserted = accounts.upsert_all("Key__c", [("k-2", named("Keyed"))]);
     let upserted = upserted.send().await;
-    served.ok("sobjects/collections.rs upsert_all", saved(upserted));
+    served.ok("SObjects::upsert_all", saved(upserted));
     let read = accounts.get_all(ids.clone(), &["Name"]).collect().await;
-    let read = served.ok("sobjects/collections.rs get_all", saved(read));
+    let read = served.ok("SObjects::get_all", saved(read));
     assert!(read.iter().flatten().all(|it| it["Name"] == "Changed"));
     let rows = accounts
         .create_all([named("Streamed")])
         .stream()
         .collect()
         .await;
-    served.ok("sobjects/collections.rs stream", saved(rows));
+    served.ok("Collection::stream", saved(rows));
     let rows = accounts.create_all([named("Sent")]).send().await;
-    served.ok("sobjects/collections.rs send", saved(rows));
+    served.ok("Collection::send", saved(rows));
     let deleted = accounts.delete_all(ids).send().await;
-    served.ok("sobjects/collections.rs delete_all", saved(deleted));
+    served.ok("SObjects::delete_all", saved(deleted));
 
     let contact = TreeRecord::new("Contact", "c", &json!({ "LastName": "Ray" })).unwrap();
     let tree = TreeRecord::new("Account", "a", &named("Tree")).unwrap();
     let tree = accounts
         .create_tree([tree.child("Contacts", contact)])
         .await;
-    assert_eq!(
-        served.ok("composite/tree.rs create_tree", tree).ids.len(),
-        2
-    );
+    assert_eq!(served.ok("SObjects::create_tree", tree).ids.len(), 2);
 }
 
 async fn many_in_one(served: &mut Served) {
@@ -145,7 +132,7 @@ async fn many_in_one(served: &mut Served) {
     let limits = composite.request(Method::GET, "/limits", None);
     let deleted = composite.delete("Account", &created);
     let answers = composite.send().await;
-    let answers = served.ok("composite/mod.rs send", answers);
+    let answers = served.ok("Composite::send", answers);
     for (function, part) in [
         ("create", created),
         ("get", read),
@@ -157,7 +144,7 @@ async fn many_in_one(served: &mut Served) {
     ] {
         let answer = answers.get(&part).unwrap();
         let outcome = answer.is_success().then_some(()).ok_or(answer);
-        served.ok(&format!("composite/mod.rs {function}"), outcome);
+        served.ok(&format!("Composite::{function}"), outcome);
     }
 
     let account = served.account("Batched");
@@ -170,16 +157,16 @@ async fn many_in_one(served: &mut Served) {
         ("request", batch.request(Method::GET, "/limits", None)),
         ("delete", batch.delete("Account", &account)),
     ];
-    let answers = served.ok("composite/batch.rs send", batch.send().await);
+    let answers = served.ok("Batch::send", batch.send().await);
     for (function, part) in parts {
         let answer = answers.get(part).unwrap();
         let outcome = answer.is_success().then_some(()).ok_or(answer);
-        served.ok(&format!("composite/batch.rs {function}"), outcome);
+        served.ok(&format!("Batch::{function}"), outcome);
     }
 
     let mut graph = client.composite();
     graph.create("Account", &name);
-    let graphs = served.ok("client.rs graphs", client.graphs([graph]).await);
+    let graphs = served.ok("SalesforceClient::graphs", client.graphs([graph]).await);
     assert!(graphs[0].is_ok());
 }
 
@@ -189,20 +176,16 @@ async fn changes(served: &mut Served) {
     let now = Timestamp::now();
     let start = now - SignedDuration::from_hours(1);
     let updated = accounts.updated(start, now).await;
-    served.ok("sobjects/changes.rs updated", updated);
+    served.ok("SObjects::updated", updated);
     let deleted = accounts.deleted(start, now).await;
-    served.ok("sobjects/changes.rs deleted", deleted);
+    served.ok("SObjects::deleted", deleted);
     let changes = || {
         accounts
             .changes(ChangeCursor::starting_at(start))
             .until_now()
     };
-    served
-        .all("sobjects/changes.rs changes", changes().stream())
-        .await;
-    served
-        .all("sobjects/changes.rs stream", changes().stream())
-        .await;
+    served.all("SObjects::changes", changes().stream()).await;
+    served.all("Changes::stream", changes().stream()).await;
 }
 
 async fn deals_and_tasks(served: &mut Served) {
@@ -210,8 +193,8 @@ async fn deals_and_tasks(served: &mut Served) {
     let account = served.account("Dealer");
     let deal = served.opportunity(&account);
     let opportunities = client.opportunities();
-    let stages = served.ok("opportunities.rs stages", opportunities.stages().await);
-    let stage = served.ok("opportunities.rs stage", opportunities.stage(&deal).await);
+    let stages = served.ok("Opportunities::stages", opportunities.stages().await);
+    let stage = served.ok("Opportunities::stage", opportunities.stage(&deal).await);
     assert!(
         stages
             .iter()
@@ -219,9 +202,9 @@ async fn deals_and_tasks(served: &mut Served) {
     );
     let won = stages.iter().find(|stage| stage.is_won).unwrap();
     let set = opportunities.set_stage(&deal, &won.api_name, None).await;
-    served.ok("opportunities.rs set_stage", set);
+    served.ok("Opportunities::set_stage", set);
     let task = NewTask::new("Signed").what_id(&deal);
-    let task = served.ok("tasks.rs create", client.tasks().create(&task).await);
+    let task = served.ok("Tasks::create", client.tasks().create(&task).await);
     assert!(served.org.record(task.as_str()).is_some());
 }
 
@@ -231,17 +214,17 @@ async fn setup(served: &mut Served) {
     let user = RecordId::new(served.org.integration_user()).unwrap();
     let field = NewTextField::new("Account", "Box_Id__c", 40).key();
     let created = tooling.create_field(&field).await;
-    assert!(served.ok("tooling.rs create_field", created));
+    assert!(served.ok("Tooling::create_field", created));
     let set = tooling.permission_set("Bridge", "Bridge").await;
-    let set = served.ok("tooling.rs permission_set", set);
+    let set = served.ok("Tooling::permission_set", set);
     let granted = tooling.grant_field(&set, "Account", "Box_Id__c").await;
-    assert!(served.ok("tooling.rs grant_field", granted));
+    assert!(served.ok("Tooling::grant_field", granted));
     let assigned = tooling.assign(&set, &user).await;
-    assert!(served.ok("tooling.rs assign", assigned));
+    assert!(served.ok("Tooling::assign", assigned));
     let ensured = tooling.ensure_field(&field, "Bridge", &user).await;
-    served.ok("tooling.rs ensure_field", ensured);
+    served.ok("Tooling::ensure_field", ensured);
     let known =
         soql("SELECT Id FROM CustomField WHERE DeveloperName = :name").bind("name", "Box_Id");
     let known = tooling.query::<Record>(known).all(10).await;
-    assert_eq!(served.ok("tooling.rs query", known).len(), 1);
+    assert_eq!(served.ok("Tooling::query", known).len(), 1);
 }
