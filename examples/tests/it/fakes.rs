@@ -86,18 +86,18 @@ async fn a_login_with_a_callback_works_as_with_salesforce() {
     let store = MemoryTokenStore::new(grant);
     let tokens = RefreshToken::new("mine", Some("own secret".into()), store);
     let client = SalesforceClient::builder(tokens).login_url(url);
-    client.build().unwrap().limits().await.unwrap();
-    // Of the two tokens that there were, the first is gone.
+    let client = client.build().unwrap();
+    client.limits().await.unwrap();
+    // When the session is over, the one refresh token gives way to another.
+    let sessions = browser.delete(format!("{url}/_fake/tokens"));
+    sessions.send().await.unwrap();
+    client.limits().await.unwrap();
     let requests = browser.get(format!("{url}/_fake/requests")).send();
     let requests: Value = requests.await.unwrap().json().await.unwrap();
-    let refreshes = requests.as_array().unwrap().iter().filter(|request| {
-        request["path"] == "/services/oauth2/token"
-            && request["body"].as_str().unwrap().contains("refresh_token=")
-    });
-    let spent = refreshes.last().unwrap()["body"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let bodies = requests.as_array().unwrap().iter();
+    let bodies = bodies.filter_map(|request| request["body"].as_str());
+    let spent = bodies.filter(|body| body.contains("grant_type=refresh_token"));
+    let spent = spent.last().unwrap().to_owned();
     let again = browser.post(format!("{url}/services/oauth2/token"));
     let again = again.header("content-type", "application/x-www-form-urlencoded");
     assert_eq!(again.body(spent).send().await.unwrap().status(), 400);
