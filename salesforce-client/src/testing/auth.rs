@@ -37,6 +37,8 @@ pub(super) struct Session {
     pub(super) issued: Timestamp,
     pub(super) used: Timestamp,
     pub(super) refresh_token: Option<String>,
+    /// Whether its scopes open the API.
+    opens_api: bool,
 }
 
 pub(super) struct Grant {
@@ -45,6 +47,8 @@ pub(super) struct Grant {
     pub(super) client: Option<String>,
     /// Which approval it came of; rotation does not change that.
     number: u64,
+    /// Whether its scopes open the API.
+    opens_api: bool,
 }
 
 pub(super) struct Code {
@@ -97,11 +101,13 @@ impl Auth {
             }
         }
         let token = format!("{}!AQ{}", &org_id[..15], self.secret());
+        let grant = refresh_token.and_then(|token| self.grants.get(token));
         let session = Session {
             user: user.to_owned(),
             number: self.issued,
             issued: now,
             used: now,
+            opens_api: grant.is_none_or(|grant| grant.opens_api),
             refresh_token: refresh_token.map(str::to_owned),
         };
         self.sessions.insert(token.clone(), session);
@@ -114,6 +120,7 @@ impl Auth {
             user: user.to_owned(),
             client: client.map(str::to_owned),
             number: self.issued,
+            opens_api: true,
         };
         self.grants.insert(token.clone(), grant);
         token
@@ -146,7 +153,7 @@ impl Auth {
         let before = self.grants.remove(spent);
         let next = self.grant(user, Some(client));
         if let (Some(before), Some(grant)) = (before, self.grants.get_mut(&next)) {
-            grant.number = before.number;
+            (grant.number, grant.opens_api) = (before.number, before.opens_api);
         }
         if self.spent.len() >= SESSIONS_AT_MOST {
             self.spent.clear();
@@ -173,11 +180,39 @@ impl Auth {
         true
     }
 
+    /// Narrows a session, and the grant that it came of, to other things than the API.
+    pub(super) fn close_api(&mut self, token: &str) {
+        let Some(session) = self.sessions.get_mut(token) else {
+            return;
+        };
+        session.opens_api = false;
+        let refresh_token = session.refresh_token.as_ref();
+        if let Some(grant) = refresh_token.and_then(|token| self.grants.get_mut(token)) {
+            grant.opens_api = false;
+        }
+    }
+
     /// Keeps a login until its code is exchanged.
     pub(super) fn remember(&mut self, login: Code) -> String {
         let code = format!("aPrx{}==", self.secret());
         self.codes.insert(code.clone(), login);
         code
+    }
+
+    /// The user of a living session that opens the API.
+    pub(super) fn authorize(
+        &mut self,
+        authorization: Option<&str>,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<String, Refusal> {
+        let user = self.authenticate(authorization, lifetime, now)?;
+        let session = bearer(authorization).and_then(|token| self.sessions.get(token));
+        if session.is_some_and(|session| session.opens_api) {
+            return Ok(user);
+        }
+        let text = "This session is not valid for use with the REST API";
+        Err(Refusal::new(401, "INVALID_SESSION_ID", text))
     }
 
     /// The user of a living session, whose life this prolongs.

@@ -96,6 +96,11 @@ pub(super) fn exchange_code(
         state
             .auth
             .open_session(&config.org_id, user, refresh_token.as_deref(), call.now);
+    // Without scopes the login is for all that the app has.
+    let mut scopes = login.scopes.split_whitespace().peekable();
+    if scopes.peek().is_some() && !scopes.any(|scope| matches!(scope, "api" | "full")) {
+        state.auth.close_api(&access_token);
+    }
     let mut body = token_answer(config, user, &access_token);
     sign(&mut body, &secret, call.now);
     body["scope"] = json!(login.scopes);

@@ -138,13 +138,15 @@ async fn what_is_deleted_hard_is_in_no_bin() {
     }
 }
 
-async fn login(session: &Session, callback: &str) -> Answer {
+const CALLBACK: &str = "http://localhost:8080/callback";
+
+async fn login(session: &Session, callback: &str, scope: &str) -> Answer {
     let browser = reqwest::Client::builder().redirect(Policy::none());
     let query = [
         ("response_type", "code"),
         ("client_id", "app"),
         ("redirect_uri", callback),
-        ("scope", "api refresh_token"),
+        ("scope", scope),
     ];
     let url = session.url(&format!("/services/oauth2/authorize?{}", encoded(&query)));
     let answer = send(browser.build().unwrap().get(url)).await;
@@ -173,7 +175,6 @@ async fn token(session: &Session, form: &[(&str, &str)]) -> Answer {
 
 #[tokio::test]
 async fn a_sixth_login_ends_the_oldest_however_often_that_was_refreshed() {
-    const CALLBACK: &str = "http://localhost:8080/callback";
     let builder = FakeSalesforce::builder()
         .client("app", "secret")
         .redirect_uri("app", CALLBACK)
@@ -182,7 +183,10 @@ async fn a_sixth_login_ends_the_oldest_however_often_that_was_refreshed() {
     let part = |answer: &Answer, name: &str| answer.json()[name].as_str().unwrap().to_owned();
     let mut grants = Vec::new();
     for _ in 0..5 {
-        grants.push(part(&login(&session, CALLBACK).await, "refresh_token"));
+        grants.push(part(
+            &login(&session, CALLBACK, "api refresh_token").await,
+            "refresh_token",
+        ));
     }
     let refreshed = token(
         &session,
@@ -197,11 +201,72 @@ async fn a_sixth_login_ends_the_oldest_however_often_that_was_refreshed() {
         part(&refreshed, "access_token"),
     );
     assert!(session.fake.is_living(&oldest) && session.fake.is_living(&access));
-    login(&session, CALLBACK).await;
+    login(&session, CALLBACK, "api refresh_token").await;
     assert!(!session.fake.is_living(&oldest) && !session.fake.is_living(&access));
     assert!(
         grants[1..]
             .iter()
             .all(|grant| session.fake.is_living(grant))
     );
+}
+
+#[tokio::test]
+async fn a_login_without_the_scope_of_the_api_does_not_open_it() {
+    let builder = FakeSalesforce::builder()
+        .client("app", "secret")
+        .redirect_uri("app", CALLBACK);
+    let session = Session::with(builder).await;
+    let opens = async |token: &Value| {
+        let request = session.http.get(session.url("limits"));
+        send(request.bearer_auth(token.as_str().unwrap())).await
+    };
+    for (scope, status) in [
+        ("", 200),
+        ("api refresh_token", 200),
+        ("full refresh_token", 200),
+        ("id refresh_token", 401),
+    ] {
+        let granted = login(&session, CALLBACK, scope).await.json();
+        let answer = opens(&granted["access_token"]).await;
+        assert_eq!(answer.status, status, "{scope}");
+        let Some(refresh_token) = granted["refresh_token"].as_str() else {
+            continue;
+        };
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token),
+        ];
+        let refreshed = token(&session, &form).await.json();
+        assert_eq!(
+            opens(&refreshed["access_token"]).await.status,
+            status,
+            "{scope}"
+        );
+        if status == 401 {
+            assert!(
+                answer
+                    .message()
+                    .contains("not valid for use with the REST API")
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_outbound_message_is_about_one_object_and_fields_of_it() {
+    let session = Session::start().await;
+    let (account, deal) = (session.account("Acme"), session.opportunity());
+    let action = "04kxx0000000001AAA";
+    let message = |records: &[&str], fields: &[&str]| {
+        let message = session.fake.outbound_message(action, records, fields);
+        message.map_err(|refusal| refusal.errors[0].code.clone())
+    };
+    assert!(message(&[&account], &["Name"]).is_ok());
+    for (records, fields, code) in [
+        (&[&*account, &*deal][..], "Name", "INVALID_TYPE"),
+        (&[&account], "StageName", "INVALID_FIELD"),
+        (&[], "Name", "LIMIT_EXCEEDED"),
+    ] {
+        assert_eq!(message(records, &[fields]), Err(code.to_owned()));
+    }
 }
