@@ -56,9 +56,8 @@ impl Fakes {
 
     /// What was said the first or the second time: by Box, or by Salesforce.
     fn said(&self, name: &str, time: usize) -> &str {
-        let said = self.said.iter().filter(|(word, _)| word == name);
-        let (_, value) = said.skip(time).next().unwrap();
-        value
+        let mut said = self.said.iter().filter(|(word, _)| word == name);
+        &said.nth(time).unwrap().1
     }
 }
 
@@ -96,8 +95,8 @@ async fn a_login_with_a_callback_works_as_with_salesforce() {
     let requests: Value = requests.await.unwrap().json().await.unwrap();
     let bodies = requests.as_array().unwrap().iter();
     let bodies = bodies.filter_map(|request| request["body"].as_str());
-    let spent = bodies.filter(|body| body.contains("grant_type=refresh_token"));
-    let spent = spent.last().unwrap().to_owned();
+    let mut spent = bodies.filter(|body| body.contains("grant_type=refresh_token"));
+    let spent = spent.next().unwrap().to_owned();
     let again = browser.post(format!("{url}/services/oauth2/token"));
     let again = again.header("content-type", "application/x-www-form-urlencoded");
     assert_eq!(again.body(spent).send().await.unwrap().status(), 400);
