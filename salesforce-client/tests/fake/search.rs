@@ -31,6 +31,8 @@ async fn words_are_found_as_the_search_combines_them() {
         (r"Acme \(Holding\)", vec!["Acme (Holding)"]),
         (r"r\&d", vec!["R&D Holding"]),
         (r"not\& acme", vec![]),
+        (r"acme OR \&", vec!["Acme Import", "Acme (Holding)"]),
+        (r"import AND NOT (\& OR \+)", vec!["Acme Import"]),
         ("\"import acme\"", vec![]),
         ("\"acme import\"", vec!["Acme Import"]),
         (

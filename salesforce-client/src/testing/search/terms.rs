@@ -52,16 +52,24 @@ pub(super) fn parse(text: &str) -> Result<Terms, Refusal> {
 impl Terms {
     /// Whether the texts together have what is asked for.
     pub(super) fn are_in(&self, texts: &[Vec<Vec<char>>]) -> bool {
+        let says = |part: &&Self| !part.says_nothing();
         match self {
-            Self::All(parts) => parts.iter().all(|part| part.are_in(texts)),
-            Self::Any(parts) => parts.iter().any(|part| part.are_in(texts)),
-            Self::Not(part) => !part.are_in(texts),
-            // Punctuation alone says nothing.
-            Self::Phrase(words) if words.is_empty() => true,
+            Self::All(parts) => parts.iter().filter(says).all(|part| part.are_in(texts)),
+            Self::Any(parts) => parts.iter().filter(says).any(|part| part.are_in(texts)),
+            Self::Not(part) => part.says_nothing() || !part.are_in(texts),
             Self::Phrase(words) => texts.iter().any(|text| {
-                let mut places = text.windows(words.len());
+                let mut places = text.windows(words.len().max(1));
                 places.any(|place| words.iter().zip(place).all(|(word, text)| like(word, text)))
             }),
+        }
+    }
+
+    /// Punctuation alone asks for nothing.
+    fn says_nothing(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().all(Self::says_nothing),
+            Self::Not(part) => part.says_nothing(),
+            Self::Phrase(words) => words.is_empty(),
         }
     }
 }

@@ -3,9 +3,10 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value, json};
 
 use super::Asker;
-use super::bind::{Bound, Child, Column, Filter, Step, folded};
+use super::bind::{Bound, Child, Column, Filter, Step};
 use super::lexer::Piece;
-use super::parser::{Operator, Order};
+use super::literal::folded;
+use super::statement::{Operator, Order};
 use crate::testing::files;
 use crate::testing::schema::{FieldType, ObjectDef};
 use crate::testing::store::{Org, Record};

@@ -1,8 +1,10 @@
 mod bind;
 mod eval;
 mod lexer;
+mod literal;
 mod parser;
 mod sosl;
+mod statement;
 
 use serde_json::Value;
 
@@ -135,7 +137,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
 
-    use super::parser::{Expr, Literal, Statement};
+    use super::statement::{Expr, Literal, Statement};
     use super::*;
     use crate::{Like, soql};
 

@@ -1,7 +1,8 @@
 use super::Problem;
 use super::bind::{self, Bound};
 use super::lexer;
-use super::parser::{Clauses, Parser, Path, Statement};
+use super::parser::Parser;
+use super::statement::{Clauses, Path, Statement};
 use crate::testing::refusal::Refusal;
 use crate::testing::store::Org;
 
