@@ -53,7 +53,7 @@ pub(super) fn prepare(
             .field(name)
             .filter(|field| field.kind == FieldType::Reference);
         if let (Some(field), Some(id)) = (field, value.as_str()) {
-            *value = Value::String(check_reference(org, field, id)?);
+            *value = Value::String(check_reference(org, field, id, actor)?);
         }
     }
     Ok(values)
@@ -160,7 +160,12 @@ fn check_presence(def: &ObjectDef, values: &Values, write: Write) -> Result<(), 
     }
 }
 
-fn check_reference(org: &Org, field: &FieldDef, id: &str) -> Result<String, Refusal> {
+fn check_reference(
+    org: &Org,
+    field: &FieldDef,
+    id: &str,
+    actor: &Actor,
+) -> Result<String, Refusal> {
     let named: &[&str] = &[&field.name];
     let Some(id) = ids::normalise(id) else {
         let text = format!("{}: id value of incorrect type: {id}", field.label);
@@ -184,7 +189,9 @@ fn check_reference(org: &Org, field: &FieldDef, id: &str) -> Result<String, Refu
             named,
         ));
     }
-    if field.name == "OwnerId" && def.name == "User" && !record.flag("IsActive") {
+    // A person can have the right to leave records with those who are gone.
+    let is_gone = def.name == "User" && !record.flag("IsActive");
+    if field.name == "OwnerId" && is_gone && !actor.is_person {
         let text = format!("operation performed with inactive user [{id}] as owner");
         return Err(Refusal::data("INACTIVE_OWNER_OR_USER", text, named));
     }

@@ -5,7 +5,7 @@ use bridge::{
     ContentSource, Folders, Metadata, PortError, PortErrorKind,
     content::{Content, FileState, FileVersion, FolderState, Mapping},
     folders::{Ensured, FolderName, Invitation, Invited, Invitee, Placed},
-    metadata::{Claimed, Instance, TemplateField, ValueChange, ValueKind},
+    metadata::{Claimed, Instance, TemplateField, ValueChange},
 };
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
@@ -275,7 +275,9 @@ impl Metadata for FarSides {
                 Err(error.with_cause(format!("field {} {cause}", field.key)))
             };
             let Some(there) = template.iter_mut().find(|it| it.key == field.key) else {
-                let chooses = matches!(field.kind, ValueKind::Enum | ValueKind::MultiSelect);
+                use bridge::metadata::ValueKind::{Enum, MultiSelect};
+
+                let chooses = matches!(field.kind, Enum | MultiSelect);
                 if chooses && field.options.is_empty() {
                     return refused("has nothing to choose from");
                 }
@@ -307,6 +309,8 @@ impl Metadata for FarSides {
 
 #[tokio::test]
 async fn a_template_takes_new_fields_and_options_and_no_other_types() {
+    use bridge::metadata::ValueKind;
+
     let sides = FarSides::new();
     let choice = |options: &[&str]| {
         let options = options.iter().map(|it| (*it).to_owned()).collect();
