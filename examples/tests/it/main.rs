@@ -18,6 +18,7 @@ mod engagement;
 mod events;
 #[cfg(unix)]
 mod exactly_once;
+mod fakes;
 mod faults;
 #[cfg(unix)]
 mod four_jobs;

@@ -25,6 +25,8 @@ rows = list(sf.query_all_iter("SELECT Id, LastName, Account.Name FROM Contact OR
 assert len(rows) == 2500 and rows[0]["Account"]["Name"] == "Acme 2", len(rows)
 page = sf.query("SELECT Id FROM Contact")
 assert page["totalSize"] == 2500 and not page["done"]
+page = sf.query_more(page["nextRecordsUrl"], True)
+assert len(page["records"]) == 500 and page["done"]
 cc = sf.restful("composite/sobjects", method="POST", json={"allOrNone": False, "records": [{"attributes": {"type": "Contact"}, "LastName": "One"}, {"attributes": {"type": "Contact"}}]})
 assert [c["success"] for c in cc] == [True, False], cc
 # A key of one's own, as an administrator makes it.
@@ -59,6 +61,17 @@ v = sf.ContentVersion.create({"Title": "t", "PathOnClient": "t.pdf", "VersionDat
 doc = sf.query(f"SELECT ContentDocumentId FROM ContentVersion WHERE Id = '{v['id']}'")["records"][0]["ContentDocumentId"]
 links = sf.query(f"SELECT Id FROM ContentDocumentLink WHERE LinkedEntityId = '{a}'")["records"]
 assert len(links) == 1
+data = sf._call_salesforce("GET", sf.base_url + f"sobjects/ContentVersion/{v['id']}/VersionData").content
+assert data == b"%PDF", data
+found = sf.search("FIND {acm*} IN NAME FIELDS RETURNING Account(Id, Name WHERE Name LIKE 'Acme%' ORDER BY Name LIMIT 5), Contact")
+assert [it["Name"] for it in found["searchRecords"]] == ["Acme 2"], found
+assert len(sf.quick_search("Acme")["searchRecords"]) == 1
+try:
+    sf.quick_search("Acme ("); raise SystemExit("an operator without its end taken")
+except Exception as e:
+    assert "MALFORMED_SEARCH" in str(e), e
+fields = sf.toolingexecute("query", params={"q": "SELECT DeveloperName FROM CustomField WHERE TableEnumOrId = 'Account'"})
+assert [it["DeveloperName"] for it in fields["records"]] == ["Box_Folder_Id"], fields
 try:
     sf.Account.create({"Nme": "x"}); raise SystemExit("unknown field taken")
 except Exception as e:

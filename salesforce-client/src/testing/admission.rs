@@ -119,7 +119,7 @@ pub(super) fn admit(
         ["services", "data", version, rest @ ..] => {
             let admitted = version_of(version, config).and_then(|version| {
                 let lifetime = config.session_lifetime;
-                let user = state.auth.authenticate(authorization, lifetime, now)?;
+                let user = state.auth.authorize(authorization, lifetime, now)?;
                 limits::count_call(state)?;
                 Ok(Call {
                     method: head.method.clone(),
@@ -138,7 +138,7 @@ pub(super) fn admit(
         ["services", "async", version, "job", rest @ ..] => {
             let admitted = version_of(&format!("v{version}"), config).and_then(|version| {
                 let lifetime = config.session_lifetime;
-                let user = state.auth.authenticate(authorization, lifetime, now)?;
+                let user = state.auth.authorize(authorization, lifetime, now)?;
                 limits::count_call(state)?;
                 Ok(Call {
                     method: head.method.clone(),

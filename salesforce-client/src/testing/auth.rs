@@ -37,12 +37,18 @@ pub(super) struct Session {
     pub(super) issued: Timestamp,
     pub(super) used: Timestamp,
     pub(super) refresh_token: Option<String>,
+    /// Whether its scopes open the API.
+    opens_api: bool,
 }
 
 pub(super) struct Grant {
     pub(super) user: String,
     /// Absent for a token that was issued by the handle: any app may use it.
     pub(super) client: Option<String>,
+    /// Which approval it came of; rotation does not change that.
+    number: u64,
+    /// Whether its scopes open the API.
+    opens_api: bool,
 }
 
 pub(super) struct Code {
@@ -54,6 +60,7 @@ pub(super) struct Code {
 }
 
 const SESSIONS_AT_MOST: usize = 10_000;
+const APPROVALS_AT_MOST: usize = 5;
 
 impl Auth {
     pub(super) fn add_client(&mut self, id: String, secret: String) {
@@ -94,11 +101,13 @@ impl Auth {
             }
         }
         let token = format!("{}!AQ{}", &org_id[..15], self.secret());
+        let grant = refresh_token.and_then(|token| self.grants.get(token));
         let session = Session {
             user: user.to_owned(),
             number: self.issued,
             issued: now,
             used: now,
+            opens_api: grant.is_none_or(|grant| grant.opens_api),
             refresh_token: refresh_token.map(str::to_owned),
         };
         self.sessions.insert(token.clone(), session);
@@ -110,15 +119,42 @@ impl Auth {
         let grant = Grant {
             user: user.to_owned(),
             client: client.map(str::to_owned),
+            number: self.issued,
+            opens_api: true,
         };
         self.grants.insert(token.clone(), grant);
         token
     }
 
+    /// Grants what a user has approved. A user has so many approvals of one app: the next one ends
+    /// the oldest, with all sessions that came of it.
+    pub(super) fn grant_approved(&mut self, user: &str, client: &str) -> String {
+        let own = |grant: &Grant| grant.user == user && grant.client.as_deref() == Some(client);
+        let own = self.grants.iter().filter(|(_, grant)| own(grant));
+        let mut own: Vec<_> = own.map(|(token, grant)| (grant.number, token)).collect();
+        own.sort_unstable();
+        let ended = own.len().saturating_sub(APPROVALS_AT_MOST - 1);
+        let ended = own.into_iter().take(ended);
+        let ended: Vec<String> = ended.map(|(_, token)| token.clone()).collect();
+        for token in ended {
+            self.end(&token);
+        }
+        self.grant(user, Some(client))
+    }
+
+    fn end(&mut self, refresh_token: &str) {
+        self.grants.remove(refresh_token);
+        self.sessions
+            .retain(|_, session| session.refresh_token.as_deref() != Some(refresh_token));
+    }
+
     /// Puts another refresh token in the place of this one.
     pub(super) fn rotate(&mut self, spent: &str, user: &str, client: &str) -> String {
-        self.grants.remove(spent);
+        let before = self.grants.remove(spent);
         let next = self.grant(user, Some(client));
+        if let (Some(before), Some(grant)) = (before, self.grants.get_mut(&next)) {
+            (grant.number, grant.opens_api) = (before.number, before.opens_api);
+        }
         if self.spent.len() >= SESSIONS_AT_MOST {
             self.spent.clear();
         }
@@ -138,12 +174,22 @@ impl Auth {
         }
         let mut next = Some(first);
         while let Some(token) = next {
-            self.grants.remove(&token);
-            self.sessions
-                .retain(|_, session| session.refresh_token.as_ref() != Some(&token));
+            self.end(&token);
             next = self.spent.remove(&token);
         }
         true
+    }
+
+    /// Narrows a session, and the grant that it came of, to other things than the API.
+    pub(super) fn close_api(&mut self, token: &str) {
+        let Some(session) = self.sessions.get_mut(token) else {
+            return;
+        };
+        session.opens_api = false;
+        let refresh_token = session.refresh_token.as_ref();
+        if let Some(grant) = refresh_token.and_then(|token| self.grants.get_mut(token)) {
+            grant.opens_api = false;
+        }
     }
 
     /// Keeps a login until its code is exchanged.
@@ -151,6 +197,22 @@ impl Auth {
         let code = format!("aPrx{}==", self.secret());
         self.codes.insert(code.clone(), login);
         code
+    }
+
+    /// The user of a living session that opens the API.
+    pub(super) fn authorize(
+        &mut self,
+        authorization: Option<&str>,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<String, Refusal> {
+        let user = self.authenticate(authorization, lifetime, now)?;
+        let session = bearer(authorization).and_then(|token| self.sessions.get(token));
+        if session.is_some_and(|session| session.opens_api) {
+            return Ok(user);
+        }
+        let text = "This session is not valid for use with the REST API";
+        Err(Refusal::new(401, "INVALID_SESSION_ID", text))
     }
 
     /// The user of a living session, whose life this prolongs.

@@ -384,7 +384,6 @@ impl FakeSalesforceBuilder {
             calls: 0,
             daily_limit: self.daily_limit,
             notifications: 0,
-            fields: 0,
             kept: Kept::default(),
             #[cfg(feature = "pubsub")]
             bus: event_bus::Bus::new(),

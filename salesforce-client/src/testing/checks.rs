@@ -53,7 +53,7 @@ pub(super) fn prepare(
             .field(name)
             .filter(|field| field.kind == FieldType::Reference);
         if let (Some(field), Some(id)) = (field, value.as_str()) {
-            *value = Value::String(check_reference(org, field, id)?);
+            *value = Value::String(check_reference(org, field, id, actor)?);
         }
     }
     Ok(values)
@@ -82,17 +82,19 @@ pub(super) fn unique(
     Ok(())
 }
 
-/// Living records whose field has this value; text is compared without its case.
+/// Living records whose field has this value; text is compared without its case unless the field
+/// says otherwise.
 pub(super) fn matching<'a>(
     org: &'a Org,
     def: &ObjectDef,
     field: &str,
     key: &Value,
 ) -> Vec<&'a Record> {
+    let is_exact = def.field(field).is_some_and(|field| field.case_sensitive);
     let same = |stored: &Value| match (stored, key) {
         (Value::Null, _) | (_, Value::Null) => false,
         (Value::String(stored), Value::String(key)) => {
-            stored == key || stored.to_lowercase() == key.to_lowercase()
+            stored == key || (!is_exact && stored.to_lowercase() == key.to_lowercase())
         }
         (stored, key) => stored == key,
     };
@@ -158,7 +160,12 @@ fn check_presence(def: &ObjectDef, values: &Values, write: Write) -> Result<(), 
     }
 }
 
-fn check_reference(org: &Org, field: &FieldDef, id: &str) -> Result<String, Refusal> {
+fn check_reference(
+    org: &Org,
+    field: &FieldDef,
+    id: &str,
+    actor: &Actor,
+) -> Result<String, Refusal> {
     let named: &[&str] = &[&field.name];
     let Some(id) = ids::normalise(id) else {
         let text = format!("{}: id value of incorrect type: {id}", field.label);
@@ -181,6 +188,12 @@ fn check_reference(org: &Org, field: &FieldDef, id: &str) -> Result<String, Refu
             "entity is deleted",
             named,
         ));
+    }
+    // A person can have the right to leave records with those who are gone.
+    let is_gone = def.name == "User" && !record.flag("IsActive");
+    if field.name == "OwnerId" && is_gone && !actor.is_person {
+        let text = format!("operation performed with inactive user [{id}] as owner");
+        return Err(Refusal::data("INACTIVE_OWNER_OR_USER", text, named));
     }
     Ok(id)
 }

@@ -20,6 +20,7 @@ struct Collection {
 }
 
 const RECORDS_AT_MOST: usize = 200;
+const CHUNKS_AT_MOST: usize = 10;
 /// By GET, where the URL bounds them, and by POST.
 const READ_AT_MOST: [usize; 2] = [800, 2000];
 
@@ -56,6 +57,7 @@ pub(super) fn answer(state: &mut State, call: &mut Call, path: &[&str]) -> Resul
         (Method::POST, []) => {
             let sent: Collection = call.json()?;
             check_size(sent.records.len())?;
+            check_chunks(&sent.records)?;
             Ok(each(org, &sent.records, sent.all_or_none, |org, record| {
                 let object = type_of(record)?;
                 check_type(org, object)?;
@@ -66,6 +68,7 @@ pub(super) fn answer(state: &mut State, call: &mut Call, path: &[&str]) -> Resul
         (Method::PATCH, []) => {
             let sent: Collection = call.json()?;
             check_size(sent.records.len())?;
+            check_chunks(&sent.records)?;
             Ok(each(org, &sent.records, sent.all_or_none, |org, record| {
                 update(org, record, &actor)
             }))
@@ -267,6 +270,17 @@ fn check_key<'a>(def: &'a ObjectDef, field: &str) -> Result<&'a str, Refusal> {
             format!("Provided external ID field does not exist or is not accessible: {field}");
         Refusal::new(404, "NOT_FOUND", text)
     })
+}
+
+/// Records of one type in a row are a chunk.
+fn check_chunks(records: &[Values]) -> Result<(), Refusal> {
+    let types: Vec<_> = records.iter().map(|record| type_of(record).ok()).collect();
+    if types.chunk_by(PartialEq::eq).count() <= CHUNKS_AT_MOST {
+        return Ok(());
+    }
+    let text = "Cannot have more than 10 chunks in a single operation. Please rearrange the data \
+                to reduce chunking.";
+    Err(Refusal::bad("LIMIT_EXCEEDED", text))
 }
 
 fn check_size(records: usize) -> Result<(), Refusal> {

@@ -47,6 +47,8 @@ struct Graph {
 }
 
 const PARTS_AT_MOST: usize = 25;
+/// Of those, how many may be queries or collections.
+const WIDE_PARTS_AT_MOST: usize = 5;
 const NODES_AT_MOST: usize = 500;
 
 /// `composite`: up to 25 calls in one, later ones with `@{ref.id}` of earlier ones.
@@ -60,6 +62,7 @@ pub(super) fn answer(
     }
     let composite: Composite = call.json()?;
     check(&composite, PARTS_AT_MOST)?;
+    check_wide(&composite)?;
     let (answers, _) = run(state, config, call, &composite);
     Ok(Reply::json(200, &json!({ "compositeResponse": answers })))
 }
@@ -171,6 +174,26 @@ fn check(composite: &Composite, most: usize) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+fn check_wide(composite: &Composite) -> Result<(), Refusal> {
+    let is_wide = |part: &&Part| {
+        let path = part.url.split('?').next().unwrap_or_default();
+        let mut segments = path
+            .trim_start_matches("/services/data/")
+            .split('/')
+            .skip(1);
+        match segments.next() {
+            Some("query" | "queryAll") => true,
+            Some("composite") => segments.next() == Some("sobjects"),
+            _ => false,
+        }
+    };
+    if composite.composite_request.iter().filter(is_wide).count() <= WIDE_PARTS_AT_MOST {
+        return Ok(());
+    }
+    let text = "The composite request can contain at most 5 queries and sObject Collections";
+    Err(Refusal::bad("LIMIT_EXCEEDED", text))
 }
 
 /// After a rollback only the part that failed says why.

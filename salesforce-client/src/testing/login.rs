@@ -91,11 +91,16 @@ pub(super) fn exchange_code(
     let user = &config.integration_user;
     let mut scopes = login.scopes.split_whitespace();
     let lasts = scopes.any(|scope| matches!(scope, "refresh_token" | "offline_access"));
-    let refresh_token = lasts.then(|| state.auth.grant(user, Some(&client)));
+    let refresh_token = lasts.then(|| state.auth.grant_approved(user, &client));
     let access_token =
         state
             .auth
             .open_session(&config.org_id, user, refresh_token.as_deref(), call.now);
+    // Without scopes the login is for all that the app has.
+    let mut scopes = login.scopes.split_whitespace().peekable();
+    if scopes.peek().is_some() && !scopes.any(|scope| matches!(scope, "api" | "full")) {
+        state.auth.close_api(&access_token);
+    }
     let mut body = token_answer(config, user, &access_token);
     sign(&mut body, &secret, call.now);
     body["scope"] = json!(login.scopes);

@@ -48,9 +48,14 @@
 //! With the feature `pubsub` the Pub/Sub API is served on another port, `FakeSalesforce::pubsub_url`:
 //! changes of the objects that were selected, and platform events.
 //!
-//! Bulk jobs move on each time they are asked after. Not there: lists of Bulk jobs, Bulk 1.0 other
-//! than zips (feature `bulk-v1`), SOSL as a text, gzip, XML, aggregates other than
-//! `COUNT()`, date literals such as `TODAY`, sharing rules, triggers.
+//! Bulk jobs move on each time they are asked after. Searches find words, phrases and wildcards in
+//! what is stored now; where Salesforce takes minutes to index a record, the fake takes none. The
+//! Tooling API creates text fields and answers queries on `CustomField`, `EntityDefinition`,
+//! `FieldDefinition`, permission sets and users.
+//!
+//! Not there: lists of Bulk jobs, Bulk 1.0 other than zips (feature `bulk-v1`), `WITH` and `UPDATE`
+//! of SOSL, searches with parameters in the URI, gzip, XML, aggregates other than `COUNT()`, date
+//! literals such as `TODAY`, sharing rules, triggers.
 
 mod admission;
 mod auth;

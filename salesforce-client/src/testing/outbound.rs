@@ -2,8 +2,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::checks::no_such_column;
 use super::refusal::Refusal;
-use super::state::Shared;
+use super::state::{Shared, State};
 use super::{FakeSalesforce, ids};
 
 /// What became of an outbound message that was delivered.
@@ -53,7 +54,10 @@ impl FakeSalesforce {
 
 fn is_acknowledgement(body: &str) -> bool {
     let answer = body.split_once("notificationsResponse");
-    let ack = answer.and_then(|(_, rest)| rest.split_once("Ack>"));
+    let is_theirs = body.contains("http://soap.sforce.com/2005/09/outbound");
+    let ack = answer
+        .filter(|_| is_theirs)
+        .and_then(|(_, rest)| rest.split_once("Ack>"));
     ack.is_some_and(|(_, rest)| rest.trim_start().starts_with("true"))
 }
 
@@ -70,11 +74,24 @@ fn message(
     }
     let org_id = &shared.config.org_id;
     let mut notifications = String::new();
+    let mut object = None;
+    let State {
+        org,
+        notifications: numbers,
+        ..
+    } = &mut *state;
     for id in records {
-        state.notifications += 1;
-        let number = ids::make("04l", state.notifications);
+        *numbers += 1;
+        let number = ids::make("04l", *numbers);
         let id = ids::normalise(id).ok_or_else(Refusal::not_found)?;
-        let (def, record) = state.org.get(&id).ok_or_else(Refusal::not_found)?;
+        let (def, record) = org.get(&id).ok_or_else(Refusal::not_found)?;
+        if *object.get_or_insert(&def.name) != &def.name {
+            let text = "an outbound message is about records of one object";
+            return Err(Refusal::bad("INVALID_TYPE", text));
+        }
+        if let Some(unknown) = fields.iter().find(|field| def.field(field).is_none()) {
+            return Err(no_such_column(unknown, def));
+        }
         let _ = write!(
             notifications,
             "<Notification><Id>{number}</Id><sObject xsi:type=\"sf:{}\" \

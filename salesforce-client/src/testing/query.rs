@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::ids;
 use super::refusal::Refusal;
 use super::reply::Reply;
-use super::soql::{self, Asker};
+use super::soql::{self, Asker, Selection};
 use super::state::{Call, Config, State};
 
 /// Results whose rest can still be fetched.
@@ -21,7 +21,11 @@ struct Cursor {
     user: String,
     rows: Vec<Value>,
     batch: usize,
+    resource: &'static str,
 }
+
+/// Where queries are asked, after the version.
+pub(super) const QUERY: &str = "query";
 
 /// Cursors that one user can have open; the next one closes the oldest.
 const OPEN_AT_MOST: usize = 10;
@@ -52,16 +56,27 @@ pub(super) fn answer(
         with_deleted,
     };
     let selection = soql::select(&state.org, query, asker)?;
+    Ok(selected(state, config, call, selection, QUERY))
+}
+
+/// The head of what was selected, with cursors for the rest.
+pub(super) fn selected(
+    state: &mut State,
+    config: &Config,
+    call: &Call,
+    selection: Selection,
+    resource: &'static str,
+) -> Reply {
     if selection.is_count {
         let body = json!({ "totalSize": selection.rows.len(), "done": true, "records": [] });
-        return Ok(Reply::json(200, &body));
+        return Reply::json(200, &body);
     }
     let mut rows = selection.rows;
     let batch = batch_size(config, call).unwrap_or(LARGEST_BATCH);
     for row in &mut rows {
         page_children(&mut state.cursors, call, row, batch);
     }
-    Ok(first_page(&mut state.cursors, call, rows, batch))
+    first_page(&mut state.cursors, call, rows, batch, resource)
 }
 
 /// The head of any rows, with a cursor for the rest.
@@ -70,8 +85,9 @@ pub(super) fn first_page(
     call: &Call,
     rows: Vec<Value>,
     batch: usize,
+    resource: &'static str,
 ) -> Reply {
-    Reply::json(200, &opened(cursors, call, rows, batch))
+    Reply::json(200, &opened(cursors, call, rows, batch, resource))
 }
 
 /// Rows of a sub-query that do not fit the page have a cursor of their own.
@@ -81,7 +97,7 @@ fn page_children(cursors: &mut Cursors, call: &Call, row: &mut Value, batch: usi
             continue;
         }
         if let Some(Value::Array(rows)) = value.get_mut("records").map(Value::take) {
-            *value = opened(cursors, call, rows, batch);
+            *value = opened(cursors, call, rows, batch, QUERY);
         }
     }
 }
@@ -107,7 +123,13 @@ fn explain(state: &State, query: &str) -> Result<Reply, Refusal> {
     ))
 }
 
-fn opened(cursors: &mut Cursors, call: &Call, rows: Vec<Value>, batch: usize) -> Value {
+fn opened(
+    cursors: &mut Cursors,
+    call: &Call,
+    rows: Vec<Value>,
+    batch: usize,
+    resource: &'static str,
+) -> Value {
     if rows.len() <= batch {
         return json!({ "totalSize": rows.len(), "done": true, "records": rows });
     }
@@ -118,6 +140,7 @@ fn opened(cursors: &mut Cursors, call: &Call, rows: Vec<Value>, batch: usize) ->
         user: call.user.clone(),
         rows,
         batch,
+        resource,
     };
     let reply = page(&cursor, call, 0, batch);
     let is_own = |other: &Cursor| other.user == cursor.user;
@@ -149,7 +172,12 @@ pub(super) fn batch_size(config: &Config, call: &Call) -> Option<usize> {
     }
 }
 
-fn next_page(state: &State, config: &Config, call: &Call, locator: &str) -> Result<Reply, Refusal> {
+pub(super) fn next_page(
+    state: &State,
+    config: &Config,
+    call: &Call,
+    locator: &str,
+) -> Result<Reply, Refusal> {
     let invalid = || Refusal::bad("INVALID_QUERY_LOCATOR", "invalid query locator");
     let (id, offset) = locator.rsplit_once('-').ok_or_else(invalid)?;
     let offset: usize = offset.parse().map_err(|_| invalid())?;
@@ -170,8 +198,8 @@ fn page(cursor: &Cursor, call: &Call, offset: usize, batch: usize) -> Value {
     if end < cursor.rows.len() {
         let version = call.version;
         body["nextRecordsUrl"] = json!(format!(
-            "/services/data/v{version}.0/query/{}-{end}",
-            cursor.id
+            "/services/data/v{version}.0/{}/{}-{end}",
+            cursor.resource, cursor.id
         ));
     }
     body

@@ -2,7 +2,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::checks::no_such_column;
-use super::query::{LARGEST_BATCH, batch_size, first_page};
+use super::query::{LARGEST_BATCH, QUERY, batch_size, first_page};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::schema::ObjectDef;
@@ -42,7 +42,7 @@ pub(super) fn answer(
         .map(|it| view::record(child, it, fields.iter().copied(), call.version))
         .collect();
     let batch = batch_size(config, call).unwrap_or(LARGEST_BATCH);
-    Ok(first_page(&mut state.cursors, call, rows, batch))
+    Ok(first_page(&mut state.cursors, call, rows, batch, QUERY))
 }
 
 fn fields<'a>(call: &Call, def: &'a ObjectDef) -> Result<Vec<&'a str>, Refusal> {

@@ -24,9 +24,12 @@ fn route(state: &mut State, config: &Config, call: &mut Call) -> Result<Reply, R
         ["query"] => query::answer(state, config, call, None, false),
         ["query" | "queryAll", locator] => query::answer(state, config, call, Some(locator), false),
         ["queryAll"] => query::answer(state, config, call, None, true),
-        ["parameterizedSearch"] => search::answer(state, call),
+        ["search"] => search::answer(state, call),
+        ["parameterizedSearch"] => search::parameterized(state, call),
         ["sobjects", rest @ ..] => sobjects::answer(state, config, call, rest),
         ["jobs", rest @ ..] => bulk::answer(state, config, call, rest),
+        ["tooling", "query"] => tooling::answer_query(state, config, call, None),
+        ["tooling", "query", locator] => tooling::answer_query(state, config, call, Some(locator)),
         ["tooling", "sobjects", "CustomField"] => tooling::create_field(state, call),
         ["ui-api", "records", "content-documents", "content-versions"] => {
             ui_api::upload(state, config, call, None)
@@ -64,10 +67,12 @@ fn override_method(call: &mut Call) -> Result<(), Refusal> {
 fn resources(version: u32) -> Reply {
     let names = [
         "composite",
+        "jobs",
         "limits",
         "parameterizedSearch",
         "query",
         "queryAll",
+        "search",
         "sobjects",
         "tooling",
         "ui-api",

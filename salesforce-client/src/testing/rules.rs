@@ -1,3 +1,4 @@
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::checks::required;
@@ -5,7 +6,7 @@ use super::convert::{cannot_reference_converted_lead, is_converted};
 use super::refusal::Refusal;
 use super::store::{Actor, Org, Values};
 use super::tooling;
-use super::values::stamp;
+use super::values::{stamp, time_of};
 
 /// Sets what the server works out from the other values of a record.
 pub(super) fn derive(
@@ -185,8 +186,23 @@ fn check_event_time(values: &Values) -> Result<(), Refusal> {
     if !is_all_day && !has("EndDateTime") && !has("DurationInMinutes") {
         return Err(required(&["DurationInMinutes"]));
     }
+    let at = |field: &str| values.get(field).and_then(time_of);
+    let length = match (at("StartDateTime"), at("EndDateTime")) {
+        (Some(start), Some(end)) => end.duration_since(start),
+        _ => {
+            let minutes = values.get("DurationInMinutes").and_then(Value::as_i64);
+            SignedDuration::from_secs(minutes.unwrap_or_default().saturating_mul(60))
+        }
+    };
+    if length.is_negative() || length > LONGEST_EVENT {
+        let text = "An event lasts between no time and 14 days";
+        let field = &["DurationInMinutes"];
+        return Err(Refusal::data("FIELD_INTEGRITY_EXCEPTION", text, field));
+    }
     Ok(())
 }
+
+const LONGEST_EVENT: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 fn activity_account(org: &Org, values: &mut Values) {
     let account_of = |field: &str| {

@@ -1,13 +1,16 @@
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::{DateTimeParser, DateTimePrinter};
+use md5::{Digest, Md5};
 use serde_json::{Value, json};
 
 use super::base64_json::VersionJson;
 use super::checks::{key_in_body, matching, no_such_column, not_writable};
 use super::refusal::Refusal;
 use super::reply::Reply;
-use super::schema::{FieldType, ObjectDef};
+use super::schema::{FieldType, ObjectDef, Schema};
 use super::state::{Call, Config, State};
 use super::store::{Org, Record, Values};
 use super::upload::{Body, StagedVersion};
@@ -23,10 +26,10 @@ pub(super) fn answer(
 ) -> Result<Reply, Refusal> {
     let [name, rest @ ..] = path else {
         only(&call.method, Method::GET)?;
-        return Ok(Reply::json(
-            200,
-            &describe::global(&state.org.schema, call.version),
-        ));
+        let schema = &state.org.schema;
+        return Ok(unless_known(schema, call, || {
+            describe::global(schema, call.version)
+        }));
     };
     let object = &*state.org.object(name)?.name.clone();
     match rest {
@@ -96,13 +99,21 @@ fn create(
 
 fn described(state: &State, call: &Call, object: &str) -> Result<Reply, Refusal> {
     only(&call.method, Method::GET)?;
+    let def = state.org.object(object)?;
     let schema = &state.org.schema;
+    Ok(unless_known(schema, call, || {
+        let mut body = describe::full(schema, def, call.version);
+        describe::add_stages(&mut body, &state.org);
+        body
+    }))
+}
+
+/// What the org is like, unless that is as it was when the caller last saw it.
+fn unless_known(schema: &Schema, call: &Call, body: impl FnOnce() -> Value) -> Reply {
     if since(call, "if-modified-since").is_some_and(|date| is_at_most(schema.modified, date)) {
-        return Ok(Reply::empty(304));
+        return Reply::empty(304);
     }
-    let mut body = describe::full(schema, state.org.object(object)?, call.version);
-    describe::add_stages(&mut body, &state.org);
-    Ok(Reply::json(200, &body).with_header("last-modified", http_date(schema.modified)))
+    Reply::json(200, &body()).with_header("last-modified", http_date(schema.modified))
 }
 
 fn row(
@@ -119,7 +130,9 @@ fn row(
             read(def, record, call)
         }
         Method::PATCH => {
-            check_unmodified(call, state.org.find(def, id)?)?;
+            let record = state.org.find(def, id)?;
+            check_unmodified(call, record)?;
+            check_etag(call, def, record)?;
             let sent = sent(config, call, object)?;
             refuse_content(&sent)?;
             state.org.update(object, id, &sent.fields, &call.actor())?;
@@ -233,6 +246,7 @@ fn read(def: &ObjectDef, record: &Record, call: &Call) -> Result<Reply, Refusal>
         return Err(Refusal::without_body(304));
     }
     check_unmodified(call, record)?;
+    check_etag(call, def, record)?;
     let mut fields = Vec::new();
     match call.query.get("fields") {
         None => fields.extend(def.fields.iter().map(|field| field.name.as_str())),
@@ -243,7 +257,10 @@ fn read(def: &ObjectDef, record: &Record, call: &Call) -> Result<Reply, Refusal>
             }
         }
     }
-    let reply = Reply::json(200, &view::record(def, record, fields, call.version));
+    let mut reply = Reply::json(200, &view::record(def, record, fields, call.version));
+    if let Some(etag) = etag(def, record) {
+        reply = reply.with_header("etag", etag);
+    }
     Ok(match modified {
         Some(modified) => reply.with_header("last-modified", http_date(modified)),
         None => reply,
@@ -294,6 +311,28 @@ fn check_unmodified(call: &Call, record: &Record) -> Result<(), Refusal> {
         (Some(modified), Some(date)) if !is_at_most(modified, date) => {
             Err(Refusal::without_body(412))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Only accounts have one.
+fn etag(def: &ObjectDef, record: &Record) -> Option<String> {
+    let digest = || URL_SAFE_NO_PAD.encode(Md5::digest(json!(record.values).to_string()));
+    (def.name == "Account").then(|| format!("\"{}\"", digest()))
+}
+
+fn check_etag(call: &Call, def: &ObjectDef, record: &Record) -> Result<(), Refusal> {
+    let Some(etag) = etag(def, record) else {
+        return Ok(());
+    };
+    let names = |header: &str| {
+        let tags = call.header(header)?.split(',').map(str::trim);
+        Some(tags.into_iter().any(|tag| tag == "*" || tag == etag))
+    };
+    let is_read = call.method == Method::GET;
+    match (names("if-match"), names("if-none-match")) {
+        (Some(false), _) => Err(Refusal::without_body(412)),
+        (_, Some(true)) => Err(Refusal::without_body(if is_read { 304 } else { 412 })),
         _ => Ok(()),
     }
 }

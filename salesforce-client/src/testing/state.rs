@@ -106,8 +106,6 @@ pub(super) struct State {
     pub(super) log: Log,
     pub(super) calls: u64,
     pub(super) daily_limit: u64,
-    /// Custom fields that were created.
-    pub(super) fields: u64,
     /// Notifications of outbound messages that were made.
     pub(super) notifications: u64,
     #[cfg(feature = "pubsub")]

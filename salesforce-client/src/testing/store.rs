@@ -47,6 +47,11 @@ impl Record {
     pub(super) fn flag(&self, field: &str) -> bool {
         self.value(field).as_bool().unwrap_or_default()
     }
+
+    /// Whether it can be brought back.
+    pub(super) fn is_in_bin(&self) -> bool {
+        self.deleted && self.buried_with.is_some()
+    }
 }
 
 /// All that a rollback brings back: objects, records and file contents.
@@ -188,6 +193,17 @@ impl Org {
         Ok(())
     }
 
+    /// Deletes a record past the bin, with what would have gone there together with it.
+    pub(super) fn erase(&mut self, object: &str, id: &str, actor: &Actor) -> Result<(), Refusal> {
+        let id = self.find(self.object(object)?, id)?.id.clone();
+        self.delete(object, &id, actor)?;
+        let records = self.tables.values_mut().flat_map(BTreeMap::values_mut);
+        for record in records.filter(|it| it.buried_with.as_deref() == Some(&id)) {
+            record.buried_with = None;
+        }
+        Ok(())
+    }
+
     /// Takes a record out of the bin, with what went there together with it.
     pub(super) fn undelete(&mut self, id: &str, actor: &Actor) -> Result<(), Refusal> {
         let id = ids::normalise(id).ok_or_else(Refusal::not_found)?;
@@ -300,6 +316,11 @@ impl Org {
         for child in rules::children(self, &name, id) {
             self.bury(&child, with, actor);
         }
+    }
+
+    /// Takes a record as it is, past all checks.
+    pub(super) fn keep(&mut self, object: &'static str, id: &str, values: Values) {
+        self.put(Name::Borrowed(object), id, values);
     }
 
     fn put(&mut self, object: Name, id: &str, values: Values) {

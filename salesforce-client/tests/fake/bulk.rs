@@ -22,9 +22,9 @@ async fn open(session: &Session) -> String {
     format!("{TASKS}/{id}")
 }
 
-async fn put(session: &Session, job: &str, csv: &'static str) -> (u16, Value) {
+async fn put(session: &Session, job: &str, csv: impl Into<Vec<u8>>) -> (u16, Value) {
     let request = session.request("PUT", &format!("{job}/batches"));
-    let answer = send(request.header(CONTENT_TYPE, "text/csv").body(csv)).await;
+    let answer = send(request.header(CONTENT_TYPE, "text/csv").body(csv.into())).await;
     let body = serde_json::from_slice(&answer.body).unwrap_or_default();
     (answer.status, body)
 }
@@ -111,9 +111,11 @@ async fn jobs_that_cannot_be_are_refused_when_they_are_created() {
 async fn data_that_is_not_as_the_job_says_fails_the_job() {
     let session = Session::start().await;
     for (csv, code) in [
-        ("Name\r\nAcme\r\n", "ClientInputError"),
-        ("Name,Colour\nAcme,red\n", "InvalidBatch"),
-        ("Name,Phone\nAcme\n", "InvalidBatch"),
+        (&b"Name\r\nAcme\r\n"[..], "ClientInputError"),
+        (b"Name,Colour\nAcme,red\n", "InvalidBatch"),
+        (b"Name,Phone\nAcme\n", "InvalidBatch"),
+        // Latin 1.
+        (b"Name\nZo\xeb\n", "InvalidBatch"),
     ] {
         let job = open(&session).await;
         assert_eq!(put(&session, &job, csv).await.0, 201);
@@ -160,6 +162,11 @@ async fn a_query_job_is_read_with_its_own_version_and_its_own_locators() {
     for (query, code) in [
         ("SELECT COUNT() FROM Account", "API_ERROR"),
         ("SELECT VersionData FROM ContentVersion", "API_ERROR"),
+        ("SELECT Id FROM Account OFFSET 1", "API_ERROR"),
+        (
+            "SELECT Id, (SELECT Id FROM Contacts) FROM Account",
+            "API_ERROR",
+        ),
         ("SELECT", "MALFORMED_QUERY"),
     ] {
         let job = json!({ "operation": "query", "query": query });

@@ -120,5 +120,5 @@ async fn counts_leave_out_what_has_no_records() {
     );
     let resources = session.get("").await.json();
     assert_eq!(resources["query"], "/services/data/v58.0/query");
-    assert_eq!(resources["jobs"], Value::Null);
+    assert_eq!(resources["connect"], Value::Null);
 }

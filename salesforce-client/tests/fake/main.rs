@@ -2,11 +2,14 @@
 #![cfg(feature = "testing")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod bounds;
 mod bulk;
 mod composite;
 mod control;
 mod convert;
 mod custom;
+#[cfg(all(feature = "bulk-v1", feature = "pubsub"))]
+mod every_call;
 mod external_ids;
 mod faults;
 mod large_files;
@@ -17,6 +20,8 @@ mod oauth;
 mod objects;
 mod paging;
 mod records;
+mod search;
+mod setup;
 mod soql;
 mod support;
 mod upload_refusals;

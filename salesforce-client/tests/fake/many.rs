@@ -111,26 +111,6 @@ async fn sub_queries_are_of_one_level_and_of_known_relationships() {
 }
 
 #[tokio::test]
-async fn searches_want_two_letters_and_escaped_operators() {
-    let session = Session::start().await;
-    session.account("Acme (Holding)");
-    let search =
-        |q: &str| json!({ "q": q, "sobjects": [{ "name": "Account", "fields": ["Name"] }] });
-    for (q, found) in [("acme", 1), ("Acme \\(Holding\\)", 1), ("other", 0)] {
-        let answer = session.post("parameterizedSearch", search(q)).await.json();
-        assert_eq!(
-            answer["searchRecords"].as_array().unwrap().len(),
-            found,
-            "{q}"
-        );
-    }
-    for q in ["a", "acme (", "acme*"] {
-        let answer = session.post("parameterizedSearch", search(q)).await;
-        assert_eq!(answer.error(), refused(400, "MALFORMED_SEARCH"), "{q}");
-    }
-}
-
-#[tokio::test]
 async fn windows_of_changes_have_their_bounds() {
     let session = Session::start().await;
     let now = jiff::Timestamp::now();

@@ -384,6 +384,42 @@ async fn conditions_hold_with_the_precision_of_a_second() {
 }
 
 #[tokio::test]
+async fn an_account_is_known_by_its_tag_and_nothing_else_is() {
+    let session = Session::start().await;
+    let account = format!("sobjects/Account/{}", session.account("Acme"));
+    let conditional = async |method: &str, path: &str, header: &str, tag: &str| {
+        let request = session.request(method, path).header(header, tag);
+        send(request.json(&json!({ "Phone": "1" }))).await.status
+    };
+    let first = session.get(&account).await;
+    let tag = first.header("etag").unwrap();
+    assert_eq!(
+        conditional("GET", &account, "if-none-match", tag).await,
+        304
+    );
+    assert_eq!(
+        conditional("GET", &account, "if-match", "\"other\"").await,
+        412
+    );
+    assert_eq!(
+        conditional("PATCH", &account, "if-match", "\"other\"").await,
+        412
+    );
+    assert_eq!(conditional("PATCH", &account, "if-match", tag).await, 204);
+    assert_eq!(conditional("PATCH", &account, "if-match", tag).await, 412);
+    assert_eq!(
+        conditional("GET", &account, "if-none-match", tag).await,
+        200
+    );
+    let deal = format!("sobjects/Opportunity/{}", session.opportunity());
+    assert_eq!(session.get(&deal).await.header("etag"), None);
+    assert_eq!(
+        conditional("GET", &deal, "if-match", "\"other\"").await,
+        200
+    );
+}
+
+#[tokio::test]
 async fn patch_can_be_sent_as_post() {
     let session = Session::start().await;
     let id = session.account("Acme");

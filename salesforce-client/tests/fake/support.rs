@@ -178,7 +178,7 @@ pub(crate) fn base64(content: &[u8]) -> String {
     STANDARD.encode(content)
 }
 
-/// Waits for something that another task brings about; fails after ten seconds.
+/// Waits for something that another task brings about; fails after two minutes.
 pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
@@ -186,7 +186,7 @@ pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
         }
     };
     assert!(
-        tokio::time::timeout(Duration::from_secs(10), wait)
+        tokio::time::timeout(Duration::from_secs(120), wait)
             .await
             .is_ok()
     );

@@ -267,11 +267,33 @@ impl Metadata for FarSides {
 
     async fn ensure_template(&self, fields: &[TemplateField]) -> Result<(), PortError> {
         let mut world = self.world();
+        // All of it or nothing, as Box has it.
+        let mut template = world.template.clone();
         for field in fields {
-            if world.template.iter().all(|it| it.key != field.key) {
-                world.template.push(field.clone());
+            let refused = |cause: &str| {
+                let error = PortError::new(PortErrorKind::Refused, "make sure of the template");
+                Err(error.with_cause(format!("field {} {cause}", field.key)))
+            };
+            let Some(there) = template.iter_mut().find(|it| it.key == field.key) else {
+                use bridge::metadata::ValueKind::{Enum, MultiSelect};
+
+                let chooses = matches!(field.kind, Enum | MultiSelect);
+                if chooses && field.options.is_empty() {
+                    return refused("has nothing to choose from");
+                }
+                template.push(field.clone());
+                continue;
+            };
+            if there.kind != field.kind {
+                return refused("is of another type");
+            }
+            for option in &field.options {
+                if !there.options.contains(option) {
+                    there.options.push(option.clone());
+                }
             }
         }
+        world.template = template;
         Ok(())
     }
 
@@ -282,5 +304,30 @@ impl Metadata for FarSides {
         };
         let found = world.folders.iter().filter(|(_, folder)| has(folder));
         Ok(found.map(|(id, _)| id.clone()).collect())
+    }
+}
+
+#[tokio::test]
+async fn a_template_takes_new_fields_and_options_and_no_other_types() {
+    use bridge::metadata::ValueKind;
+
+    let sides = FarSides::new();
+    let choice = |options: &[&str]| {
+        let options = options.iter().map(|it| (*it).to_owned()).collect();
+        TemplateField::new("kind", ValueKind::Enum).with_options(options)
+    };
+    let text = |key: &str| TemplateField::new(key, ValueKind::String);
+    let made = [choice(&["old"]), text("step")];
+    sides.ensure_template(&made).await.unwrap();
+    sides.ensure_template(&[choice(&["new"])]).await.unwrap();
+    let whole = [choice(&["old", "new"]), text("step")];
+    for bad in [
+        TemplateField::new("step", ValueKind::Date),
+        TemplateField::new("other", ValueKind::Enum),
+    ] {
+        let fields = [text("more"), bad];
+        let error = sides.ensure_template(&fields).await.unwrap_err();
+        assert_eq!(error.kind(), PortErrorKind::Refused);
+        assert_eq!(sides.shape().await.unwrap(), whole);
     }
 }

@@ -13,7 +13,7 @@ use super::super::store::{Actor, Org};
 use super::super::upload::Body;
 use super::super::values::stamp;
 use super::rows::{Operation, check_column, error_text, is_key, known_id, values};
-use super::table::{Asked, Format, Table, with_row};
+use super::table::{Asked, Format, Table, check_utf8, with_row};
 use super::{key, refuse, wrong_state};
 
 /// A job that writes.
@@ -329,6 +329,7 @@ fn begin(format: Format, data: &[u8], org: &Org, object: &str) -> Result<Work, S
             format.ending
         ));
     }
+    check_utf8(data).map_err(|problem| format!("InvalidBatch : {problem}"))?;
     let mut reader = format.read(data);
     let header = reader.byte_headers().cloned();
     let header = header.map_err(|error| format!("InvalidBatch : Unable to parse CSV : {error}"))?;

@@ -104,8 +104,14 @@ fn create(state: &mut State, call: &mut Call) -> Result<Reply, Refusal> {
         with_deleted: operation == "queryAll",
     };
     let selection = soql::select(&state.org, &asked.query, asker)?;
-    if selection.is_count {
-        let text = "Aggregate Relationships not supported in Bulk V2 Query";
+    let unsupported = match &selection {
+        it if it.is_count => Some("Aggregate Relationships"),
+        it if it.has_children => Some("Nested queries"),
+        it if it.has_offset => Some("OFFSET"),
+        _ => None,
+    };
+    if let Some(what) = unsupported {
+        let text = format!("{what} not supported in Bulk V2 Query");
         return Err(Refusal::bad("API_ERROR", text));
     }
     let (columns, object) = named(&asked.query);

@@ -74,9 +74,14 @@ impl Operation {
                     created: result["created"] == Value::Bool(true),
                 })
             }
-            Self::Delete | Self::HardDelete => {
+            Self::Delete => {
                 let id = id()?;
                 org.delete(object, &id, actor)?;
+                Ok(Written { id, created: false })
+            }
+            Self::HardDelete => {
+                let id = id()?;
+                org.erase(object, &id, actor)?;
                 Ok(Written { id, created: false })
             }
         }

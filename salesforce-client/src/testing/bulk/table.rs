@@ -75,6 +75,16 @@ impl Format {
     }
 }
 
+/// No other encoding is taken.
+pub(super) fn check_utf8(data: &[u8]) -> Result<(), String> {
+    std::str::from_utf8(data).map(drop).map_err(|error| {
+        format!(
+            "Unable to parse CSV : not UTF-8 from byte {}",
+            error.valid_up_to()
+        )
+    })
+}
+
 /// CSV that grows, everything in quotes as the vendor writes it.
 #[derive(Clone, Debug)]
 pub(super) struct Table {

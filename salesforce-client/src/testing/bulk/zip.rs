@@ -20,7 +20,7 @@ use super::super::store::{Actor, Org};
 use super::super::upload::Body;
 use super::key;
 use super::rows::{check_column, error_text, values};
-use super::table::{Asked, Format, Table};
+use super::table::{Asked, Format, Table, check_utf8};
 
 /// A job whose batches are zips.
 pub(in super::super) struct ZipJob {
@@ -71,13 +71,13 @@ pub(in super::super) fn refused(refusal: Refusal) -> Reply {
     };
     let code = match error.code.as_str() {
         "INVALID_SESSION_ID" => "InvalidSessionId",
+        "GONE" => "InvalidVersion",
         code => code,
     };
-    // Sessions are refused with 400 here.
-    let status = if refusal.status == 401 {
-        400
-    } else {
-        refusal.status
+    // Sessions and versions are refused with 400 here.
+    let status = match refusal.status {
+        401 | 410 => 400,
+        status => status,
     };
     let body = json!({ "exceptionCode": code, "exceptionMessage": error.message });
     Reply::json(status, &body)
@@ -231,6 +231,7 @@ impl Batch {
     ) -> Result<(), String> {
         let mut files = unzipped(&self.zip)?;
         let manifest = files.remove("request.txt").ok_or("request.txt not found")?;
+        check_utf8(&manifest)?;
         let asked: Asked = serde_json::from_value(json!({})).map_err(|error| error.to_string())?;
         let format = Format::new(&asked).map_err(|refusal| refusal.to_string())?;
         let mut reader = format.read(&manifest);

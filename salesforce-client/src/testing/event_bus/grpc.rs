@@ -69,7 +69,7 @@ impl PubSub {
         let mut state = self.shared.lock();
         state
             .auth
-            .authenticate(Some(&session), config.session_lifetime, Timestamp::now())
+            .authorize(Some(&session), config.session_lifetime, Timestamp::now())
             .map(drop)
             .map_err(|_| bad_auth())
     }

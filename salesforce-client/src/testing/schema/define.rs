@@ -111,6 +111,7 @@ pub(super) fn of(name: &str, kind: FieldType, length: u32) -> FieldDef {
         updateable: true,
         nillable: true,
         unique: false,
+        case_sensitive: false,
         external_id: false,
         id_lookup: false,
         filterable: true,

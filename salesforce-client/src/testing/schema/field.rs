@@ -23,6 +23,9 @@ pub struct Field {
     /// A second record with the same value is refused.
     #[serde(default)]
     pub unique: bool,
+    /// Values of a unique field that differ in the case of a letter are two.
+    #[serde(default)]
+    pub case_sensitive: bool,
     /// Records can be upserted by it.
     #[serde(default)]
     pub external_id: bool,
@@ -78,6 +81,7 @@ impl Field {
             kind,
             length: text_length(),
             unique: false,
+            case_sensitive: false,
             external_id: false,
             required: false,
             values: Vec::new(),
@@ -96,6 +100,13 @@ impl Field {
     #[must_use]
     pub fn unique(mut self, unique: bool) -> Self {
         self.unique = unique;
+        self
+    }
+
+    /// Takes values of a unique field that differ in the case of a letter for two.
+    #[must_use]
+    pub fn case_sensitive(mut self, case_sensitive: bool) -> Self {
+        self.case_sensitive = case_sensitive;
         self
     }
 

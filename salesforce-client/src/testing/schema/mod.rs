@@ -1,6 +1,7 @@
 mod custom;
 mod define;
 mod field;
+mod setup;
 mod standard;
 
 use std::borrow::Cow;
@@ -28,6 +29,8 @@ pub(super) struct FieldDef {
     pub(super) updateable: bool,
     pub(super) nillable: bool,
     pub(super) unique: bool,
+    /// Its values are compared with their case.
+    pub(super) case_sensitive: bool,
     pub(super) external_id: bool,
     pub(super) id_lookup: bool,
     pub(super) filterable: bool,
@@ -72,6 +75,7 @@ impl FieldDef {
             updateable: true,
             nillable: !field.required && !is_boolean,
             unique: field.unique,
+            case_sensitive: field.unique && field.case_sensitive,
             external_id: field.external_id,
             id_lookup: field.external_id,
             filterable: !is_long,
@@ -117,6 +121,17 @@ impl ObjectDef {
         label_of(&self.name)
     }
 
+    /// Whether searches look at its records.
+    pub(super) fn is_searchable(&self) -> bool {
+        self.linkable || self.name == "ContentVersion"
+    }
+
+    /// The field that a record is known by.
+    pub(super) fn title(&self) -> Option<&FieldDef> {
+        let names = ["Name", "Subject", "Title"].into_iter();
+        names.filter_map(|name| self.field(name)).next()
+    }
+
     pub(super) fn is_custom(&self) -> bool {
         self.name.ends_with("__c")
     }
@@ -128,6 +143,9 @@ pub(super) struct Schema {
     pub(super) objects: Vec<ObjectDef>,
     /// Fields that were created and that nobody may see yet, with the objects that hold them.
     hidden: Vec<(String, Field)>,
+    /// All custom fields in the order in which they were created, with the object that they were
+    /// created for.
+    pub(super) custom: Vec<(String, Field)>,
     pub(super) modified: Timestamp,
 }
 
@@ -136,6 +154,7 @@ impl Schema {
         Self {
             objects: standard::objects(),
             hidden: Vec::new(),
+            custom: Vec::new(),
             modified: now,
         }
     }
@@ -228,6 +247,7 @@ impl Schema {
             }
             self.hidden.push(((*holder).to_owned(), field.clone()));
         }
+        self.custom.push((object.to_owned(), field));
         Ok(())
     }
 
@@ -285,6 +305,15 @@ impl Schema {
                 ));
             }
         }
+        let is_full = |holder: &&str| {
+            let def = self.object(holder);
+            let keys = def.map(|def| def.fields.iter().filter(|it| it.external_id).count());
+            keys.is_some_and(|keys| keys >= EXTERNAL_IDS_AT_MOST)
+        };
+        if field.external_id && holders.iter().any(is_full) {
+            let text = format!("{object} has {EXTERNAL_IDS_AT_MOST} external ids already");
+            return Err(Refusal::data("LIMIT_EXCEEDED", text, &["FullName"]));
+        }
         for def in &mut self.objects {
             if holders
                 .iter()
@@ -293,10 +322,13 @@ impl Schema {
                 def.fields.push(FieldDef::custom(field.clone()));
             }
         }
+        self.custom.push((object.to_owned(), field));
         self.modified = now;
         Ok(())
     }
 }
+
+const EXTERNAL_IDS_AT_MOST: usize = 25;
 
 fn plural(name: &str) -> String {
     match name.strip_suffix('y') {

@@ -1,17 +1,16 @@
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Problem;
 use super::lexer::Piece;
-use super::parser::{Expr, Literal, Operator, Order, Path, Statement};
-use crate::testing::ids;
+use super::literal::{is_text, value, values};
+use super::statement::{Expr, Literal, Operator, Order, Path, Statement};
 use crate::testing::schema::{FieldDef, FieldType, Name, ObjectDef, Schema};
-use crate::testing::values::stamp;
 
 /// A statement whose names are those of the schema and whose values are in the
 /// form in which records store them.
-pub(super) struct Bound {
+pub(in crate::testing) struct Bound {
     pub(super) is_count: bool,
-    pub(super) object: Name,
+    pub(in crate::testing) object: Name,
     pub(super) columns: Vec<Column>,
     pub(super) children: Vec<Child>,
     pub(super) filter: Option<Filter>,
@@ -33,6 +32,8 @@ pub(super) struct Column {
     pub(super) through: Vec<Step>,
     pub(super) field: String,
     pub(super) kind: FieldType,
+    /// Unique fields can be so that case counts.
+    pub(super) case_sensitive: bool,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,11 +53,19 @@ pub(super) enum Filter {
     Includes(Column, Vec<Value>),
 }
 
+impl Column {
+    /// As it is written.
+    fn path(&self) -> String {
+        let steps = self.through.iter().map(|step| step.relationship);
+        let names: Vec<&str> = steps.chain([self.field.as_str()]).collect();
+        names.join(".")
+    }
+}
+
 impl Filter {
     /// Whether only records with certain ids in one of these fields can pass.
     pub(super) fn is_bounded_by(&self, fields: &[&str]) -> bool {
-        let names =
-            |column: &Column| column.through.is_empty() && fields.contains(&column.field.as_str());
+        let names = |column: &Column| fields.contains(&column.path().as_str());
         match self {
             Self::All(parts) => parts.iter().any(|part| part.is_bounded_by(fields)),
             Self::Any(parts) => parts.iter().all(|part| part.is_bounded_by(fields)),
@@ -119,7 +128,7 @@ fn bind_to(schema: &Schema, def: &ObjectDef, mut statement: Statement) -> Result
         }
         order.push((column, item));
     }
-    check_links_are_bounded(def, filter.as_ref())?;
+    check_is_bounded(def, filter.as_ref())?;
     Ok(Bound {
         is_count: statement.paths.is_none(),
         object: def.name.clone(),
@@ -141,6 +150,8 @@ const FIELD_ADVICE: &str = "If you are attempting to use a custom field, be sure
 const LINK_RESTRICTION: &str = "Implementation restriction: ContentDocumentLink requires a filter by a single Id on \
      ContentDocumentId or LinkedEntityId using the equals operator or multiple Id's using the IN \
      operator.";
+const FIELD_RESTRICTION: &str =
+    "FieldDefinition: a filter on a reified column is required [EntityDefinitionId,DurableId]";
 const DEEPEST: usize = 5;
 
 struct Scope<'a> {
@@ -194,6 +205,7 @@ impl<'a> Scope<'a> {
                 through,
                 field: def.name.clone(),
                 kind: def.kind,
+                case_sensitive: def.case_sensitive,
             },
             def,
         ))
@@ -289,93 +301,30 @@ fn check_selected_once(columns: &[Column]) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_links_are_bounded(def: &ObjectDef, filter: Option<&Filter>) -> Result<(), Problem> {
-    let keys = ["ContentDocumentId", "LinkedEntityId", "Id"];
-    let is_bounded = filter.is_some_and(|filter| filter.is_bounded_by(&keys));
-    if def.name != "ContentDocumentLink" || is_bounded {
+/// Some objects are not shown as a whole.
+fn check_is_bounded(def: &ObjectDef, filter: Option<&Filter>) -> Result<(), Problem> {
+    let (keys, restriction): (&[&str], _) = match &*def.name {
+        "ContentDocumentLink" => (
+            &["ContentDocumentId", "LinkedEntityId", "Id"],
+            LINK_RESTRICTION,
+        ),
+        "FieldDefinition" => (
+            &[
+                "DurableId",
+                "EntityDefinitionId",
+                "EntityDefinition.QualifiedApiName",
+            ],
+            FIELD_RESTRICTION,
+        ),
+        _ => return Ok(()),
+    };
+    if filter.is_some_and(|filter| filter.is_bounded_by(keys)) {
         return Ok(());
     }
-    Err(Problem::new("MALFORMED_QUERY", LINK_RESTRICTION))
-}
-
-fn is_text(kind: FieldType) -> bool {
-    let is_other = matches!(
-        kind,
-        FieldType::Boolean | FieldType::Date | FieldType::Datetime
-    );
-    !is_other && !kind.is_id() && !kind.is_number()
+    Err(Problem::new("MALFORMED_QUERY", restriction))
 }
 
 fn bad_operator(column: &Column, at: usize) -> Problem {
     let text = format!("invalid operator on {} field", column.kind.name());
     Problem::new("INVALID_QUERY_FILTER_OPERATOR", text).at(at)
-}
-
-fn values(column: &Column, literals: Vec<Literal>) -> Result<Vec<Value>, Problem> {
-    literals
-        .into_iter()
-        .map(|literal| value(column, literal))
-        .collect()
-}
-
-fn value(column: &Column, literal: Literal) -> Result<Value, Problem> {
-    let kind = column.kind;
-    match literal {
-        Literal::Null => Ok(Value::Null),
-        Literal::Text(pieces) if kind.is_id() => {
-            let id = plain(&pieces)?;
-            let invalid = || {
-                let text = format!("invalid ID field: {id}");
-                Problem::new("INVALID_QUERY_FILTER_OPERATOR", text)
-            };
-            ids::normalise(&id).map(Value::String).ok_or_else(invalid)
-        }
-        Literal::Text(pieces) if is_text(kind) => Ok(json!(folded(kind, &plain(&pieces)?))),
-        Literal::Number(number) if kind.is_number() => Ok(json!(number)),
-        Literal::Boolean(flag) if kind == FieldType::Boolean => Ok(json!(flag)),
-        Literal::Date(day) if kind == FieldType::Date => Ok(json!(day)),
-        Literal::DateTime(time) if kind == FieldType::Datetime => {
-            let time = time.parse().map_err(|_| mismatch(column))?;
-            Ok(json!(stamp(time)))
-        }
-        _ => Err(mismatch(column)),
-    }
-}
-
-fn plain(pieces: &[Piece]) -> Result<String, Problem> {
-    let letters = pieces.iter().map(|piece| match piece {
-        Piece::Plain(letter) => Ok(*letter),
-        // `\%` and `\_` have a meaning inside LIKE only.
-        Piece::Escaped(_) => {
-            let text = "Illegal character sequence in string literal";
-            Err(Problem::new("MALFORMED_QUERY", text))
-        }
-    });
-    letters.collect()
-}
-
-/// Text as it is compared: without its case, and the values of a list in one order.
-pub(super) fn folded(kind: FieldType, text: &str) -> String {
-    let text = text.to_lowercase();
-    if kind != FieldType::Multipicklist {
-        return text;
-    }
-    let mut values: Vec<&str> = text.split(';').map(str::trim).collect();
-    values.sort_unstable();
-    values.dedup();
-    values.join(";")
-}
-
-fn mismatch(column: &Column) -> Problem {
-    let (kind, quotes) = match column.kind {
-        kind if is_text(kind) || kind.is_id() => ("string", "should be"),
-        FieldType::Datetime => ("dateTime", "should not be"),
-        kind => (kind.name(), "should not be"),
-    };
-    let text = format!(
-        "value of filter criterion for field '{}' must be of type {kind} and {quotes} enclosed in \
-         quotes",
-        column.field
-    );
-    Problem::new("INVALID_FIELD", text)
 }

@@ -3,9 +3,10 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value, json};
 
 use super::Asker;
-use super::bind::{Bound, Child, Column, Filter, Step, folded};
+use super::bind::{Bound, Child, Column, Filter, Step};
 use super::lexer::Piece;
-use super::parser::{Operator, Order};
+use super::literal::folded;
+use super::statement::{Operator, Order};
 use crate::testing::files;
 use crate::testing::schema::{FieldType, ObjectDef};
 use crate::testing::store::{Org, Record};
@@ -16,7 +17,7 @@ pub(super) fn rows(org: &Org, bound: &Bound, asker: Asker<'_>) -> Vec<Value> {
     rows_of(org, bound, asker, |_| true)
 }
 
-fn rows_of(
+pub(super) fn rows_of(
     org: &Org,
     bound: &Bound,
     asker: Asker<'_>,
@@ -31,7 +32,7 @@ fn rows_of(
     };
     let mut found: Vec<&Record> = org
         .table(&bound.object)
-        .filter(|record| asker.with_deleted || !record.deleted)
+        .filter(|record| !record.deleted || (asker.with_deleted && record.is_in_bin()))
         .filter(|record| belongs(record) && is_shown(record))
         .filter(passes)
         .collect();
@@ -150,7 +151,7 @@ fn values(list: &str) -> Vec<&str> {
 fn key(column: &Column, stored: &Value) -> Value {
     match stored {
         Value::String(text) if !column.kind.is_id() && !is_time(column.kind) => {
-            Value::String(folded(column.kind, text))
+            Value::String(folded(column, text))
         }
         other => other.clone(),
     }
@@ -201,7 +202,7 @@ fn compare_for_order(one: Value, other: Value, order: &Order) -> Ordering {
 
 /// `%` is any text, `_` any one character; greedy with one point of return, so
 /// that no pattern takes more than quadratic time.
-fn like(pattern: &[Piece], text: &[char]) -> bool {
+pub(in crate::testing) fn like(pattern: &[Piece], text: &[char]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {

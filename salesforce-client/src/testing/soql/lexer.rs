@@ -13,7 +13,7 @@ pub(super) enum Token {
 
 /// A character of a string; inside LIKE an escaped one is no wildcard.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Piece {
+pub(in crate::testing) enum Piece {
     Plain(char),
     Escaped(char),
 }
@@ -61,6 +61,8 @@ pub(super) fn tokens(query: &str) -> Result<Vec<Placed>, Problem> {
     Ok(tokens)
 }
 
+const LONGEST_TEXT: usize = 4_000;
+
 fn run(text: &str, belongs: impl Fn(char) -> bool) -> usize {
     text.find(|c| !belongs(c)).unwrap_or(text.len())
 }
@@ -70,6 +72,10 @@ fn text(rest: &str, at: usize) -> Result<(Token, usize), Problem> {
     let mut letters = rest.char_indices().skip(1);
     while let Some((place, letter)) = letters.next() {
         match letter {
+            '\'' if pieces.len() > LONGEST_TEXT => {
+                let message = "string literal is longer than 4000 characters";
+                return Err(Problem::malformed(message, at));
+            }
             '\'' => return Ok((Token::Text(pieces), place + 1)),
             '\n' | '\r' => {
                 let message = "Line breaks not allowed in string literals";

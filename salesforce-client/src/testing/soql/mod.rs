@@ -1,18 +1,27 @@
 mod bind;
 mod eval;
 mod lexer;
+mod literal;
 mod parser;
+mod sosl;
+mod statement;
 
 use serde_json::Value;
 
 use super::refusal::Refusal;
 use super::schema::Name;
-use super::store::Org;
-use bind::Bound;
+use super::store::{Org, Record};
+
+pub(super) use bind::Bound;
+pub(super) use eval::like;
+pub(super) use lexer::Piece;
+pub(super) use sosl::{Asked, ask, understand as understand_search};
 
 /// A query that was understood and checked against the schema.
 pub(super) struct Selection {
     pub(super) is_count: bool,
+    pub(super) has_children: bool,
+    pub(super) has_offset: bool,
     pub(super) rows: Vec<Value>,
 }
 
@@ -30,8 +39,20 @@ pub(super) fn select(org: &Org, query: &str, asker: Asker<'_>) -> Result<Selecti
     let rows = eval::rows(org, &bound, asker);
     Ok(Selection {
         is_count: bound.is_count,
+        has_children: !bound.children.is_empty(),
+        has_offset: bound.offset > 0,
         rows,
     })
+}
+
+/// The rows of one object of a search, of those that it found.
+pub(super) fn found(
+    org: &Org,
+    bound: &Bound,
+    asker: Asker<'_>,
+    is_found: impl Fn(&Record) -> bool,
+) -> Vec<Value> {
+    eval::rows_of(org, bound, asker, is_found)
 }
 
 /// The object that a query is on, and whether it names its records by id.
@@ -81,6 +102,12 @@ impl Problem {
         self
     }
 
+    /// As in a text that has so many bytes more before it.
+    fn moved(mut self, by: usize) -> Self {
+        self.at = self.at.map(|at| at + by);
+        self
+    }
+
     /// The vendor shows the line at fault, a caret below it and the place in words.
     fn refuse(self, query: &str) -> Refusal {
         let Some(before) = self.at.and_then(|at| query.get(..at)) else {
@@ -110,7 +137,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
 
-    use super::parser::{Expr, Literal, Statement};
+    use super::statement::{Expr, Literal, Statement};
     use super::*;
     use crate::{Like, soql};
 

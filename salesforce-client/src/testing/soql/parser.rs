@@ -1,80 +1,15 @@
 use super::Problem;
-use super::lexer::{Piece, Placed, Token};
-
-#[derive(Debug)]
-pub(super) struct Statement {
-    /// Absent for `COUNT()`.
-    pub(super) paths: Option<Vec<Path>>,
-    /// Sub-queries, whose object is a relationship.
-    pub(super) children: Vec<Statement>,
-    pub(super) object: Path,
-    pub(super) alias: Option<String>,
-    pub(super) filter: Option<Expr>,
-    pub(super) order: Vec<Order>,
-    pub(super) limit: Option<usize>,
-    pub(super) offset: usize,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Path {
-    pub(super) names: Vec<String>,
-    pub(super) at: usize,
-}
-
-#[derive(Debug)]
-pub(super) enum Expr {
-    All(Vec<Expr>),
-    Any(Vec<Expr>),
-    Not(Box<Expr>),
-    Compare(Path, Operator, Literal),
-    Among(Path, Vec<Literal>),
-    /// `INCLUDES`: any of these has all its values in the list.
-    Includes(Path, Vec<Literal>),
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Operator {
-    Equal,
-    NotEqual,
-    Less,
-    AtMost,
-    Greater,
-    AtLeast,
-    Like,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Literal {
-    Text(Vec<Piece>),
-    Number(f64),
-    Boolean(bool),
-    Date(String),
-    DateTime(String),
-    Null,
-}
-
-#[derive(Debug)]
-pub(super) struct Order {
-    pub(super) path: Path,
-    pub(super) is_descending: bool,
-    pub(super) nulls_last: bool,
-}
+use super::lexer::{Placed, Token};
+use super::statement::{Clauses, Expr, Literal, Operator, Order, Path, Statement};
 
 pub(super) fn parse(tokens: Vec<Placed>, end: usize) -> Result<Statement, Problem> {
-    let mut parser = Parser {
-        tokens,
-        next: 0,
-        end,
-        depth: 0,
-    };
+    let mut parser = Parser::new(tokens, end);
     let statement = parser.statement()?;
-    if parser.next < parser.tokens.len() {
-        return Err(parser.unexpected());
-    }
+    parser.finish()?;
     Ok(statement)
 }
 
-struct Parser {
+pub(super) struct Parser {
     tokens: Vec<Placed>,
     next: usize,
     end: usize,
@@ -90,6 +25,23 @@ const CLAUSES: [&str; 12] = [
 ];
 
 impl Parser {
+    pub(super) fn new(tokens: Vec<Placed>, end: usize) -> Self {
+        Self {
+            tokens,
+            next: 0,
+            end,
+            depth: 0,
+        }
+    }
+
+    /// Nothing may be left.
+    pub(super) fn finish(&self) -> Result<(), Problem> {
+        if self.next < self.tokens.len() {
+            return Err(self.unexpected());
+        }
+        Ok(())
+    }
+
     fn statement(&mut self) -> Result<Statement, Problem> {
         self.keyword("SELECT")?;
         let mut children = Vec::new();
@@ -108,12 +60,33 @@ impl Parser {
             }
             _ => None,
         };
+        let Clauses {
+            filter,
+            order,
+            limit,
+            offset,
+        } = self.clauses()?;
+        Ok(Statement {
+            paths,
+            children,
+            object,
+            alias,
+            filter,
+            order,
+            limit,
+            offset,
+        })
+    }
+
+    /// What may follow the object of a query, and the fields of a search.
+    pub(super) fn clauses(&mut self) -> Result<Clauses, Problem> {
         let filter = if self.take_word("WHERE") {
             Some(self.expression()?)
         } else {
             None
         };
         let order = if self.take_word("ORDER") {
+            self.keyword("BY")?;
             self.order()?
         } else {
             Vec::new()
@@ -133,11 +106,7 @@ impl Parser {
             let text = "Maximum SOQL offset allowed is 2000";
             return Err(Problem::new("NUMBER_OUTSIDE_VALID_RANGE", text).at(offset_at));
         }
-        Ok(Statement {
-            paths,
-            children,
-            object,
-            alias,
+        Ok(Clauses {
             filter,
             order,
             limit,
@@ -175,7 +144,7 @@ impl Parser {
     }
 
     /// AND and OR are not mixed without parentheses, as the vendor has it.
-    fn expression(&mut self) -> Result<Expr, Problem> {
+    pub(super) fn expression(&mut self) -> Result<Expr, Problem> {
         self.depth += 1;
         if self.depth > DEEPEST {
             return Err(self.unexpected());
@@ -288,8 +257,7 @@ impl Parser {
         Ok(literal)
     }
 
-    fn order(&mut self) -> Result<Vec<Order>, Problem> {
-        self.keyword("BY")?;
+    pub(super) fn order(&mut self) -> Result<Vec<Order>, Problem> {
         let mut order = Vec::new();
         loop {
             let path = self.path()?;
@@ -312,7 +280,7 @@ impl Parser {
         }
     }
 
-    fn count(&mut self) -> Result<usize, Problem> {
+    pub(super) fn count(&mut self) -> Result<usize, Problem> {
         match self.tokens.get(self.next).map(|placed| &placed.token) {
             Some(Token::Number(number)) if *number >= 0.0 && number.fract() == 0.0 => {
                 let count = *number as usize;
@@ -323,7 +291,7 @@ impl Parser {
         }
     }
 
-    fn path(&mut self) -> Result<Path, Problem> {
+    pub(super) fn path(&mut self) -> Result<Path, Problem> {
         let at = self.at();
         let word = self.word().ok_or_else(|| self.unexpected())?;
         let names: Vec<String> = word.split('.').map(str::to_owned).collect();
@@ -334,14 +302,14 @@ impl Parser {
         Ok(Path { names, at })
     }
 
-    fn word(&self) -> Option<&str> {
+    pub(super) fn word(&self) -> Option<&str> {
         match &self.tokens.get(self.next)?.token {
             Token::Word(word) => Some(word),
             _ => None,
         }
     }
 
-    fn take_word(&mut self, wanted: &str) -> bool {
+    pub(super) fn take_word(&mut self, wanted: &str) -> bool {
         let found = self
             .word()
             .is_some_and(|word| word.eq_ignore_ascii_case(wanted));
@@ -349,7 +317,7 @@ impl Parser {
         found
     }
 
-    fn keyword(&mut self, wanted: &str) -> Result<(), Problem> {
+    pub(super) fn keyword(&mut self, wanted: &str) -> Result<(), Problem> {
         if self.take_word(wanted) {
             Ok(())
         } else {
@@ -357,14 +325,14 @@ impl Parser {
         }
     }
 
-    fn take_symbol(&mut self, wanted: &str) -> bool {
+    pub(super) fn take_symbol(&mut self, wanted: &str) -> bool {
         let next = self.tokens.get(self.next).map(|placed| &placed.token);
         let found = matches!(next, Some(Token::Symbol(symbol)) if *symbol == wanted);
         self.next += usize::from(found);
         found
     }
 
-    fn symbol(&mut self, wanted: &str) -> Result<(), Problem> {
+    pub(super) fn symbol(&mut self, wanted: &str) -> Result<(), Problem> {
         if self.take_symbol(wanted) {
             Ok(())
         } else {
@@ -372,13 +340,13 @@ impl Parser {
         }
     }
 
-    fn at(&self) -> usize {
+    pub(super) fn at(&self) -> usize {
         self.tokens
             .get(self.next)
             .map_or(self.end, |placed| placed.at)
     }
 
-    fn unexpected(&self) -> Problem {
+    pub(super) fn unexpected(&self) -> Problem {
         let shown = match self.tokens.get(self.next).map(|placed| &placed.token) {
             None => "<EOF>".to_owned(),
             Some(Token::Word(word)) => word.clone(),

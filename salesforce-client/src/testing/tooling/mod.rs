@@ -1,12 +1,15 @@
+mod setup;
+
 use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::ids;
+use super::query::{self, next_page};
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::schema::Field;
-use super::state::{Call, State};
+use super::soql::{self, Asker};
+use super::state::{Call, Config, State};
 use super::store::{Actor, Org, Values};
 
 #[derive(Deserialize)]
@@ -27,6 +30,37 @@ struct Metadata {
     external_id: bool,
     #[serde(default)]
     unique: bool,
+    #[serde(default)]
+    case_sensitive: bool,
+}
+
+const QUERY: &str = "tooling/query";
+
+/// `tooling/query`: what the org is set up with.
+pub(super) fn answer_query(
+    state: &mut State,
+    config: &Config,
+    call: &Call,
+    locator: Option<&str>,
+) -> Result<Reply, Refusal> {
+    if call.method != Method::GET {
+        return Err(Refusal::not_allowed(&call.method, "HEAD,GET"));
+    }
+    if let Some(locator) = locator {
+        return next_page(state, config, call, locator);
+    }
+    let Some(text) = call.query.get("q") else {
+        return Err(Refusal::bad("MALFORMED_QUERY", "SOQL statement is missing"));
+    };
+    let asker = Asker {
+        user: &call.user,
+        version: call.version,
+        with_deleted: false,
+    };
+    let mut selection = soql::select(&setup::of(&state.org), text, asker)?;
+    setup::check_full_names(&selection.rows)?;
+    setup::name_places(&mut selection.rows);
+    Ok(query::selected(state, config, call, selection, QUERY))
 }
 
 /// `tooling/sobjects/CustomField`: a text field, which nobody may see until it is granted.
@@ -54,10 +88,10 @@ pub(super) fn create_field(state: &mut State, call: &mut Call) -> Result<Reply, 
     };
     let field = Field::text(name, metadata.length)
         .unique(metadata.unique)
+        .case_sensitive(metadata.case_sensitive)
         .external_id(metadata.external_id);
     state.org.schema.add_hidden_field(object, field)?;
-    state.fields += 1;
-    let id = ids::make("00N", state.fields);
+    let id = setup::field_id(state.org.schema.custom.len());
     Ok(Reply::json(
         201,
         &json!({ "id": id, "success": true, "errors": [] }),
