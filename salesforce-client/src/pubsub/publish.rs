@@ -1,4 +1,4 @@
-use apache_avro::writer::datum::GenericDatumWriter;
+use apache_avro::{types::Value, writer::datum::GenericDatumWriter};
 use serde::Serialize;
 
 use super::{
@@ -66,7 +66,7 @@ impl PubSub {
     /// Publishes platform events, and tells of each, in the order given, whether it is on the bus.
     /// The call is never repeated when its outcome is unknown.
     ///
-    /// The fields are those of the topic's schema; platform events want `CreatedDate`
+    /// The fields are those of the topic's schema, of a type of your own or of JSON; platform events want `CreatedDate`
     /// (milliseconds since 1970) and `CreatedById` as well.
     ///
     /// ```no_run
@@ -113,7 +113,7 @@ impl PubSub {
         for event in events {
             // Resolved, not written as it is: a plain value belongs in a union with null.
             let value = apache_avro::to_value(event)
-                .and_then(|value| value.resolve(avro))
+                .and_then(|value| whole(value).resolve(avro))
                 .map_err(unwritable)?;
             let payload = writer.write_value_to_vec(value).map_err(unwritable)?;
             sent.push(ProducerEvent {
@@ -133,6 +133,27 @@ impl PubSub {
             .unary(OPERATION, method, request, Repeat::Unsafe)
             .await?;
         Ok(outcomes(ids, answer))
+    }
+}
+
+/// The serializer makes eight bytes of each unsigned number of 64 bits, as every number of JSON is
+/// that is not below zero, and no schema of a topic has a place for those.
+fn whole(value: Value) -> Value {
+    match value {
+        Value::Fixed(8, bytes) => {
+            let number = <[u8; 8]>::try_from(bytes.as_slice()).map(u64::from_le_bytes);
+            match number.map(i64::try_from) {
+                Ok(Ok(number)) => Value::Long(number),
+                _ => Value::Fixed(8, bytes),
+            }
+        }
+        Value::Union(at, value) => Value::Union(at, Box::new(whole(*value))),
+        Value::Array(all) => Value::Array(all.into_iter().map(whole).collect()),
+        Value::Map(all) => Value::Map(all.into_iter().map(|(key, it)| (key, whole(it))).collect()),
+        Value::Record(all) => {
+            Value::Record(all.into_iter().map(|(key, it)| (key, whole(it))).collect())
+        }
+        value => value,
     }
 }
 

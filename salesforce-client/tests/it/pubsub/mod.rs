@@ -236,12 +236,13 @@ async fn answers_of_one_event_do_not_make_it_ask_for_too_many() {
 async fn patience_begins_with_the_first_failure_and_not_with_the_last_event() {
     let org = org_of(2).await;
     org.inject_stream_fault(StreamFault::after(1, StreamEnd::Close));
-    let patience = Duration::from_millis(50);
+    // Long enough to connect anew on a busy machine.
+    let patience = Duration::from_secs(3);
     let subscription = pubsub(&org).subscribe(ACCOUNTS).replay(Replay::Earliest);
     let mut stream = pin!(subscription.patience(patience).stream());
     assert_eq!(numbers(&take(&mut stream, 1).await), [0]);
     // What is done with an event can take longer than that.
-    tokio::time::sleep(patience * 2).await;
+    tokio::time::sleep(patience + Duration::from_millis(100)).await;
     assert_eq!(numbers(&take(&mut stream, 1).await), [1]);
 }
 
@@ -461,6 +462,12 @@ async fn each_event_published_has_its_own_outcome() {
         .publish("/event/Signed__e", &[Wrong { number: "one" }])
         .await;
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+    // JSON does as well as a type.
+    let json = serde_json::to_value(&events[3]).unwrap();
+    let outcomes = pubsub.publish("/event/Signed__e", &[json]).await.unwrap();
+    outcomes[0].as_ref().unwrap();
+    let read = all(&org, "/event/Signed__e", 4).await;
+    assert_eq!(read[3].decode::<Signed>().unwrap(), events[3]);
     // Changes are told of by Salesforce alone.
     let topic = pubsub.topic(ACCOUNTS).await.unwrap();
     assert!(!topic.can_publish);
