@@ -21,6 +21,7 @@ use crate::{
     command::COMMAND,
     content::ContentSource,
     crm::Crm,
+    foresight::{Foresight, Looks},
     ledger::Ledger,
     observe,
     occurrence::Teller,
@@ -233,6 +234,44 @@ impl Pipeline {
     fn planned(&self, situation: Situation) -> Prepared {
         let plan = Plan::new(&self.rules, &situation);
         Prepared::Steps(Box::new(situation), plan)
+    }
+
+    /// What the steps of a plan would really do, as both sides are now. Reads them and writes
+    /// nothing: neither there nor to the ledger.
+    pub async fn foresee(&self, prepared: &Prepared) -> Result<Vec<Foresight>, StepError> {
+        self.foresee_by(&self.rules, prepared).await
+    }
+
+    async fn foresee_by(
+        &self,
+        rules: &[Rule],
+        prepared: &Prepared,
+    ) -> Result<Vec<Foresight>, StepError> {
+        let Prepared::Steps(situation, plan) = prepared else {
+            return Ok(Vec::new());
+        };
+        let looks = Looks {
+            content: Arc::clone(&self.content),
+            crm: Arc::clone(&self.crm),
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            options: self.options.clone(),
+        };
+        let mut foresights = Vec::new();
+        for step in &plan.steps {
+            let rule = rules.get(step.rule_position);
+            let action = rule.and_then(|rule| rule.actions().get(step.position));
+            let deeds = match action {
+                Some(action) => action.foresee(situation, &looks).await?,
+                None => None,
+            };
+            foresights.push(Foresight {
+                rule: step.rule.clone(),
+                action: step.action.clone(),
+                deeds,
+            });
+        }
+        Ok(foresights)
     }
 
     fn work<'w>(&'w self, situation: &'w Situation, hold: &'w Hold) -> Work<'w> {

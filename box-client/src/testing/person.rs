@@ -292,6 +292,19 @@ impl FakeBox {
         })
     }
 
+    /// Adds a group to the enterprise and gives the id.
+    ///
+    /// # Errors
+    ///
+    /// When another has the name.
+    pub fn create_group(&self, name: &str) -> Result<String, Refused> {
+        self.inner().with(|state| {
+            let id = state.ids.record();
+            state.groups.add(&id, name)?;
+            Ok(id)
+        })
+    }
+
     /// Box Sign reports that these signers have signed the file, which ends a sign request for it.
     /// The versions that signing adds are the test's to upload.
     ///

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::Guarded;
 use crate::{
     content::{Content, ContentSource, FileState, FileVersion, FolderState, Mapping},
-    folders::{Ensured, FolderName, Folders, Invitation, Invited, Placed},
+    folders::{Ensured, FolderName, Folders, Invitation, Invited, Invitee, Named, Placed},
     metadata::{Claimed, Instance, Metadata, TemplateField, ValueChange},
     observe,
     port_error::PortError,
@@ -92,6 +92,19 @@ impl Folders for Guarded<dyn Folders> {
             self.port.end_collaboration(collaboration),
         )
         .await
+    }
+
+    async fn named(&self, parent: &str, name: &str) -> Result<Option<Named>, PortError> {
+        self.call("named", self.port.named(parent, name)).await
+    }
+
+    async fn standing(
+        &self,
+        folder: &str,
+        invitee: &Invitee,
+    ) -> Result<Option<Invited>, PortError> {
+        self.call("standing", self.port.standing(folder, invitee))
+            .await
     }
 }
 

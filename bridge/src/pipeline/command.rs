@@ -8,6 +8,7 @@ use super::{Pipeline, Prepared};
 use crate::{
     action::{Action, Attach, LogTask, Several, StepError, Target, Template, Whom},
     command::{AttachFile, Command, LogRecordTask, ProvisionRecord},
+    foresight::Foresight,
     port_error::{PortError, PortErrorKind},
     queue::Leased,
     record_event::{Change, RecordChange, RecordEvent},
@@ -32,6 +33,16 @@ impl Pipeline {
     ) -> Result<Prepared, StepError> {
         let rules = self.command_rules(command)?;
         self.prepare_by(&rules, command, RULE.to_owned(), now).await
+    }
+
+    /// What the steps of a command would really do; see [`foresee`](Self::foresee).
+    pub async fn foresee_command(
+        &self,
+        command: &Command,
+        prepared: &Prepared,
+    ) -> Result<Vec<Foresight>, StepError> {
+        self.foresee_by(&self.command_rules(command)?, prepared)
+            .await
     }
 
     pub(super) async fn handle_command(&self, job: &Leased, hold: &Hold) -> Outcome {

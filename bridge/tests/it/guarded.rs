@@ -14,7 +14,7 @@ use bridge::{
     Pipeline, PortError, PortErrorKind, Provision, Queue, QueueAdmin, RecordEvent, Records, Rule,
     Side, Worker,
     crm::Record,
-    folders::{Ensured, FolderName, Invitation, Invited, Invitee, Placed},
+    folders::{Ensured, FolderName, Invitation, Invited, Invitee, Named, Placed},
     metadata::{Claimed, Instance, TemplateField, ValueChange},
     records::{Changed, Contact, FieldShape, RecordState, RecordTimes},
     store::memory::MemoryStore,
@@ -68,6 +68,14 @@ impl Folders for Silent {
     }
 
     async fn end_collaboration(&self, _: &str) -> Result<(), PortError> {
+        Err(self.asked())
+    }
+
+    async fn named(&self, _: &str, _: &str) -> Result<Option<Named>, PortError> {
+        Err(self.asked())
+    }
+
+    async fn standing(&self, _: &str, _: &Invitee) -> Result<Option<Invited>, PortError> {
         Err(self.asked())
     }
 }
@@ -251,6 +259,12 @@ impl Ports {
             (content, "discard", boxed(folders.discard("1"))),
             (content, "invite", boxed(folders.invite("1", invitation))),
             (content, "end", boxed(folders.end_collaboration("1"))),
+            (content, "named", boxed(folders.named("0", "a"))),
+            (
+                content,
+                "standing",
+                boxed(folders.standing("1", &invitation.invitee)),
+            ),
             (content, "read", boxed(metadata.read("1"))),
             (content, "set", boxed(metadata.set("1", nothing))),
             (content, "claim", boxed(metadata.claim("1", nothing))),

@@ -699,21 +699,27 @@ async fn the_plan_and_the_preview_say_it_beforehand() {
          /Clients/{Account.Name}/{Opportunity.Name}/Proposals for opp1  (rule folders, provision)"
     );
     bridge.sides.record("acc1", json!({ "Name": "Acme/Bcme" }));
-    let sides = Arc::new(bridge.sides.clone());
-    let layout = Layout::new(PATHS).unwrap();
-    let provision = Provision::new(sides.clone(), sides.clone(), sides, layout);
-    let preview = provision.preview(&record).await.unwrap();
-    let paths: Vec<_> = preview.iter().map(|it| it.path.join("/")).collect();
+    let pipeline = bridge.pipeline();
+    let prepared = pipeline.prepare_record(&event, Timestamp::now());
+    let foresights = pipeline.foresee(&prepared).await.unwrap();
+    let deeds = foresights[0].deeds.clone().unwrap();
+    let lines: Vec<_> = deeds.iter().map(|deed| deed.to_string()).collect();
     assert_eq!(
-        paths,
+        lines,
         [
-            "Clients/Acme_Bcme/Deal",
-            "Clients/Acme_Bcme/Deal/Contracts",
-            "Clients/Acme_Bcme/Deal/Proposals"
+            "add to the metadata template: account_id (string), lead_id (string), opportunity_id \
+             (string)",
+            "make folder /Clients",
+            "make a record's folder /Clients/Acme_Bcme (slashes replaced)",
+            "make a record's folder /Clients/Acme_Bcme/Deal",
+            "make folder /Clients/Acme_Bcme/Deal/Contracts",
+            "make folder /Clients/Acme_Bcme/Deal/Proposals",
+            "apply metadata (account_id = acc1) to /Clients/Acme_Bcme",
+            "apply metadata (account_id = acc1, opportunity_id = opp1) to /Clients/Acme_Bcme/Deal",
         ]
     );
-    assert_eq!(preview[0].changes, ["Acme_Bcme: slashes replaced"]);
     assert!(bridge.sides.world().writes.is_empty());
+    assert!(bridge.sides.world().template.is_empty());
     let all = bridge
         .store
         .under(&bridge::EffectKey::new::<&str>([]))

@@ -20,6 +20,8 @@ mod events;
 mod exactly_once;
 mod faults;
 #[cfg(unix)]
+mod foretold;
+#[cfg(unix)]
 mod four_jobs;
 #[cfg(target_os = "linux")]
 mod full_disk;

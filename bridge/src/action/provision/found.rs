@@ -37,6 +37,7 @@ impl Walk<'_> {
         self.work.ledger.forget(&settling(id)).await?;
         let (folder, instance) = mapped.swap_remove(0);
         self.notes.push(format!("found folder {folder}"));
+        self.adopts(&folder, "which is mapped to it");
         self.as_it_is(folder, &instance, wanted).await.map(Some)
     }
 
@@ -88,6 +89,7 @@ impl Walk<'_> {
         }
         self.notes
             .push(format!("took the package's folder {folder}"));
+        self.adopts(&folder, "which the package shows");
         let mut known = self.as_it_is(folder, &claimed.instance, wanted).await?;
         // Wherever people have put it, the package goes by its id.
         (known.parent, known.text) = (wanted.parent.clone(), wanted.text.clone());

@@ -9,6 +9,7 @@ use super::{
     Provision,
     layout::{Kind, Level, reference},
     record_folder::Wanted,
+    rehearsal::Cue,
 };
 use crate::{
     action::{StepError, Work},
@@ -141,6 +142,20 @@ impl<'a> Walk<'a> {
 
     /// A folder that nobody owns, whose name is `text`.
     async fn shared(&mut self, parent: String, text: &str) -> Result<String, StepError> {
+        let folder = self.any_shared(parent, text).await?;
+        self.passes(&folder, text, false);
+        Ok(folder)
+    }
+
+    pub(super) fn passes(&self, folder: &str, text: &str, is_records: bool) {
+        self.provision.tell(|| Cue::Folder {
+            folder: folder.to_owned(),
+            is_records,
+            changes: self.provision.folders.name(text, None).changes,
+        });
+    }
+
+    async fn any_shared(&mut self, parent: String, text: &str) -> Result<String, StepError> {
         let name = self.provision.folders.name(text, None).name;
         let key = EffectKey::new(["level", &parent, &name.to_lowercase()]);
         if let Some(EffectState::Finished(known)) = self.work.ledger.read(&key).await?

@@ -5,8 +5,8 @@ mod found;
 mod layout;
 mod lead;
 mod levels;
-mod preview;
 mod record_folder;
+mod rehearsal;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,13 +18,17 @@ pub(crate) use self::record_folder::{folder_of, records_with_folders};
 pub use self::{
     collaborators::{Collaborate, Who},
     layout::{Layout, LayoutError},
-    preview::FolderPreview,
 };
-use self::{layout::Kind, levels::Walk};
+use self::{
+    layout::Kind,
+    levels::Walk,
+    rehearsal::{Cue, Stage},
+};
 use super::{Action, StepError, Work};
 use crate::{
     crm::Record,
     folders::Folders,
+    foresight::{Deed, Looks},
     ledger::{EffectKey, EffectState},
     mapping_template::{MappingTemplate, MappingTemplateError, WantedField},
     metadata::{Metadata, ValueKind},
@@ -73,7 +77,7 @@ const OWNER_IS_ACTIVE: &str = "Owner.IsActive";
 /// Ok(Rule::new("folders", ["Account.*", "Opportunity.*"], actions)?)
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Provision {
     folders: Arc<dyn Folders>,
     metadata: Arc<dyn Metadata>,
@@ -93,6 +97,8 @@ pub struct Provision {
     link_base: String,
     template: Option<Arc<MappingTemplate>>,
     template_is_there: OnceCell<()>,
+    /// Where it is only played.
+    stage: Option<Arc<Stage>>,
 }
 
 /// A field that the folder's metadata has from the record.
@@ -131,6 +137,7 @@ impl Provision {
             link_base: "https://app.box.com/folder/".to_owned(),
             template: None,
             template_is_there: OnceCell::new(),
+            stage: None,
         }
     }
 
@@ -347,6 +354,13 @@ impl Provision {
         Ok(format!("folder {folder}: {}", walk.notes.join(", ")))
     }
 
+    /// In a rehearsal, what is not written is told too.
+    fn tell(&self, cue: impl FnOnce() -> Cue) {
+        if let Some(stage) = &self.stage {
+            stage.tell(cue());
+        }
+    }
+
     fn kind_of<'s>(&'s self, record: &'s Record) -> Option<(&'s str, &'s Kind)> {
         let object = record.object.as_deref()?;
         Some((object, self.layout.kind(object)?))
@@ -369,6 +383,10 @@ impl Provision {
         };
         let link = format!("{}{folder}", self.link_base);
         if walk.state.text(field) == Some(&link) {
+            self.tell(|| {
+                let does = format!("{field} of {} has the folder's address", walk.record.id);
+                Cue::Deed(Deed::there("link", does).about("field", field))
+            });
             return Ok(());
         }
         walk.may_write()?;
@@ -433,6 +451,17 @@ impl Action for Provision {
             Change::Deleted => format!("leave the folders of {id}, which was deleted"),
             _ => format!("provision {} for {id}", self.layout.shown(object)),
         })
+    }
+
+    async fn foresee(
+        &self,
+        situation: &Situation,
+        looks: &Looks,
+    ) -> Result<Option<Vec<Deed>>, StepError> {
+        match situation.record() {
+            Some(change) => Ok(Some(self.rehearse(&change.record, situation, looks).await?)),
+            None => Ok(Some(Vec::new())),
+        }
     }
 
     async fn apply(&self, _: &Step, work: &Work<'_>) -> Result<String, StepError> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Provision, levels::Walk};
+use super::{Provision, levels::Walk, rehearsal::Cue};
 use crate::{
     action::{StepError, Work},
     crm::Record,
@@ -107,6 +107,7 @@ impl Walk<'_> {
         own: bool,
     ) -> Result<String, StepError> {
         let folder = self.any_record_folder(wanted, own).await?;
+        self.passes(&folder, &wanted.text, true);
         let key = key(&wanted.record.id);
         self.from_memory.insert(folder.clone(), key);
         Ok(folder)
@@ -151,11 +152,18 @@ impl Walk<'_> {
                 .is_of(self.work, &claimed.instance, &wanted.object, id)
             {
                 self.notes.push(format!("{name} is another record's"));
+                self.provision.tell(|| Cue::Taken {
+                    parent: wanted.parent.clone(),
+                    name: name.clone(),
+                });
                 continue;
             }
             self.alone(wanted, &ensured, &claimed).await?;
             if claimed.is_new {
                 let made = if ensured.is_new { "made" } else { "took" };
+                if !ensured.is_new {
+                    self.adopts(&ensured.folder, "which has the name and is nobody's");
+                }
                 let changed = match changes.is_empty() {
                     true => String::new(),
                     false => format!(" ({})", changes.join(", ")),
@@ -177,6 +185,13 @@ impl Walk<'_> {
             "no name is left for the folder of {id} in folder {}: each is mapped to another record",
             wanted.parent
         )))
+    }
+
+    pub(super) fn adopts(&self, folder: &str, how: &'static str) {
+        self.provision.tell(|| Cue::Adopted {
+            folder: folder.to_owned(),
+            how,
+        });
     }
 
     /// Somebody else may have seen the record under another name just now, and made it a folder by

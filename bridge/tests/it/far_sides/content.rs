@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bridge::{
     ContentSource, Folders, Metadata, PortError, PortErrorKind,
     content::{Content, FileState, FileVersion, FolderState, Mapping},
-    folders::{Ensured, FolderName, Invitation, Invited, Invitee, Placed},
+    folders::{Ensured, FolderName, Invitation, Invited, Invitee, Named, Placed},
     metadata::{Claimed, Instance, TemplateField, ValueChange},
 };
 use futures_util::{StreamExt, stream};
@@ -200,6 +200,27 @@ impl Folders for FarSides {
             Ok(())
         })
         .await
+    }
+
+    async fn named(&self, parent: &str, name: &str) -> Result<Option<Named>, PortError> {
+        let world = self.world();
+        Ok(world.named(parent, name).cloned().map(Named::Folder))
+    }
+
+    async fn standing(
+        &self,
+        folder: &str,
+        invitee: &Invitee,
+    ) -> Result<Option<Invited>, PortError> {
+        let (Invitee::Login(who) | Invitee::User(who) | Invitee::Group(who)) = invitee;
+        let mut world = self.world();
+        let mut people = world.get(folder)?.people.iter();
+        let there = people.find(|(_, (it, _))| it == who);
+        Ok(there.map(|(id, (_, role))| Invited {
+            collaboration: Some(id.clone()),
+            role: Some(role.clone()),
+            is_new: false,
+        }))
     }
 }
 
