@@ -271,6 +271,25 @@ impl FakeBox {
         self.act(|state, person| Ok(state.collaborate(person, &body)?.to_string()))
     }
 
+    /// Lets a group into a folder and gives the collaboration's id.
+    ///
+    /// # Errors
+    ///
+    /// When the folder or the group is not there, or the group is a collaborator.
+    pub fn collaborate_group(
+        &self,
+        folder: &str,
+        group: &str,
+        role: &str,
+    ) -> Result<String, Refused> {
+        let body = json!({
+            "item": { "type": "folder", "id": folder },
+            "accessible_by": { "type": "group", "id": group },
+            "role": role,
+        });
+        self.act(|state, person| Ok(state.collaborate(person, &body)?.to_string()))
+    }
+
     /// Accepts a pending collaboration.
     ///
     /// # Errors

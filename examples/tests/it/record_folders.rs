@@ -172,12 +172,17 @@ layout = ["/Clients/{Account.Name}"]
 collaborators = [
     { owner = true, role = "editor" },
     { login = "legal@example.com", role = "viewer uploader" },
+    { group = "66001", role = "viewer" },
 ]
 keep_former_owner = false
 "#,
         acts: &[
             |deal| {
                 deal.setting.content.create_user("Rep", "rep@example.com");
+                assert_eq!(
+                    deal.setting.content.create_group("Deal desk").unwrap(),
+                    "66001"
+                );
                 let user = |deal: &Deal, name: &str, is_active: bool| {
                     let user = json!({
                         "Username": format!("{name}@example.com.org"), "LastName": name,
@@ -205,6 +210,10 @@ keep_former_owner = false
                 .iter()
                 .map(|it| {
                     let login = text(&it["accessible_by"]["login"]) + &text(&it["invite_email"]);
+                    let login = match it["accessible_by"]["type"].as_str() {
+                        Some("group") => text(&it["accessible_by"]["name"]),
+                        _ => login,
+                    };
                     let (role, status) = (text(&it["role"]), text(&it["status"]));
                     [text(&it["item"]["name"]), login, role, status].join(", ")
                 })
@@ -213,10 +222,13 @@ keep_former_owner = false
             assert_eq!(
                 people,
                 [
+                    "Handed on, Deal desk, viewer, accepted",
                     "Handed on, legal@example.com, viewer uploader, pending",
                     "Handed on, new@example.com, editor, pending",
+                    "Kept, Deal desk, viewer, accepted",
                     "Kept, legal@example.com, viewer uploader, pending",
                     "Kept, rep@example.com, editor, accepted",
+                    "Orphan, Deal desk, viewer, accepted",
                     "Orphan, legal@example.com, viewer uploader, pending",
                 ]
             );
