@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::info;
 
+pub(crate) use self::command::can_provision;
 use crate::{
     action::{
         StepError, Work,

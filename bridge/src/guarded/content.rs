@@ -13,6 +13,10 @@ use crate::{
 
 #[async_trait]
 impl ContentSource for Guarded<dyn ContentSource> {
+    fn file_id(&self, text: &str) -> Result<String, PortError> {
+        self.port.file_id(text)
+    }
+
     async fn file(&self, file: &str) -> Result<FileState, PortError> {
         self.call("file", self.port.file(file)).await
     }

@@ -29,10 +29,10 @@ pub(crate) async fn run(config: &Path, options: Options) -> Result<(), Failure> 
     let parts = build::parts(&config, secrets.as_ref())?;
     let record = parts.crm.record(&record_id);
     let record = record.map_err(|error| Failure::Setup(vec![in_one_line(&error)]))?;
-    has_rule(&config, &record)?;
     // A person has asked for folders, and not for what else a rule does for a new record.
     let command = ProvisionRecord::new(&record.id).alone().into();
     if how.dry_run {
+        by_hand::check(&parts, &command, &how).await?;
         return foretell(&config, parts, &record, &command, how.json).await;
     }
     let state = by_hand::carry_out(&config, parts, &command, &how).await?;
@@ -42,24 +42,6 @@ pub(crate) async fn run(config: &Path, options: Options) -> Result<(), Failure> 
         JobState::Done => say(format_args!("{}: {note}", record.id)),
         _ => Err(Failure::Run(note)),
     }
-}
-
-fn has_rule(config: &Config, record: &Record) -> Result<(), Failure> {
-    let object = record.object.as_deref().unwrap_or_default();
-    let start = format!("{object}.");
-    let is_for = |rule: &crate::config::Rule| {
-        rule.provision.is_some() && rule.triggers.iter().any(|it| it.starts_with(&start))
-    };
-    if config.rules.iter().any(is_for) {
-        return Ok(());
-    }
-    let what = if object.is_empty() {
-        "such a record"
-    } else {
-        object
-    };
-    let none = format!("no rule has a provision for {what}");
-    Err(Failure::Setup(vec![none]))
 }
 
 /// What the same would do without `--dry-run`, by what is in Box, in Salesforce and in the store
