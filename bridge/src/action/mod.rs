@@ -23,7 +23,7 @@ pub use self::{
 pub(crate) use self::{
     advance_stage::{Move, judge},
     attach::ATTACH,
-    provision::{folder_of, records_with_folders},
+    provision::{Given, folder_of, records_with_folders},
 };
 use crate::{
     clock::Clock,

@@ -2,6 +2,7 @@
 
 mod collaborators;
 mod found;
+mod given;
 mod layout;
 mod lead;
 mod levels;
@@ -14,10 +15,13 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
-pub(crate) use self::record_folder::{folder_of, records_with_folders};
 pub use self::{
     collaborators::{Collaborate, Who},
     layout::{Layout, LayoutError},
+};
+pub(crate) use self::{
+    given::Given,
+    record_folder::{folder_of, records_with_folders},
 };
 use self::{
     layout::Kind,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Provision, levels::Walk, rehearsal::Cue};
+use super::{Copied, Provision, given::Given, levels::Walk, rehearsal::Cue};
 use crate::{
     action::{StepError, Work},
     crm::Record,
@@ -344,29 +344,42 @@ impl Walk<'_> {
             .iter()
             .map(|(key, id)| (key.clone(), id.clone().into()));
         let mut values: Map<String, Value> = ids.collect();
-        if wanted.object == self.object {
-            for copied in self
-                .provision
-                .fields
-                .iter()
-                .filter(|it| it.object == self.object)
-            {
-                let value = self
-                    .state
-                    .fields
-                    .get(&copied.field)
-                    .and_then(|it| fitting(it, copied.kind));
-                values.extend(value.map(|value| (copied.key.clone(), value)));
-            }
+        let copied = self.copied(wanted);
+        let given = Given::from(copied.clone());
+        values.extend(copied.into_iter().map(|(key, _, value)| (key, value)));
+        let (ledger, id, now) = (self.work.ledger, &wanted.record.id, self.work.clock.now());
+        if !given.is_empty() {
+            given.keep(ledger, id, now).await?;
         }
         let claimed = match self.provision.metadata.claim(folder, &values).await {
             Ok(claimed) => claimed,
             Err(error) => return Err(self.vanished(error, folder).await?),
         };
-        match claimed.is_new || !self.is_free(&claimed.instance, wanted) {
-            true => Ok(claimed),
-            false => self.fill_in(folder, claimed.instance, values).await,
+        let claimed = match claimed.is_new || !self.is_free(&claimed.instance, wanted) {
+            true => claimed,
+            false => self.fill_in(folder, claimed.instance, values).await?,
+        };
+        let instance = &claimed.instance;
+        let is_its = self
+            .provision
+            .is_of(self.work, instance, &wanted.object, id);
+        if is_its && !given.is_empty() {
+            given.seen(folder, instance).keep(ledger, id, now).await?;
         }
+        Ok(claimed)
+    }
+
+    /// What the event's own record gives its folder's metadata: the keys, from which fields, and the
+    /// values.
+    fn copied(&self, wanted: &Wanted) -> Vec<(String, String, Value)> {
+        let all = self.provision.fields.iter();
+        let own = all.filter(|it| it.object == self.object && wanted.object == self.object);
+        let value = |copied: &Copied| {
+            let value = self.state.fields.get(&copied.field)?;
+            let value = fitting(value, copied.kind)?;
+            Some((copied.key.clone(), copied.field.clone(), value))
+        };
+        own.filter_map(value).collect()
     }
 
     /// Whether a folder has the template and yet is no record's: an administrator has applied it
