@@ -129,4 +129,8 @@ impl Metadata for Guarded<dyn Metadata> {
         self.call("find_metadata", self.port.find(under, key, text))
             .await
     }
+
+    async fn above(&self, folder: &str) -> Result<Vec<String>, PortError> {
+        self.call("folders_above", self.port.above(folder)).await
+    }
 }
