@@ -19,6 +19,7 @@ use crate::{
     Failure, aside,
     build::{self, Parts},
     config::Config,
+    heed::heeding_in,
     in_one_line, say, secrets,
     serve::told_to_stop,
     store::Store,
@@ -113,6 +114,7 @@ async fn at_once(
         claim(store, key, command).await?;
     }
     let queue = Arc::new(MemoryStore::new());
+    let inbox = queue.clone();
     let commands = Commands::new(queue.clone(), Arc::new(parts.crm.clone()));
     let job = submit(&commands, command, how, store.clock.now()).await?;
     let worker = Worker::new(queue, build::pipeline(config, parts, store), "by hand")
@@ -129,7 +131,9 @@ async fn at_once(
         ended
     };
     // The worker ends the step in hand before it stops.
-    let ((), ended) = tokio::join!(worker.run(until), ending);
+    let work = async { tokio::join!(worker.run(until), ending) };
+    let poll = config.worker.poll.0;
+    let ((), ended) = heeding_in(&*store.queue, &*inbox, poll, work).await;
     let unfinished = "it is not at its end yet; give the command again to go on";
     match ended? {
         Some(state) => Ok(state),
