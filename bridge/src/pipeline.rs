@@ -17,7 +17,7 @@ use crate::{
         StepError, Work,
         digest::{DIGEST, Digest},
     },
-    circuit::{Circuits, Settings},
+    circuit::Circuits,
     clock::{Clock, SystemClock},
     command::COMMAND,
     content::ContentSource,
@@ -194,11 +194,12 @@ impl Pipeline {
     }
 
     fn set_circuits(&self) {
-        self.circuits.set(Settings {
-            opens_after: self.options.outage_after,
-            pause: self.options.outage_pause,
-            longest_pause: self.options.longest_outage_pause,
-        });
+        let options = &self.options;
+        self.circuits.open_after(
+            options.outage_after,
+            options.outage_pause,
+            options.longest_outage_pause,
+        );
     }
 
     /// Where the contacts are that a [`Command`](crate::Command) names, and the times by which an

@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
 
@@ -6,7 +7,9 @@ use super::Guarded;
 use crate::{
     content::{Content, ContentSource, FileState, FileVersion, FolderState, Mapping},
     folders::{Ensured, FolderName, Folders, Invitation, Invited, Invitee, Named, Placed},
-    metadata::{Claimed, Instance, Metadata, TemplateField, ValueChange},
+    metadata::{
+        Claimed, Instance, MappedFolder, MappedFolders, Metadata, TemplateField, ValueChange,
+    },
     observe,
     port_error::PortError,
 };
@@ -145,5 +148,15 @@ impl Metadata for Guarded<dyn Metadata> {
     async fn find(&self, under: &str, key: &str, text: &str) -> Result<Vec<String>, PortError> {
         self.call("find_metadata", self.port.find(under, key, text))
             .await
+    }
+
+    async fn above(&self, folder: &str) -> Result<Vec<String>, PortError> {
+        self.call("folders_above", self.port.above(folder)).await
+    }
+}
+
+impl MappedFolders for Guarded<dyn MappedFolders> {
+    fn mapped(&self, key: &str) -> BoxStream<'_, Result<MappedFolder, PortError>> {
+        self.list("mapped_folders", self.port.mapped(key))
     }
 }

@@ -70,6 +70,12 @@ pub(crate) fn parts(
     let mut problems = Problems(Vec::new());
     let budget = Budget::new(&config.salesforce.budget);
     let circuits = Circuits::default();
+    let worker = &config.worker;
+    circuits.open_after(
+        worker.outage_after,
+        worker.outage_pause.0,
+        worker.longest_outage_pause.0,
+    );
     let verifier = problems.take("webhook", verifier(config));
     let content = problems.take("box", content(config, secrets));
     let client = problems.take("salesforce", crm_client(config, secrets, &budget));

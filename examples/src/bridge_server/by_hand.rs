@@ -19,6 +19,7 @@ use crate::{
     Failure, aside,
     build::{self, Parts},
     config::Config,
+    heed::heeding_in,
     in_one_line, say, secrets,
     serve::told_to_stop,
     store::Store,
@@ -119,6 +120,7 @@ async fn at_once(
         claim(store, key, command).await?;
     }
     let queue = Arc::new(MemoryStore::new());
+    let inbox = queue.clone();
     let commands = build::commands(&parts, queue.clone());
     let job = submit(&commands, command, how, store.clock.now()).await?;
     let worker = Worker::new(queue, build::pipeline(config, parts, store), "by hand")
@@ -135,7 +137,9 @@ async fn at_once(
         ended
     };
     // The worker ends the step in hand before it stops.
-    let ((), ended) = tokio::join!(worker.run(until), ending);
+    let work = async { tokio::join!(worker.run(until), ending) };
+    let poll = config.worker.poll.0;
+    let ((), ended) = heeding_in(&*store.queue, &*inbox, poll, work).await;
     let unfinished = "it is not at its end yet; give the command again to go on";
     match ended? {
         Some(state) => Ok(state),

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::{
     Failure, build,
     config::{Config, EventStream as Stream},
+    heed::heeding,
     say, secrets,
     store::Store,
 };
@@ -69,7 +70,14 @@ pub(crate) async fn run(path: &Path, command: Command) -> Result<(), Failure> {
         Command::List { json } | Command::Check { json } => (false, json),
         Command::Ensure { dry_run, json } => (!dry_run, json),
     };
-    let hooks = watch.check(repair).await.map_err(Failure::run)?;
+    let hooks = match repair {
+        false => watch.check(false).await,
+        true => {
+            let poll = config.worker.poll.0;
+            heeding(&*store.queue, &parts.circuits, poll, watch.check(true)).await
+        }
+    };
+    let hooks = hooks.map_err(Failure::run)?;
     print(&hooks, json)?;
     match hooks.iter().filter(|hook| !hook.state.is_well()).count() {
         0 => Ok(()),

@@ -304,4 +304,9 @@ impl Metadata for FarSides {
         let found = world.folders.iter().filter(|(_, folder)| has(folder));
         Ok(found.map(|(id, _)| id.clone()).collect())
     }
+
+    async fn above(&self, folder: &str) -> Result<Vec<String>, PortError> {
+        let state = ContentSource::folder(self, folder).await?;
+        Ok(state.folders.into_iter().map(|it| it.id).collect())
+    }
 }

@@ -137,6 +137,11 @@ impl Metadata for Stage {
         self.metadata.shape().await
     }
 
+    async fn above(&self, folder: &str) -> Result<Vec<String>, PortError> {
+        let state = self.folder_state(folder).await?;
+        Ok(state.folders.into_iter().map(|it| it.id).collect())
+    }
+
     async fn find(&self, under: &str, key: &str, text: &str) -> Result<Vec<String>, PortError> {
         let is_it =
             |instance: &Instance| instance.values.get(key).and_then(Value::as_str) == Some(text);
