@@ -200,7 +200,8 @@ pub(crate) fn watch(
     let side = Arc::new(content.clone());
     let (hooks, tree) = (circuits.hooks(side.clone()), circuits.tree(side.clone()));
     let (queue, ledger) = (Arc::clone(&store.queue), Arc::clone(&store.ledger));
-    let watch = Watch::new(hooks, tree, queue, ledger, options);
+    let mapped = circuits.mapped_folders(side.clone());
+    let watch = Watch::new(hooks, tree, queue, ledger, options).mapped_folders(mapped);
     let watch = watch.mappings(circuits.content(side), build::mapping_keys(config));
     Some(watch.events(events).clock(Arc::clone(&store.clock)))
 }
