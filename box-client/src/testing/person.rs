@@ -324,6 +324,60 @@ impl FakeBox {
         })
     }
 
+    /// Asks these to sign a file, as a person does in Box Sign, and gives the sign request's id.
+    ///
+    /// # Errors
+    ///
+    /// When the file is not there.
+    pub fn request_signatures(&self, file: &str, emails: &[&str]) -> Result<String, Refused> {
+        let signers = emails.iter().map(|email| json!({ "email": email }));
+        let body = json!({
+            "source_files": [{ "type": "file", "id": file }],
+            "signers": signers.collect::<Vec<_>>(),
+        });
+        self.act(|state, person| state.request_signatures(person, body))
+    }
+
+    /// One signs, which Box Sign makes a version with these bytes of. After the last one the end
+    /// is told of while the signed file is not put together yet: see
+    /// [`finish_signing`](Self::finish_signing).
+    ///
+    /// # Errors
+    ///
+    /// When the request does not wait for this signer.
+    pub fn sign_request(
+        &self,
+        request: &str,
+        email: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<Vec<String>, Refused> {
+        let stored = Stored::new(Content::Kept(bytes.into()));
+        self.act(|state, _| state.sign_one(request, email, stored))
+    }
+
+    /// Box Sign puts the signed file together, with these bytes, after all have signed.
+    ///
+    /// # Errors
+    ///
+    /// When somebody has not signed yet.
+    pub fn finish_signing(
+        &self,
+        request: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<Vec<String>, Refused> {
+        let stored = Stored::new(Content::Kept(bytes.into()));
+        self.act(|state, _| state.finish_signing(request, stored))
+    }
+
+    /// One declines to sign, which ends the request.
+    ///
+    /// # Errors
+    ///
+    /// When the request does not wait for this signer.
+    pub fn decline_signing(&self, request: &str, email: &str) -> Result<Vec<String>, Refused> {
+        self.act(|state, _| state.decline_signing(request, email))
+    }
+
     /// Box Sign reports that these signers have signed the file, which ends a sign request for it.
     /// The versions that signing adds are the test's to upload.
     ///
