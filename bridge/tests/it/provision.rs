@@ -239,6 +239,44 @@ async fn folders_follow_their_records() {
 }
 
 #[tokio::test]
+async fn what_was_changed_of_a_name_is_kept_and_told() {
+    let mut bridge = acme();
+    bridge.sides.record("acc1", json!({ "Name": "Acme/Bcme" }));
+    bridge.deal("opp1", "acc1", "plain");
+    bridge.told("Opportunity", "opp1").await;
+    bridge.deal("opp1", "acc1", "no/more");
+    bridge.told("Opportunity", "opp1").await;
+    let kept = async |record: &str| {
+        let key = bridge::EffectKey::new(["folder", record]);
+        match bridge.store.read(&key).await.unwrap() {
+            Some(bridge::EffectState::Finished(known)) => known,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (record, text, name) in [
+        ("acc1", "Acme/Bcme", "Acme_Bcme"),
+        ("opp1", "no/more", "no_more"),
+    ] {
+        let known = kept(record).await;
+        let expected = (&json!(text), &json!(name), &json!(["slashes replaced"]));
+        assert_eq!(
+            (&known["text"], &known["name"], &known["changes"]),
+            expected
+        );
+    }
+    let notes = bridge.notes().await;
+    for (number, told) in [
+        "made Acme_Bcme (slashes replaced)",
+        "now no_more (slashes replaced)",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(notes[number].1.contains(told), "{notes:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_rule_can_leave_folders_where_they_are() {
     let mut bridge = Bridge::new(|it| it.follow_names(false).follow_parents(false));
     bridge.sides.record("acc1", json!({ "Name": "Acme" }));

@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Copied, Provision, given::Given, levels::Walk, rehearsal::Cue};
+use super::{
+    Copied, Provision,
+    given::Given,
+    levels::{Walk, changed},
+    rehearsal::Cue,
+};
 use crate::{
     action::{StepError, Work},
     crm::Record,
@@ -164,10 +169,7 @@ impl Walk<'_> {
                 if !ensured.is_new {
                     self.adopts(&ensured.folder, "which has the name and is nobody's");
                 }
-                let changed = match changes.is_empty() {
-                    true => String::new(),
-                    false => format!(" ({})", changes.join(", ")),
-                };
+                let changed = changed(&changes);
                 self.notes.push(format!("{made} {name}{changed}"));
             }
             let known = Known {
@@ -297,8 +299,9 @@ impl Walk<'_> {
             };
             match placed {
                 Placed::There => {
+                    let changed = changed(&name.changes);
                     self.notes
-                        .push(format!("now {} in folder {parent}", name.name));
+                        .push(format!("now {}{changed} in folder {parent}", name.name));
                     return Ok(name);
                 }
                 Placed::NameTaken => {}

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::super::Provision;
+use super::super::{Provision, levels::changed};
 use crate::{
     content::{ContentSource, FolderRef, FolderState},
     folders::Folders,
@@ -225,10 +225,7 @@ impl Stage {
         };
         let of_whom = if is_records { "a record's " } else { "" };
         if self.is_new(folder) {
-            let changed = match changes.is_empty() {
-                true => String::new(),
-                false => format!(" ({})", changes.join(", ")),
-            };
+            let changed = changed(changes);
             let does = format!("make {of_whom}folder {path}{changed}");
             let made = about(Deed::write("make_folder", does));
             return Ok(vec![made.about("changes", changes.to_vec())]);
