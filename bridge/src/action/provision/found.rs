@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::{
     LEAD, Provision,
+    claim::filled,
     levels::Walk,
-    record_folder::{Known, Wanted, filled},
+    record_folder::{Known, Wanted},
 };
 use crate::{
     action::{StepError, Work},
