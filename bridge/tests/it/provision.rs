@@ -198,6 +198,30 @@ async fn a_folder_that_is_there_is_taken_and_one_that_people_changed_is_left() {
 }
 
 #[tokio::test]
+async fn a_folder_taken_in_other_letters_keeps_them_also_when_the_ledger_is_lost() {
+    let mut bridge = acme();
+    let clients = bridge.sides.folder("0", "Clients");
+    bridge.sides.folder(&clients, "ACME");
+    bridge.told("Account", "acc1").await;
+    let before = bridge.sides.paths();
+    assert!(
+        before.contains(&"/Clients/ACME/General".to_owned()),
+        "{before:?}"
+    );
+    bridge.forget_everything().await;
+    bridge.told("Account", "acc1").await;
+    assert_eq!(bridge.sides.paths(), before);
+    // A change of the letters is a change of the name.
+    bridge.sides.record("acc1", json!({ "Name": "aCME" }));
+    bridge.told("Account", "acc1").await;
+    let paths = bridge.sides.paths();
+    assert!(
+        paths.contains(&"/Clients/aCME/General".to_owned()),
+        "{paths:?}"
+    );
+}
+
+#[tokio::test]
 async fn folders_follow_their_records() {
     let mut bridge = acme();
     bridge.sides.record("acc2", json!({ "Name": "Other" }));

@@ -72,13 +72,17 @@ async fn foretell(
             "{} by rule {rule}, where + is what would be written:",
             record.id
         ))?;
-        for deed in deeds {
-            let Deed { does, writes, .. } = deed;
-            say(format_args!(
-                "{} {does}",
-                if writes { "  +" } else { "   " }
-            ))?;
-        }
+        print(&deeds)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn print(deeds: &[Deed]) -> Result<(), Failure> {
+    for Deed { does, writes, .. } in deeds {
+        say(format_args!(
+            "{} {does}",
+            if *writes { "  +" } else { "   " }
+        ))?;
     }
     Ok(())
 }

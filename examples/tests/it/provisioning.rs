@@ -370,6 +370,10 @@ async fn folders_deleted_in_box_are_made_anew_by_hand_and_no_creation_is_lost_by
     let steps = plan["steps"].as_array().unwrap().iter();
     let steps: Vec<_> = steps.map(|it| it["rule"].as_str().unwrap()).collect();
     assert_eq!(steps, ["folders", "greet", "folders"], "{plan}");
+    let deeds = plan["steps"][0]["deeds"].as_array().unwrap().iter();
+    assert!(deeds.clone().all(|deed| deed["writes"] == false), "{plan}");
+    assert!(deeds.clone().any(|deed| deed["what"] == "folder"), "{plan}");
+    assert_eq!(plan["steps"][1]["deeds"], Value::Null);
     let server = setting.serve_until_ready().await;
     let is_greeted = async || tasks("Opportunity.CREATED") == 1;
     setting.until("a Task", is_greeted).await;

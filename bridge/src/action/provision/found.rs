@@ -119,7 +119,9 @@ impl Walk<'_> {
                 ids.insert(key.clone(), id);
             }
         }
-        let has_the_name = |name: &FolderName| name.name == state.name;
+        // In whatever letters: it may have been made for another record that lost it to this one.
+        let own = state.name.to_lowercase();
+        let has_the_name = |name: &FolderName| name.name.to_lowercase() == own;
         let names = self.provision.names(wanted);
         let is_wanted = names.iter().any(has_the_name);
         let above = state.folders.last().map(|above| above.id.clone());
