@@ -83,6 +83,16 @@ pub(crate) const FILE_FIELDS: [&str; 7] = [
 
 #[async_trait]
 impl ContentSource for BoxContent {
+    fn file_id(&self, text: &str) -> Result<String, PortError> {
+        const DOING: &str = "read the id of a file in Box";
+        let id = FileId::new(text).map_err(|cause| not_an_id(DOING, cause))?;
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let cause = "Box's files have numbers for ids";
+            return Err(PortError::new(PortErrorKind::Refused, DOING).with_cause(cause));
+        }
+        Ok(id.as_str().to_owned())
+    }
+
     async fn file(&self, file: &str) -> Result<FileState, PortError> {
         const DOING: &str = "read the file in Box";
         let id = FileId::new(file).map_err(|cause| not_an_id(DOING, cause))?;

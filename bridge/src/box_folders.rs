@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use box_client::{
     Collaboration, CollaborationId, CollaborationRole, Collaborator, Error, ErrorKind, FolderId,
-    GroupId, NameChange, UserId, sanitize_name,
+    GroupId, Item, NameChange, UserId, sanitize_name,
 };
 use futures_util::TryStreamExt;
 
 use crate::{
     box_content::{BoxContent, not_an_id, port_error, write_error},
-    folders::{Ensured, FolderName, Folders, Invitation, Invited, Invitee, Placed},
+    folders::{Ensured, FolderName, Folders, Invitation, Invited, Invitee, Named, Placed},
     port_error::{PortError, PortErrorKind},
 };
 
@@ -131,27 +131,21 @@ impl Folders for BoxContent {
                 false => write_error(DOING, error),
             });
         }
-        let mut all = std::pin::pin!(collaborations.on_folder(&folder));
-        while let Some(one) = all.try_next().await.map_err(failed)? {
-            if !is_with(&one, &with) {
-                continue;
-            }
-            let has = one.role.as_ref().map(CollaborationRole::as_str);
-            if has.is_some()
-                && has == invitation.instead_of.as_deref()
-                && has != Some(role.as_str())
-            {
-                let changed = collaborations.update(&one.id).role(role).send().await;
-                let changed = changed.map_err(|error| write_error(DOING, error))?;
-                return Ok(invited(changed.unwrap_or(one), false));
-            }
-            return Ok(invited(one, false));
+        let there = self.collaboration(&folder, &with).await.map_err(failed)?;
+        let Some(one) = there else {
+            return Ok(Invited {
+                collaboration: None,
+                role: None,
+                is_new: false,
+            });
+        };
+        let has = one.role.as_ref().map(CollaborationRole::as_str);
+        if has.is_some() && has == invitation.instead_of.as_deref() && has != Some(role.as_str()) {
+            let changed = collaborations.update(&one.id).role(role).send().await;
+            let changed = changed.map_err(|error| write_error(DOING, error))?;
+            return Ok(invited(changed.unwrap_or(one), false));
         }
-        Ok(Invited {
-            collaboration: None,
-            role: None,
-            is_new: false,
-        })
+        Ok(invited(one, false))
     }
 
     async fn end_collaboration(&self, collaboration: &str) -> Result<(), PortError> {
@@ -161,6 +155,51 @@ impl Folders for BoxContent {
             Err(error) if error.kind() == ErrorKind::NotFound && error.api().is_some() => Ok(()),
             ended => ended.map_err(|error| write_error(DOING, error)),
         }
+    }
+
+    async fn named(&self, parent: &str, name: &str) -> Result<Option<Named>, PortError> {
+        const DOING: &str = "look into the folder in Box";
+        let parent = id(DOING, parent)?;
+        let items = self.client().folders().items(&parent).fields(["name"]);
+        let mut items = std::pin::pin!(items.stream());
+        let (wanted, failed) = (name.to_lowercase(), |error| port_error(DOING, error));
+        while let Some(item) = items.try_next().await.map_err(failed)? {
+            if item.name().map(str::to_lowercase).as_ref() == Some(&wanted) {
+                return Ok(Some(match item {
+                    Item::Folder(folder) => Named::Folder(folder.id.as_str().to_owned()),
+                    _ => Named::Other,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn standing(
+        &self,
+        folder: &str,
+        invitee: &Invitee,
+    ) -> Result<Option<Invited>, PortError> {
+        const DOING: &str = "look who is in the folder in Box";
+        let (folder, with) = (id(DOING, folder)?, collaborator(DOING, invitee)?);
+        let there = self.collaboration(&folder, &with).await;
+        let there = there.map_err(|error| port_error(DOING, error))?;
+        Ok(there.map(|one| invited(one, false)))
+    }
+}
+
+impl BoxContent {
+    async fn collaboration(
+        &self,
+        folder: &FolderId,
+        with: &Collaborator,
+    ) -> Result<Option<Collaboration>, Error> {
+        let mut all = std::pin::pin!(self.client().collaborations().on_folder(folder));
+        while let Some(one) = all.try_next().await? {
+            if is_with(&one, with) {
+                return Ok(Some(one));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     box_content::{BoxContent, not_an_id, port_error, write_error},
+    content::ContentSource,
     metadata::{
         Claimed, Instance, MappedFolder, MappedFolders, Metadata, TemplateField, ValueChange,
         ValueKind,
@@ -207,6 +208,11 @@ impl Metadata for BoxContent {
                 _ => None,
             })
             .collect())
+    }
+
+    async fn above(&self, folder: &str) -> Result<Vec<String>, PortError> {
+        let state = self.folder(folder).await?;
+        Ok(state.folders.into_iter().map(|it| it.id).collect())
     }
 }
 

@@ -64,6 +64,20 @@ impl Circuits {
         self.of(side).state()
     }
 
+    /// Leaves a side alone once so many calls in a row have failed, for `pause` at first and never
+    /// for longer than `longest`. A [`Pipeline`](crate::Pipeline) sets what its options say.
+    pub fn open_after(&self, failures: u32, pause: Duration, longest: Duration) {
+        for side in Side::ALL {
+            let mut inner = self.of(side).lock();
+            inner.settings = Settings {
+                opens_after: failures,
+                pause,
+                longest_pause: longest,
+            };
+            inner.show(side);
+        }
+    }
+
     pub(crate) fn of(&self, side: Side) -> &Circuit {
         match side {
             Side::Content => &self.content,
@@ -71,15 +85,10 @@ impl Circuits {
         }
     }
 
-    pub(crate) fn set(&self, settings: Settings) {
-        for side in Side::ALL {
-            let mut inner = self.of(side).lock();
-            inner.settings = settings;
-            inner.show(side);
-        }
-    }
-
-    pub(crate) fn obey(&self, pauses: Pauses) {
+    /// Pauses the sides that an operator has paused, and lifts all other pauses. A worker sees to it
+    /// at every poll; whoever works without one does so itself. What takes jobs from the inbox is
+    /// not stopped by this.
+    pub fn obey(&self, pauses: Pauses) {
         for side in Side::ALL {
             let mut inner = self.of(side).lock();
             if inner.is_paused != pauses.holds(side) {
@@ -93,10 +102,10 @@ impl Circuits {
 
 /// When a circuit opens, and for how long.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    pub(crate) opens_after: u32,
-    pub(crate) pause: Duration,
-    pub(crate) longest_pause: Duration,
+struct Settings {
+    opens_after: u32,
+    pause: Duration,
+    longest_pause: Duration,
 }
 
 impl Default for Settings {

@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
+    content::ContentSource,
     crm::{Crm, Record},
+    pipeline::can_provision,
     port_error::PortError,
     queue::{Job, JobId, JobState, Leased, NewJob, Push, QueueAdmin},
     receive::Received,
+    rules::Rule,
     store_error::{StoreError, StoreErrorKind},
 };
 
@@ -105,6 +108,12 @@ pub enum CommandError {
         /// The other command.
         job: JobId,
     },
+    /// No rule is for such a record.
+    #[error("record: no rule provisions a record of kind {object}")]
+    NoRule {
+        /// What kind of record it is.
+        object: String,
+    },
     /// The inbox could not take it: ask again, with the same key.
     #[error("the inbox cannot take it now")]
     Store(#[from] StoreError),
@@ -116,6 +125,8 @@ pub enum CommandError {
 pub struct Commands {
     queue: Arc<dyn QueueAdmin>,
     crm: Arc<dyn Crm>,
+    content: Option<Arc<dyn ContentSource>>,
+    rules: Option<Vec<Rule>>,
 }
 
 /// Where a command stands.
@@ -143,7 +154,28 @@ pub struct CommandState {
 impl Commands {
     /// Commands go into `queue`; `crm` reads the ids of records, and is asked for nothing else.
     pub fn new(queue: Arc<dyn QueueAdmin>, crm: Arc<dyn Crm>) -> Self {
-        Self { queue, crm }
+        Self {
+            queue,
+            crm,
+            content: None,
+            rules: None,
+        }
+    }
+
+    /// Reads the ids of files by this side, and asks it for nothing else: one that none of its
+    /// files can have is refused at once.
+    #[must_use]
+    pub fn content(mut self, content: Arc<dyn ContentSource>) -> Self {
+        self.content = Some(content);
+        self
+    }
+
+    /// Refuses at once to provision a record that none of these rules does anything for. They are
+    /// those of the [`Pipeline`](crate::Pipeline) that works on the inbox.
+    #[must_use]
+    pub fn rules(mut self, rules: Vec<Rule>) -> Self {
+        self.rules = Some(rules);
+        self
     }
 
     /// Takes a command in. `Ok` means that it is durable. The same key and command again are the
@@ -155,7 +187,7 @@ impl Commands {
         command: &Command,
         now: Timestamp,
     ) -> Result<Received, CommandError> {
-        let command = command.checked(&*self.crm)?;
+        let command = self.checked(command)?;
         let pushed = self.queue.push(vec![command.job(key)?], now).await?;
         match pushed.as_slice() {
             [Push::Queued(id)] => Ok(Received::Accepted(*id)),
@@ -172,6 +204,54 @@ impl Commands {
             }
             _ => Err(StoreError::new(StoreErrorKind::Corrupt, "push").into()),
         }
+    }
+
+    /// The command with all ids in the one form that equality goes by.
+    fn checked(&self, command: &Command) -> Result<Command, CommandError> {
+        let crm = &*self.crm;
+        let mut command = command.clone();
+        match &mut command {
+            Command::Attach(AttachFile { file, to }) => {
+                let is_id = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+                if file.is_empty() || file.len() > LONGEST_ID || !file.chars().all(is_id) {
+                    return Err(invalid("file", "it is no file's id"));
+                }
+                if let Some(content) = &self.content {
+                    let said = |_: PortError| invalid("file", "it is no file's id");
+                    *file = content.file_id(file).map_err(said)?;
+                }
+                if let Some(to) = to {
+                    *to = record("to", to, crm)?.id;
+                }
+            }
+            Command::Provision(ProvisionRecord { record: id, alone }) => {
+                let record = record("record", id, crm)?;
+                let Some(object) = record.object.clone() else {
+                    return Err(invalid("record", "it does not tell what it is the id of"));
+                };
+                let rules = self.rules.as_ref();
+                if rules.is_some_and(|rules| !can_provision(rules, &record, *alone)) {
+                    return Err(CommandError::NoRule { object });
+                }
+                *id = record.id;
+            }
+            Command::Task(task) => {
+                task.record = record("record", &task.record, crm)?.id;
+                let subject = task.subject.trim();
+                if subject.is_empty() || subject.contains(char::is_control) {
+                    return Err(invalid("subject", "it must be a line of text"));
+                }
+                let is_address = |text: &String| {
+                    text.contains('@')
+                        && text.len() <= LONGEST_EMAIL
+                        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+                };
+                if !task.contact.as_ref().is_none_or(is_address) {
+                    return Err(invalid("contact", "it is no e-mail address"));
+                }
+            }
+        }
+        Ok(command)
     }
 
     /// Where a command stands; `None` when it is unknown or long done. Jobs that are no commands
@@ -202,45 +282,6 @@ impl Command {
             return Err(corrupt().with_cause(format!("it is a {kind}")));
         }
         serde_json::from_slice(body).map_err(|cause| corrupt().with_cause(cause))
-    }
-
-    /// The command with all ids in the one form that equality goes by.
-    fn checked(&self, crm: &dyn Crm) -> Result<Self, CommandError> {
-        let mut command = self.clone();
-        match &mut command {
-            Self::Attach(AttachFile { file, to }) => {
-                let is_id = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-                if file.is_empty() || file.len() > LONGEST_ID || !file.chars().all(is_id) {
-                    return Err(invalid("file", "it is no file's id"));
-                }
-                if let Some(to) = to {
-                    *to = record("to", to, crm)?.id;
-                }
-            }
-            Self::Provision(ProvisionRecord { record: id, .. }) => {
-                let record = record("record", id, crm)?;
-                if record.object.is_none() {
-                    return Err(invalid("record", "it does not tell what it is the id of"));
-                }
-                *id = record.id;
-            }
-            Self::Task(task) => {
-                task.record = record("record", &task.record, crm)?.id;
-                let subject = task.subject.trim();
-                if subject.is_empty() || subject.contains(char::is_control) {
-                    return Err(invalid("subject", "it must be a line of text"));
-                }
-                let is_address = |text: &String| {
-                    text.contains('@')
-                        && text.len() <= LONGEST_EMAIL
-                        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
-                };
-                if !task.contact.as_ref().is_none_or(is_address) {
-                    return Err(invalid("contact", "it is no e-mail address"));
-                }
-            }
-        }
-        Ok(command)
     }
 
     fn job(&self, key: &IdempotencyKey) -> Result<NewJob, StoreError> {

@@ -14,6 +14,11 @@ use crate::port_error::PortError;
 /// Reads the content side. Nothing here changes anything, so every call is safe to repeat.
 #[async_trait]
 pub trait ContentSource: Debug + Send + Sync + 'static {
+    /// Reads a file's id as people write it. No call is made.
+    fn file_id(&self, text: &str) -> Result<String, PortError> {
+        Ok(text.to_owned())
+    }
+
     /// The file as it is now.
     async fn file(&self, file: &str) -> Result<FileState, PortError>;
 

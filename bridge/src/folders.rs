@@ -1,6 +1,6 @@
 //! Folders on the content side: made, moved, and opened to people.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,23 @@ pub trait Folders: Debug + Send + Sync + 'static {
 
     /// Ends a collaboration. One that is over already is fine.
     async fn end_collaboration(&self, collaboration: &str) -> Result<(), PortError>;
+
+    /// What has this name in a folder. Changes nothing.
+    async fn named(&self, parent: &str, name: &str) -> Result<Option<Named>, PortError>;
+
+    /// How somebody stands to a folder, as far as a collaboration on it tells; `None` where it has
+    /// none with them. Changes nothing.
+    async fn standing(&self, folder: &str, invitee: &Invitee)
+    -> Result<Option<Invited>, PortError>;
+}
+
+/// What has a name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Named {
+    /// This folder.
+    Folder(String),
+    /// Something that is no folder.
+    Other,
 }
 
 /// A name, and what it took to make it one.
@@ -86,6 +103,16 @@ pub enum Invitee {
     User(String),
     /// A group by id.
     Group(String),
+}
+
+impl fmt::Display for Invitee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Login(login) => f.write_str(login),
+            Self::User(id) => write!(f, "user {id}"),
+            Self::Group(id) => write!(f, "group {id}"),
+        }
+    }
 }
 
 /// How somebody stands to a folder.

@@ -6,11 +6,14 @@ mod watch;
 
 use std::sync::Arc;
 
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use crate::{
     Circuits, ContentSource, Crm, Folders, Metadata, PackageLinks, Records,
     circuit::Circuit,
+    metadata::MappedFolders,
     observe,
     port_error::PortError,
     side::Side,
@@ -25,7 +28,7 @@ pub(crate) struct Guarded<P: ?Sized> {
     circuit: Circuit,
 }
 
-impl<P: ?Sized> Guarded<P> {
+impl<P: ?Sized + Send + Sync> Guarded<P> {
     async fn call<T>(
         &self,
         operation: &'static str,
@@ -42,6 +45,31 @@ impl<P: ?Sized> Guarded<P> {
             started.elapsed(),
         );
         result
+    }
+
+    /// A list that is read piece by piece. One call, however many pages it takes: what lets the
+    /// first entry through lets them all through, and what fails on the way is told.
+    fn list<'a, T: Send + 'a>(
+        &'a self,
+        operation: &'static str,
+        mut entries: BoxStream<'a, Result<T, PortError>>,
+    ) -> BoxStream<'a, Result<T, PortError>> {
+        let begun = async move {
+            let first = self.call(operation, async { entries.next().await.transpose() });
+            match first.await {
+                Err(error) => stream::iter([Err(error)]).boxed(),
+                Ok(None) => stream::empty().boxed(),
+                Ok(Some(first)) => {
+                    let rest = entries.map_err(|error| {
+                        let error = error.or_side(self.side);
+                        self.circuit.failed(self.side, &error);
+                        error
+                    });
+                    stream::iter([Ok(first)]).chain(rest).boxed()
+                }
+            }
+        };
+        stream::once(begun).flatten().boxed()
     }
 }
 
@@ -75,6 +103,11 @@ impl Circuits {
 
     /// Metadata, for [`Provision`](crate::Provision) and [`SyncMetadata`](crate::SyncMetadata).
     pub fn metadata(&self, port: Arc<dyn Metadata>) -> Arc<dyn Metadata> {
+        self.guarded(port, Side::Content)
+    }
+
+    /// The folders that are mapped, for a [`SyncAll`](crate::sync::SyncAll).
+    pub fn mapped_folders(&self, port: Arc<dyn MappedFolders>) -> Arc<dyn MappedFolders> {
         self.guarded(port, Side::Content)
     }
 

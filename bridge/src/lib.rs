@@ -19,6 +19,7 @@ mod command;
 pub mod content;
 pub mod crm;
 pub mod folders;
+mod foresight;
 mod guarded;
 mod ledger;
 mod mapping_template;
@@ -78,6 +79,7 @@ pub use command::{
 pub use content::ContentSource;
 pub use crm::Crm;
 pub use folders::Folders;
+pub use foresight::{Deed, Foresight, Looks};
 pub use ledger::{Begin, Effect, EffectKey, EffectState, Ledger, Writer};
 pub use mapping_template::{MappingTemplate, MappingTemplateError, WantedField};
 pub use metadata::Metadata;

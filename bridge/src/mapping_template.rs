@@ -189,6 +189,18 @@ impl MappingTemplate {
         Ok(())
     }
 
+    /// The same, which has made sure of nothing yet.
+    pub(crate) fn unsure(&self) -> Self {
+        let state = State {
+            fields: self.state().fields.clone(),
+            ..State::default()
+        };
+        Self {
+            state: Mutex::new(state),
+            turn: Turn::default(),
+        }
+    }
+
     /// These of the fields that were added, with the options that their picklists have now,
     /// whoever fills them.
     pub async fn fields(

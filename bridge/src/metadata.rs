@@ -38,6 +38,13 @@ pub trait Metadata: Debug + Send + Sync + 'static {
 
     /// The folders anywhere below `under` with this text in `key`.
     async fn find(&self, under: &str, key: &str, text: &str) -> Result<Vec<String>, PortError>;
+
+    /// The folders that a folder lies in, from the root down, as far as they are for us to see. On a
+    /// side that hands values down, one of them can be what the folder has its own from; one that
+    /// does not has nothing to tell.
+    async fn above(&self, _folder: &str) -> Result<Vec<String>, PortError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Finds the folders that say which record they belong to.

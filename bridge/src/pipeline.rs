@@ -11,16 +11,18 @@ use async_trait::async_trait;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::info;
 
+pub(crate) use self::command::can_provision;
 use crate::{
     action::{
         StepError, Work,
         digest::{DIGEST, Digest},
     },
-    circuit::{Circuits, Settings},
+    circuit::Circuits,
     clock::{Clock, SystemClock},
     command::COMMAND,
     content::ContentSource,
     crm::Crm,
+    foresight::{Foresight, Looks},
     ledger::Ledger,
     observe,
     occurrence::Teller,
@@ -192,11 +194,12 @@ impl Pipeline {
     }
 
     fn set_circuits(&self) {
-        self.circuits.set(Settings {
-            opens_after: self.options.outage_after,
-            pause: self.options.outage_pause,
-            longest_pause: self.options.longest_outage_pause,
-        });
+        let options = &self.options;
+        self.circuits.open_after(
+            options.outage_after,
+            options.outage_pause,
+            options.longest_outage_pause,
+        );
     }
 
     /// Where the contacts are that a [`Command`](crate::Command) names, and the times by which an
@@ -233,6 +236,44 @@ impl Pipeline {
     fn planned(&self, situation: Situation) -> Prepared {
         let plan = Plan::new(&self.rules, &situation);
         Prepared::Steps(Box::new(situation), plan)
+    }
+
+    /// What the steps of a plan would really do, as both sides are now. Reads them and writes
+    /// nothing: neither there nor to the ledger.
+    pub async fn foresee(&self, prepared: &Prepared) -> Result<Vec<Foresight>, StepError> {
+        self.foresee_by(&self.rules, prepared).await
+    }
+
+    async fn foresee_by(
+        &self,
+        rules: &[Rule],
+        prepared: &Prepared,
+    ) -> Result<Vec<Foresight>, StepError> {
+        let Prepared::Steps(situation, plan) = prepared else {
+            return Ok(Vec::new());
+        };
+        let looks = Looks {
+            content: Arc::clone(&self.content),
+            crm: Arc::clone(&self.crm),
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            options: self.options.clone(),
+        };
+        let mut foresights = Vec::new();
+        for step in &plan.steps {
+            let rule = rules.get(step.rule_position);
+            let action = rule.and_then(|rule| rule.actions().get(step.position));
+            let deeds = match action {
+                Some(action) => action.foresee(situation, &looks).await?,
+                None => None,
+            };
+            foresights.push(Foresight {
+                rule: step.rule.clone(),
+                action: step.action.clone(),
+                deeds,
+            });
+        }
+        Ok(foresights)
     }
 
     fn work<'w>(&'w self, situation: &'w Situation, hold: &'w Hold) -> Work<'w> {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     answer::{Answer, Outcome, Refused},
     clock::stamp,
+    groups::{Group, Groups},
     items::{ROOT, Tree},
     pages,
     people::User,
@@ -46,7 +47,7 @@ enum With {
 
 impl Collaboration {
     /// `tell_item` says whether a pending one names its item.
-    pub(super) fn json(&self, tree: &Tree, tell_item: bool) -> Value {
+    pub(super) fn json(&self, tree: &Tree, groups: &Groups, tell_item: bool) -> Value {
         let pending = self.status == "pending";
         let item = tree.get(&self.item).filter(|_| tell_item || !pending);
         let (accessible_by, invite_email) = match &self.with {
@@ -56,7 +57,7 @@ impl Collaboration {
                 (shown, None)
             }
             With::User(user) => (user.mini(), None),
-            With::Group(id) => (json!({ "type": "group", "id": id, "name": "Group" }), None),
+            With::Group(id) => (groups.get(id).map_or(Value::Null, Group::mini), None),
             With::Invited(login) => (Value::Null, Some(login)),
         };
         json!({
@@ -129,7 +130,7 @@ pub(super) fn list(visit: &mut Visit<'_>, type_name: &str, item: &str) -> Outcom
         .collaborations
         .values()
         .filter(|collaboration| collaboration.item == item)
-        .map(|collaboration| collaboration.json(&state.tree, false))
+        .map(|collaboration| collaboration.json(&state.tree, &state.groups, false))
         .collect();
     let body = json!({ "total_count": entries.len(), "entries": entries, "next_marker": null });
     Ok(Answer::json(200, &body))
@@ -143,7 +144,7 @@ pub(super) fn of_group(visit: &mut Visit<'_>, id: &str) -> Outcome {
         .collaborations
         .values()
         .filter(|it| it.with == With::Group(id.to_owned()))
-        .map(|it| it.json(&state.tree, false))
+        .map(|it| it.json(&state.tree, &state.groups, false))
         .collect();
     pages::by_offset(visit.head, &all, 100, 1000)
 }
@@ -164,7 +165,7 @@ pub(super) fn pending(visit: &mut Visit<'_>) -> Outcome {
         .collaborations
         .values()
         .filter(|it| it.status == "pending" && own(&it.with))
-        .map(|it| it.json(&state.tree, false))
+        .map(|it| it.json(&state.tree, &state.groups, false))
         .collect();
     pages::by_offset(visit.head, &all, 100, 1000)
 }
@@ -252,7 +253,7 @@ impl State {
         let Some(collaboration) = self.collaborations.get(&id) else {
             return;
         };
-        let source = collaboration.json(&self.tree, self.config.pending_item);
+        let source = collaboration.json(&self.tree, &self.groups, self.config.pending_item);
         let watched = self.tree.chain(&collaboration.item);
         self.raise(&watched, trigger, actor, &source, &Value::Null);
     }
@@ -292,7 +293,7 @@ fn show(visit: &Visit<'_>, status: u16, id: u64) -> Outcome {
         collaboration.ok_or_else(|| Refused::not_found("collaboration", &id.to_string()))?;
     Ok(Answer::json(
         status,
-        &collaboration.json(&visit.state.tree, false),
+        &collaboration.json(&visit.state.tree, &visit.state.groups, false),
     ))
 }
 

@@ -69,6 +69,12 @@ impl Groups {
             .ok_or_else(|| Refused::not_found("group", id))
     }
 
+    pub(super) fn add(&mut self, id: &str, name: &str) -> Result<(), Refused> {
+        self.is_free(name, None)?;
+        self.groups.insert(id.to_owned(), Group::new(id, name));
+        Ok(())
+    }
+
     /// Whether no other group than this has the name.
     fn is_free(&self, name: &str, this: Option<&str>) -> Result<(), Refused> {
         let is_taken = |it: &Group| it.name == name && this != Some(it.id.as_str());
@@ -98,7 +104,18 @@ impl Groups {
 }
 
 impl Group {
-    fn mini(&self) -> Value {
+    fn new(id: &str, name: &str) -> Self {
+        let now = Timestamp::now();
+        Self {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            about: Map::new(),
+            created_at: now,
+            modified_at: now,
+        }
+    }
+
+    pub(super) fn mini(&self) -> Value {
         json!({
             "type": "group", "id": self.id, "name": self.name, "group_type": "managed_group",
         })
@@ -156,14 +173,7 @@ pub(super) fn create(visit: &mut Visit<'_>) -> Outcome {
     let name = name.ok_or_else(|| Refused::missing("name"))?;
     visit.state.groups.is_free(name, None)?;
     let id = visit.state.ids.record();
-    let now = Timestamp::now();
-    let mut group = Group {
-        id: id.clone(),
-        name: name.to_owned(),
-        about: Map::new(),
-        created_at: now,
-        modified_at: now,
-    };
+    let mut group = Group::new(&id, name);
     group.take(&body)?;
     let shown = group.shown(&visit.fields());
     visit.state.groups.groups.insert(id, group);

@@ -271,6 +271,25 @@ impl FakeBox {
         self.act(|state, person| Ok(state.collaborate(person, &body)?.to_string()))
     }
 
+    /// Lets a group into a folder and gives the collaboration's id.
+    ///
+    /// # Errors
+    ///
+    /// When the folder or the group is not there, or the group is a collaborator.
+    pub fn collaborate_group(
+        &self,
+        folder: &str,
+        group: &str,
+        role: &str,
+    ) -> Result<String, Refused> {
+        let body = json!({
+            "item": { "type": "folder", "id": folder },
+            "accessible_by": { "type": "group", "id": group },
+            "role": role,
+        });
+        self.act(|state, person| Ok(state.collaborate(person, &body)?.to_string()))
+    }
+
     /// Accepts a pending collaboration.
     ///
     /// # Errors
@@ -290,6 +309,73 @@ impl FakeBox {
             state.users.push(User::new(&id, name, login));
             id
         })
+    }
+
+    /// Adds a group to the enterprise and gives the id.
+    ///
+    /// # Errors
+    ///
+    /// When another has the name.
+    pub fn create_group(&self, name: &str) -> Result<String, Refused> {
+        self.inner().with(|state| {
+            let id = state.ids.record();
+            state.groups.add(&id, name)?;
+            Ok(id)
+        })
+    }
+
+    /// Asks these to sign a file, as a person does in Box Sign, and gives the sign request's id.
+    ///
+    /// # Errors
+    ///
+    /// When the file is not there.
+    pub fn request_signatures(&self, file: &str, emails: &[&str]) -> Result<String, Refused> {
+        let signers = emails.iter().map(|email| json!({ "email": email }));
+        let body = json!({
+            "source_files": [{ "type": "file", "id": file }],
+            "signers": signers.collect::<Vec<_>>(),
+        });
+        self.act(|state, person| state.request_signatures(person, body))
+    }
+
+    /// One signs, which Box Sign makes a version with these bytes of. After the last one the end
+    /// is told of while the signed file is not put together yet: see
+    /// [`finish_signing`](Self::finish_signing).
+    ///
+    /// # Errors
+    ///
+    /// When the request does not wait for this signer.
+    pub fn sign_request(
+        &self,
+        request: &str,
+        email: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<Vec<String>, Refused> {
+        let stored = Stored::new(Content::Kept(bytes.into()));
+        self.act(|state, _| state.sign_one(request, email, stored))
+    }
+
+    /// Box Sign puts the signed file together, with these bytes, after all have signed.
+    ///
+    /// # Errors
+    ///
+    /// When somebody has not signed yet.
+    pub fn finish_signing(
+        &self,
+        request: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<Vec<String>, Refused> {
+        let stored = Stored::new(Content::Kept(bytes.into()));
+        self.act(|state, _| state.finish_signing(request, stored))
+    }
+
+    /// One declines to sign, which ends the request.
+    ///
+    /// # Errors
+    ///
+    /// When the request does not wait for this signer.
+    pub fn decline_signing(&self, request: &str, email: &str) -> Result<Vec<String>, Refused> {
+        self.act(|state, _| state.decline_signing(request, email))
     }
 
     /// Box Sign reports that these signers have signed the file, which ends a sign request for it.

@@ -1,4 +1,4 @@
-//! Sign requests. The files are not converted and grow no versions by themselves.
+//! Sign requests. The files are not converted; who signs is for the test to say.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use super::{
     answer::{Answer, Outcome, Refused},
     clock::stamp,
-    items::{ROOT, Tree},
+    items::{ROOT, Stored, Tree},
     pages,
+    people::User,
     state::{State, Visit, text},
+    versions::ContentTimes,
     view,
 };
 
@@ -64,53 +66,10 @@ impl SignRequest {
 /// `POST /sign_requests`
 pub(super) fn create(visit: &mut Visit<'_>) -> Outcome {
     let body = visit.json()?;
-    let state = &mut *visit.state;
-    let named = |name: &str| body[name].as_array().map_or(&[][..], Vec::as_slice);
-    let files = named("source_files");
-    if files.is_empty() || files.len() > MOST_FILES {
-        return Err(Refused::parameter("source_files", "1 to 10 files"));
-    }
-    let files: Vec<String> = files
-        .iter()
-        .map(|file| {
-            let id = text(file, "/id").ok_or_else(|| Refused::missing("source_files.id"))?;
-            state.tree.file(id).map(|_| id.to_owned())
-        })
-        .collect::<Result<_, _>>()?;
-    let signers = named("signers");
-    if signers.is_empty() || signers.len() > MOST_SIGNERS {
-        return Err(Refused::parameter("signers", "1 to 35 signers"));
-    }
-    let signers = signers.iter().map(signer).collect::<Result<_, _>>()?;
-    let folder = match text(&body, "/parent_folder/id") {
-        Some(ROOT) => return Err(Refused::parameter("parent_folder", "not the root folder")),
-        Some(id) => state.tree.live("folder", id)?.id.clone(),
-        None => {
-            let first = state
-                .tree
-                .get(&files[0])
-                .and_then(|file| file.parent.clone());
-            first.unwrap_or_default()
-        }
-    };
-    let days = body["days_valid"].as_u64().unwrap_or_default();
-    if days > MOST_DAYS {
-        return Err(Refused::parameter("days_valid", "0 to 730"));
-    }
-    let request = SignRequest {
-        id: state.ids.uuid(),
-        sequence: state.sign_requests.len() as u64 + 1,
-        files,
-        folder,
-        status: "sent",
-        signers,
-        asked: body,
-        created_at: Timestamp::now(),
-        finished_at: None,
-    };
-    let shown = request.json(&state.tree);
-    state.sign_requests.insert(request.id.clone(), request);
-    Ok(Answer::json(201, &shown))
+    let actor = visit.actor.clone();
+    let id = visit.state.request_signatures(&actor, body)?;
+    let request = find(&mut visit.state.sign_requests, &id)?;
+    Ok(Answer::json(201, &request.json(&visit.state.tree)))
 }
 
 /// `GET /sign_requests`
@@ -149,6 +108,162 @@ pub(super) fn resend(visit: &mut Visit<'_>, id: &str) -> Outcome {
 }
 
 impl State {
+    /// Asks for signatures, and tells so.
+    pub(super) fn request_signatures(
+        &mut self,
+        actor: &User,
+        body: Value,
+    ) -> Result<String, Refused> {
+        let named = |name: &str| body[name].as_array().map_or(&[][..], Vec::as_slice);
+        let files = named("source_files");
+        if files.is_empty() || files.len() > MOST_FILES {
+            return Err(Refused::parameter("source_files", "1 to 10 files"));
+        }
+        let files: Vec<String> = files
+            .iter()
+            .map(|file| {
+                let id = text(file, "/id").ok_or_else(|| Refused::missing("source_files.id"))?;
+                self.tree.file(id).map(|_| id.to_owned())
+            })
+            .collect::<Result<_, _>>()?;
+        let signers = named("signers");
+        if signers.is_empty() || signers.len() > MOST_SIGNERS {
+            return Err(Refused::parameter("signers", "1 to 35 signers"));
+        }
+        let signers = signers.iter().map(signer).collect::<Result<_, _>>()?;
+        let folder = match text(&body, "/parent_folder/id") {
+            Some(ROOT) => return Err(Refused::parameter("parent_folder", "not the root folder")),
+            Some(id) => self.tree.live("folder", id)?.id.clone(),
+            None => {
+                let first = self
+                    .tree
+                    .get(&files[0])
+                    .and_then(|file| file.parent.clone());
+                first.unwrap_or_default()
+            }
+        };
+        let days = body["days_valid"].as_u64().unwrap_or_default();
+        if days > MOST_DAYS {
+            return Err(Refused::parameter("days_valid", "0 to 730"));
+        }
+        let request = SignRequest {
+            id: self.ids.uuid(),
+            sequence: self.sign_requests.len() as u64 + 1,
+            files,
+            folder,
+            status: "sent",
+            signers,
+            asked: body,
+            created_at: Timestamp::now(),
+            finished_at: None,
+        };
+        let id = request.id.clone();
+        self.sign_requests.insert(id.clone(), request);
+        self.tell_signing(&id, actor, "SIGN_REQUEST.SIGNATURE_REQUESTED", &[]);
+        Ok(id)
+    }
+
+    /// One signs, which is a version of the first file. After the last of them the end is told of,
+    /// and the file is not put together yet.
+    pub(super) fn sign_one(
+        &mut self,
+        id: &str,
+        email: &str,
+        stored: Stored,
+    ) -> Result<Vec<String>, Refused> {
+        let file = self.decide(id, email, "signed")?;
+        let sign = User::sign();
+        let mut told = self.add_version(&sign, &file, None, stored, ContentTimes::default())?;
+        told.extend(self.tell_signing(id, &sign, "SIGN_REQUEST.SIGNER_SIGNED", &[email]));
+        let request = find(&mut self.sign_requests, id)?;
+        let is_open = |signer: &Value| {
+            signer["role"] != "final_copy_reader" && signer["signer_decision"].is_null()
+        };
+        if !request.signers.iter().any(is_open) {
+            request.status = "finalizing";
+            let emails: Vec<String> = request
+                .signers
+                .iter()
+                .filter_map(|signer| text(signer, "/email").map(str::to_owned))
+                .collect();
+            let emails: Vec<_> = emails.iter().map(String::as_str).collect();
+            told.extend(self.tell_signing(id, &sign, "SIGN_REQUEST.COMPLETED", &emails));
+        }
+        Ok(told)
+    }
+
+    /// The signed file is put together, which is its last version.
+    pub(super) fn finish_signing(
+        &mut self,
+        id: &str,
+        stored: Stored,
+    ) -> Result<Vec<String>, Refused> {
+        let request = find(&mut self.sign_requests, id)?;
+        if request.status != "finalizing" {
+            return Err(Refused::bad_request("Not all have signed"));
+        }
+        let file = request.files[0].clone();
+        let sign = User::sign();
+        let told = self.add_version(&sign, &file, None, stored, ContentTimes::default())?;
+        let request = find(&mut self.sign_requests, id)?;
+        request.status = "signed";
+        request.finished_at = Some(Timestamp::now());
+        Ok(told)
+    }
+
+    /// One declines, which ends the request.
+    pub(super) fn decline_signing(
+        &mut self,
+        id: &str,
+        email: &str,
+    ) -> Result<Vec<String>, Refused> {
+        self.decide(id, email, "declined")?;
+        let request = find(&mut self.sign_requests, id)?;
+        request.status = "declined";
+        request.finished_at = Some(Timestamp::now());
+        Ok(self.tell_signing(id, &User::sign(), "SIGN_REQUEST.DECLINED", &[email]))
+    }
+
+    /// Notes what a signer has decided, and gives the file.
+    fn decide(&mut self, id: &str, email: &str, decision: &str) -> Result<String, Refused> {
+        let request = find(&mut self.sign_requests, id)?;
+        if request.status != "sent" {
+            let message = "The sign request waits for nobody";
+            return Err(Refused::bad_request(message));
+        }
+        let is_it = |signer: &&mut Value| {
+            text(signer, "/email") == Some(email) && signer["signer_decision"].is_null()
+        };
+        let signer = request.signers.iter_mut().find(is_it);
+        let signer = signer.ok_or_else(|| Refused::not_found("signer", email))?;
+        let now = stamp(Timestamp::now());
+        signer["signer_decision"] = json!({ "type": decision, "finalized_at": now });
+        Ok(request.files[0].clone())
+    }
+
+    fn tell_signing(
+        &mut self,
+        id: &str,
+        actor: &User,
+        trigger: &str,
+        emails: &[&str],
+    ) -> Vec<String> {
+        let Some(request) = self.sign_requests.get(id) else {
+            return Vec::new();
+        };
+        let external = request.asked.get("external_id").cloned();
+        let info = json!({
+            "sign_request_id": id, "signer_emails": emails,
+            "external_id": external.unwrap_or_default(),
+        });
+        let mut told = Vec::new();
+        for file in request.files.clone() {
+            let chain = self.tree.chain(&file);
+            told.extend(self.tell_item(&chain, trigger, actor, &file, &info));
+        }
+        told
+    }
+
     /// All have signed: what the webhook says of it. Without a request for the file there is one
     /// that nobody can look at.
     pub(super) fn all_signed(&mut self, file: &str, emails: &[&str]) -> Value {

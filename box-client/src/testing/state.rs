@@ -118,7 +118,7 @@ impl State {
         let collaborations = self
             .collaborations
             .values()
-            .map(|c| c.json(&self.tree, true));
+            .map(|c| c.json(&self.tree, &self.groups, true));
         json!({
             "files": files,
             "folders": folders,

@@ -17,17 +17,26 @@ pub use self::{
     advance_stage::AdvanceStage,
     attach::{Attach, Target},
     log_task::{LogTask, Several, Whom},
-    provision::{Collaborate, FolderPreview, Layout, LayoutError, Provision, Who},
+    provision::{Collaborate, Layout, LayoutError, Provision, Who},
     template::{Template, TemplateError},
 };
 pub(crate) use self::{
     advance_stage::{Move, judge},
     attach::ATTACH,
-    provision::{folder_of, records_with_folders},
+    provision::{Given, folder_of, records_with_folders},
 };
 use crate::{
-    clock::Clock, content::ContentSource, crm::Crm, ledger::Ledger, pipeline::PipelineOptions,
-    plan::Step, port_error::PortError, queue::Queue, situation::Situation, store_error::StoreError,
+    clock::Clock,
+    content::ContentSource,
+    crm::Crm,
+    foresight::{Deed, Looks},
+    ledger::Ledger,
+    pipeline::PipelineOptions,
+    plan::Step,
+    port_error::PortError,
+    queue::Queue,
+    situation::Situation,
+    store_error::StoreError,
     worker::Hold,
 };
 
@@ -40,6 +49,18 @@ pub trait Action: Debug + Send + Sync + 'static {
     /// What it would do here, in a line for people; `None` when there is nothing for it to do.
     /// Pure.
     fn plan(&self, situation: &Situation) -> Option<String>;
+
+    /// What it would really do here, and what it would find done, in the order in which it would;
+    /// `None` where it tells no more than its [plan](Action::plan). Reads both sides and writes
+    /// nothing.
+    async fn foresee(
+        &self,
+        situation: &Situation,
+        looks: &Looks,
+    ) -> Result<Option<Vec<Deed>>, StepError> {
+        let _ = (situation, looks);
+        Ok(None)
+    }
 
     /// Does it and tells in a line what was done. It can be called again for the same step after
     /// a failure or a crash, so each effect goes by [`Ledger`] and happens once.

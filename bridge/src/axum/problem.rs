@@ -23,6 +23,7 @@ pub(super) enum Problem {
     TooSlow,
     MalformedBody(String),
     InvalidCommand(String),
+    NoRule(String),
     KeyReused(String),
     NoSuchJob,
     StoreUnavailable,
@@ -71,6 +72,11 @@ impl Problem {
                 "invalid_command",
                 "The command cannot be done as it is",
             ),
+            Self::NoRule(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "no_rule",
+                "Nothing is configured for such a record",
+            ),
             Self::KeyReused(_) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "key_reused",
@@ -91,6 +97,7 @@ impl Problem {
             Self::TooLarge { limit } => Some(format!("at most {limit} bytes are read")),
             Self::MalformedBody(detail)
             | Self::InvalidCommand(detail)
+            | Self::NoRule(detail)
             | Self::KeyReused(detail) => Some(detail.clone()),
             _ => None,
         }
@@ -105,6 +112,7 @@ impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Invalid { .. } => Self::InvalidCommand(error.to_string()),
+            CommandError::NoRule { .. } => Self::NoRule(error.to_string()),
             CommandError::KeyReused { .. } => Self::KeyReused(error.to_string()),
             // What is wrong with our store is not the caller's to know.
             CommandError::Store(error) => {

@@ -1,18 +1,25 @@
 use async_trait::async_trait;
+use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
 
 use super::Guarded;
 use crate::{
     content::{Content, ContentSource, FileState, FileVersion, FolderState, Mapping},
-    folders::{Ensured, FolderName, Folders, Invitation, Invited, Placed},
-    metadata::{Claimed, Instance, Metadata, TemplateField, ValueChange},
+    folders::{Ensured, FolderName, Folders, Invitation, Invited, Invitee, Named, Placed},
+    metadata::{
+        Claimed, Instance, MappedFolder, MappedFolders, Metadata, TemplateField, ValueChange,
+    },
     observe,
     port_error::PortError,
 };
 
 #[async_trait]
 impl ContentSource for Guarded<dyn ContentSource> {
+    fn file_id(&self, text: &str) -> Result<String, PortError> {
+        self.port.file_id(text)
+    }
+
     async fn file(&self, file: &str) -> Result<FileState, PortError> {
         self.call("file", self.port.file(file)).await
     }
@@ -93,6 +100,19 @@ impl Folders for Guarded<dyn Folders> {
         )
         .await
     }
+
+    async fn named(&self, parent: &str, name: &str) -> Result<Option<Named>, PortError> {
+        self.call("named", self.port.named(parent, name)).await
+    }
+
+    async fn standing(
+        &self,
+        folder: &str,
+        invitee: &Invitee,
+    ) -> Result<Option<Invited>, PortError> {
+        self.call("standing", self.port.standing(folder, invitee))
+            .await
+    }
 }
 
 #[async_trait]
@@ -128,5 +148,15 @@ impl Metadata for Guarded<dyn Metadata> {
     async fn find(&self, under: &str, key: &str, text: &str) -> Result<Vec<String>, PortError> {
         self.call("find_metadata", self.port.find(under, key, text))
             .await
+    }
+
+    async fn above(&self, folder: &str) -> Result<Vec<String>, PortError> {
+        self.call("folders_above", self.port.above(folder)).await
+    }
+}
+
+impl MappedFolders for Guarded<dyn MappedFolders> {
+    fn mapped(&self, key: &str) -> BoxStream<'_, Result<MappedFolder, PortError>> {
+        self.list("mapped_folders", self.port.mapped(key))
     }
 }

@@ -1,6 +1,5 @@
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::Guarded;
 use crate::{
@@ -59,25 +58,7 @@ impl EventStream for Guarded<dyn EventStream> {
 }
 
 impl Tree for Guarded<dyn Tree> {
-    /// One call, however many pages it takes: what lets the first entry through lets them all
-    /// through, and what fails on the way is told.
     fn entries(&self, folder: &str) -> BoxStream<'_, Result<Entry, PortError>> {
-        let mut entries = self.port.entries(folder);
-        let begun = async move {
-            let first = self.call("entries", async { entries.next().await.transpose() });
-            match first.await {
-                Err(error) => stream::iter([Err(error)]).boxed(),
-                Ok(None) => stream::empty().boxed(),
-                Ok(Some(first)) => {
-                    let rest = entries.map_err(|error| {
-                        let error = error.or_side(self.side);
-                        self.circuit.failed(self.side, &error);
-                        error
-                    });
-                    stream::iter([Ok(first)]).chain(rest).boxed()
-                }
-            }
-        };
-        stream::once(begun).flatten().boxed()
+        self.list("entries", self.port.entries(folder))
     }
 }

@@ -8,6 +8,9 @@ use super::{Pipeline, Prepared};
 use crate::{
     action::{Action, Attach, LogTask, Several, StepError, Target, Template, Whom},
     command::{AttachFile, Command, LogRecordTask, ProvisionRecord},
+    crm::Record,
+    foresight::Foresight,
+    plan::Plan,
     port_error::{PortError, PortErrorKind},
     queue::Leased,
     record_event::{Change, RecordChange, RecordEvent},
@@ -32,6 +35,16 @@ impl Pipeline {
     ) -> Result<Prepared, StepError> {
         let rules = self.command_rules(command)?;
         self.prepare_by(&rules, command, RULE.to_owned(), now).await
+    }
+
+    /// What the steps of a command would really do; see [`foresee`](Self::foresee).
+    pub async fn foresee_command(
+        &self,
+        command: &Command,
+        prepared: &Prepared,
+    ) -> Result<Vec<Foresight>, StepError> {
+        self.foresee_by(&self.command_rules(command)?, prepared)
+            .await
     }
 
     pub(super) async fn handle_command(&self, job: &Leased, hold: &Hold) -> Outcome {
@@ -189,7 +202,7 @@ impl Pipeline {
             }
             prepared
         };
-        let found = [Change::Changed, Change::Created, Change::Updated].map(as_if);
+        let found = AS_IF.map(as_if);
         let does_something = |prepared: &Prepared, what: Option<&str>| match prepared {
             Prepared::Nothing(_) => false,
             Prepared::Steps(_, plan) => {
@@ -199,15 +212,33 @@ impl Pipeline {
         let best = [Some(PROVISION), None]
             .into_iter()
             .find_map(|what| found.iter().position(|it| does_something(it, what)));
-        let object = record.object.as_deref().unwrap_or("record");
+        let object = record.object.as_deref().unwrap_or("unknown");
         Ok(match best {
             Some(position) => found[position].clone(),
-            None => Prepared::Nothing(format!("no rule provisions an {object}")),
+            None => Prepared::Nothing(format!("no rule provisions a record of kind {object}")),
         })
     }
 }
 
+/// How a record is taken to have told of itself, the best first.
+const AS_IF: [Change; 3] = [Change::Changed, Change::Created, Change::Updated];
+
+/// Whether [`prepare_provision`](Pipeline::prepare_provision) would find anything to do.
+pub(crate) fn can_provision(rules: &[Rule], record: &Record, alone: bool) -> bool {
+    let does_something = |change: Change| {
+        let event = RecordEvent::new("", record.clone(), change);
+        let changed = event.changed.clone();
+        event.trigger().is_some_and(|trigger| {
+            let at = Timestamp::UNIX_EPOCH;
+            let situation = Situation::of_record(String::new(), trigger, changed, at);
+            let steps = Plan::new(rules, &situation).steps;
+            (steps.iter()).any(|step| !alone || step.action == PROVISION)
+        })
+    };
+    AS_IF.into_iter().any(does_something)
+}
+
 fn planned(rules: &[Rule], situation: Situation) -> Prepared {
-    let plan = crate::plan::Plan::new(rules, &situation);
+    let plan = Plan::new(rules, &situation);
     Prepared::Steps(Box::new(situation), plan)
 }

@@ -6,41 +6,34 @@ use std::{
     future::Future,
     pin::{Pin, pin},
     sync::Arc,
-    time::Duration,
 };
 
 use futures_util::{TryStreamExt, future::poll_immediate};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::time::sleep;
 
-use super::{action::SyncMetadata, report::SyncReport};
+use super::{action::SyncMetadata, patience::Patience, report::SyncReport};
 use crate::{
     action::StepError,
     clock::{Clock, SystemClock},
     crm::{Crm, Record},
     ledger::{EffectKey, EffectState, Ledger},
     metadata::{MappedFolder, MappedFolders},
-    port_error::{PortErrorKind, in_one_line},
+    port_error::in_one_line,
     quota_class::QuotaClass,
 };
 
-/// A record whose round fails for a reason that may pass is tried so often.
-const TRIES: usize = 3;
-/// One that is changed all the time is waited for so often.
-const WAITS: usize = 30;
-/// How long to wait where nobody says how long.
-const PAUSE: Duration = Duration::from_secs(5);
 /// So many folders that name no record are reported one by one.
 const MOST_STRANGERS: usize = 1000;
-/// Nobody sleeps for longer without a look around.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// So many folders are found between two words about it.
+const FOUND_EVERY: u64 = 1000;
 
 /// A round with every record that has a folder: those that folders name, and those that the ledger
 /// knows. With the calls of [`Backfill`](QuotaClass::Backfill).
 ///
 /// What is broken off goes on where it was, in the order of the records' ids: the last one that is
-/// done is noted in the ledger. Whoever is new before that has its turn the next time.
+/// done is noted in the ledger. Whoever is new before that has its turn the next time. A side that
+/// lets nobody in for now is waited for.
 pub struct SyncAll {
     folders: Arc<dyn MappedFolders>,
     crm: Arc<dyn Crm>,
@@ -69,6 +62,11 @@ pub enum SyncTold {
     Waits {
         /// For what, in a line.
         reason: String,
+    },
+    /// Some more mapped folders are found, before anything is done with them.
+    Found {
+        /// How many by now.
+        folders: u64,
     },
     /// Some more records are done.
     Progress(SyncedAll),
@@ -166,7 +164,9 @@ impl SyncAll {
         mut tell: impl FnMut(SyncTold),
     ) -> Result<SyncedAll, StepError> {
         let mut stop = pin!(stop);
-        let (records, strangers) = self.records().await?;
+        let Some((records, strangers)) = self.records(stop.as_mut(), &mut tell).await? else {
+            return Ok(kept.map(|kept| kept.done).unwrap_or_default());
+        };
         let mut done = match &kept {
             Some(kept) => kept.done,
             None => {
@@ -238,8 +238,7 @@ impl SyncAll {
         tell: &mut impl FnMut(SyncTold),
     ) -> Result<Option<SyncReport>, StepError> {
         let (crm, ledger, clock) = (&*self.crm, &*self.ledger, &*self.clock);
-        let (mut tries, mut waits) = (1, 1);
-        let mut has_told = false;
+        let mut patience = Patience::default();
         loop {
             let round = match is_preview {
                 true => sync.preview(record, crm, ledger, clock).await,
@@ -249,51 +248,73 @@ impl SyncAll {
                 Ok(report) => return Ok(Some(report)),
                 Err(error) => error,
             };
-            let pause = match &error {
-                StepError::Wait { until, .. } if waits < WAITS => {
-                    waits += 1;
-                    let pause = until.duration_since(clock.now());
-                    Duration::try_from(pause).unwrap_or_default()
-                }
-                StepError::Port(port) if is_for_all(port.kind()) => {
-                    if !has_told {
-                        let reason = in_one_line(port);
-                        tell(SyncTold::Waits { reason });
-                        has_told = true;
-                    }
-                    port.retry_after().unwrap_or(PAUSE)
-                }
-                StepError::Port(port) if tries < TRIES && may_pass(port.kind()) => {
-                    tries += 1;
-                    port.retry_after().unwrap_or(PAUSE)
-                }
-                _ => return Err(error),
-            };
-            tokio::select! {
-                () = stop.as_mut() => return Ok(None),
-                () = sleep(pause.min(LONGEST_PAUSE)) => {}
+            if !patience.bear(error, clock, stop.as_mut(), tell).await? {
+                return Ok(None);
             }
         }
     }
 
-    /// The ids of all records, in order, and the folders whose values are none.
-    async fn records(&self) -> Result<(BTreeSet<String>, Vec<MappedFolder>), StepError> {
+    /// The ids of all records, in order, and the folders whose values are none; nothing where it
+    /// was stopped before it had them.
+    async fn records(
+        &self,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+        tell: &mut impl FnMut(SyncTold),
+    ) -> Result<Option<(BTreeSet<String>, Vec<MappedFolder>)>, StepError> {
         let known = SyncMetadata::known_records(&*self.ledger).await?;
         let mut records: BTreeSet<_> = known.into_iter().collect();
         let mut strangers = Vec::new();
         let keys: BTreeSet<_> = self.syncs.iter().map(|sync| sync.key()).collect();
         for key in keys {
-            let mut folders = self.folders.mapped(key);
-            while let Some(mapped) = folders.try_next().await? {
-                match self.crm.record(&mapped.record) {
-                    // An id of 15 characters becomes one of 18.
-                    Ok(record) => drop(records.insert(record.id)),
-                    Err(_) if strangers.len() < MOST_STRANGERS => strangers.push(mapped),
-                    Err(_) => {}
+            let mut patience = Patience::default();
+            loop {
+                let listed = tokio::select! {
+                    biased;
+                    () = stop.as_mut() => return Ok(None),
+                    listed = self.listed(key, &mut records, tell) => listed,
+                };
+                match listed {
+                    Ok(more) => {
+                        strangers.extend(more);
+                        break;
+                    }
+                    // From the beginning: a list that has broken off has no place to go on from.
+                    Err(error) => {
+                        let clock = &*self.clock;
+                        if !patience.bear(error, clock, stop.as_mut(), tell).await? {
+                            return Ok(None);
+                        }
+                    }
                 }
             }
         }
-        Ok((records, strangers))
+        strangers.truncate(MOST_STRANGERS);
+        Ok(Some((records, strangers)))
+    }
+
+    /// Adds the records that folders name in this key; gives the folders that name none.
+    async fn listed(
+        &self,
+        key: &str,
+        records: &mut BTreeSet<String>,
+        tell: &mut impl FnMut(SyncTold),
+    ) -> Result<Vec<MappedFolder>, StepError> {
+        let mut strangers = Vec::new();
+        let mut found = 0;
+        let mut folders = self.folders.mapped(key);
+        while let Some(mapped) = folders.try_next().await? {
+            match self.crm.record(&mapped.record) {
+                // An id of 15 characters becomes one of 18.
+                Ok(record) => drop(records.insert(record.id)),
+                Err(_) if strangers.len() < MOST_STRANGERS => strangers.push(mapped),
+                Err(_) => {}
+            }
+            found += 1;
+            if found % FOUND_EVERY == 0 {
+                tell(SyncTold::Found { folders: found });
+            }
+        }
+        Ok(strangers)
     }
 
     fn sync_of(&self, record: &Record) -> Option<&SyncMetadata> {
@@ -301,16 +322,6 @@ impl SyncAll {
             |sync: &&Arc<SyncMetadata>| record.object.as_deref() == Some(sync.map().object());
         self.syncs.iter().find(fits).map(|sync| &**sync)
     }
-}
-
-/// Whether every other record would fare the same.
-fn is_for_all(kind: PortErrorKind) -> bool {
-    matches!(kind, PortErrorKind::Later | PortErrorKind::Outage)
-}
-
-fn may_pass(kind: PortErrorKind) -> bool {
-    use PortErrorKind::{Busy, Down, Unknown};
-    matches!(kind, Busy | Down | Unknown)
 }
 
 fn key() -> EffectKey {

@@ -62,6 +62,15 @@ impl Known {
         self.has_agreed.then_some(&self.agreed)
     }
 
+    /// Whether nobody has looked at the pair yet.
+    pub(super) fn was_never_met(&self) -> bool {
+        let new = Self {
+            field: self.field.clone(),
+            ..Self::default()
+        };
+        *self == new
+    }
+
     /// As far as it is about this field of the template: one made anew has no values, and nobody
     /// has taken them away.
     pub(super) fn of_field(self, id: Option<&str>) -> Self {

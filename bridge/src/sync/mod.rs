@@ -51,6 +51,7 @@ mod field_map;
 mod folder;
 mod memory;
 mod merge;
+mod patience;
 mod report;
 mod round;
 mod rounds;

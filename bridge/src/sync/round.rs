@@ -18,7 +18,7 @@ use super::{
     write,
 };
 use crate::{
-    action::{Move, judge},
+    action::{Given, Move, judge},
     crm::{Deal, Record},
     metadata::{Instance, TemplateField, ValueChange},
     records::{FieldShape, RecordState},
@@ -35,6 +35,8 @@ pub(super) struct Seen<'a> {
     pub(super) folder: &'a str,
     pub(super) instance: &'a Instance,
     pub(super) state: &'a RecordState,
+    /// What the folder was given from the record when it was provisioned.
+    pub(super) given: &'a Given,
     /// Where the deal stands, once that was asked for.
     pub(super) deal: Option<&'a Deal>,
     /// When the folder's metadata has changed, if that started the round.
@@ -148,6 +150,18 @@ impl Round {
         let in_salesforce = seen.state.fields.get(&pair.field);
         let content = target.form.read(in_box);
         let crm = target.form.read(in_salesforce);
+        let instance = seen.instance.id.as_deref();
+        let given = seen
+            .given
+            .of((seen.folder, instance), &pair.key, &pair.field);
+        if known.was_never_met()
+            && let Some((value, is_certain)) = given
+        {
+            let value = target.form.read(Some(value));
+            if is_certain || value == content {
+                (known.has_agreed, known.agreed) = (true, value);
+            }
+        }
         let id = Conflict::id(
             seen.record,
             pair,

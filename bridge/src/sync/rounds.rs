@@ -15,7 +15,7 @@ use super::{
     shapes::Known,
 };
 use crate::{
-    action::StepError,
+    action::{Given, StepError},
     clock::Clock,
     crm::{Crm, Deal, Record},
     ledger::Ledger,
@@ -204,6 +204,7 @@ impl SyncMetadata {
         (tools, now): (Tools<'_>, Timestamp),
     ) -> Result<Option<Round>, StepError> {
         let is_its = occasion.folder == Some(found.folder.as_str());
+        let given = Given::read(tools.ledger, &record.id).await?;
         let plan = |shape: &Known, deal: Option<&Deal>| {
             let seen = Seen {
                 map: self.map(),
@@ -213,6 +214,7 @@ impl SyncMetadata {
                 folder: &found.folder,
                 instance: &found.instance,
                 state: &found.state,
+                given: &given,
                 deal,
                 box_changed_at: occasion.box_changed_at.filter(|_| is_its),
                 choice: occasion.choice.as_ref(),

@@ -39,11 +39,18 @@ impl Watch {
             (!value.is_empty()).then(|| value.to_owned())
         };
         let now = [named(&keys.opportunity), named(&keys.account)];
-        let before = self.kept::<[Option<String>; 2]>(&key(&scan.folder)).await?;
-        Ok(match before.unwrap_or_default() == now {
+        Ok(match self.known_mapping(&scan.folder).await? == now {
             true => Mapped::AsBefore,
             false => Mapped::Anew(json!(now)),
         })
+    }
+
+    /// The Opportunity and the Account that a folder was mapped to when it was looked through last.
+    pub(super) async fn known_mapping(
+        &self,
+        folder: &str,
+    ) -> Result<[Option<String>; 2], WatchError> {
+        Ok(self.kept(&key(folder)).await?.unwrap_or_default())
     }
 
     pub(super) async fn remember_mapped(&self, scan: &Scan, now: Value) -> Result<(), WatchError> {

@@ -14,6 +14,7 @@ mod event_names;
 mod handler;
 mod mapped;
 mod missed;
+mod newly_mapped;
 mod port;
 mod room;
 mod scan;

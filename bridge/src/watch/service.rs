@@ -1,7 +1,7 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -26,6 +26,7 @@ use crate::{
     clock::{Clock, SystemClock},
     content::ContentSource,
     ledger::{EffectKey, EffectState, Ledger},
+    metadata::MappedFolders,
     port_error::in_one_line,
     queue::QueueAdmin,
     resolve::MappingKeys,
@@ -42,6 +43,9 @@ pub struct Watch {
     pub(super) tree: Arc<dyn Tree>,
     pub(super) events: Option<Arc<dyn EventStream>>,
     pub(super) mappings: Option<(Arc<dyn ContentSource>, MappingKeys)>,
+    pub(super) mapped_folders: Option<Arc<dyn MappedFolders>>,
+    /// When this process looked which folders are mapped.
+    mappings_looked_at: Mutex<Option<Instant>>,
     pub(super) queue: Arc<dyn QueueAdmin>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) clock: Arc<dyn Clock>,
@@ -129,6 +133,8 @@ impl Watch {
             tree,
             events: None,
             mappings: None,
+            mapped_folders: None,
+            mappings_looked_at: Mutex::new(None),
             queue,
             ledger,
             silences: Silences::since(clock.now()),
@@ -154,6 +160,23 @@ impl Watch {
     pub fn mappings(mut self, content: Arc<dyn ContentSource>, keys: MappingKeys) -> Self {
         self.mappings = Some((content, keys));
         self
+    }
+
+    /// With all folders that are mapped, so that those are found and looked through that were
+    /// mapped while nobody told of it; together with [`mappings`](Self::mappings).
+    #[must_use]
+    pub fn mapped_folders(mut self, folders: Arc<dyn MappedFolders>) -> Self {
+        self.mapped_folders = Some(folders);
+        self
+    }
+
+    pub(super) fn mapping_keys(&self) -> Option<&MappingKeys> {
+        self.mappings.as_ref().map(|(_, keys)| keys)
+    }
+
+    pub(super) fn looked_for_mappings(&self) -> MutexGuard<'_, Option<Instant>> {
+        let looked = self.mappings_looked_at.lock();
+        looked.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// By another clock.

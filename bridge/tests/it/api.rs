@@ -301,6 +301,23 @@ async fn a_key_cannot_name_two_commands() {
 }
 
 #[tokio::test]
+async fn a_record_that_no_rule_is_for_is_refused_in_the_documents_words() {
+    let bridge = Bridge::new();
+    let commands = Commands::new(bridge.store.clone(), Arc::new(bridge.sides.clone()));
+    let commands = commands.rules(crate::setting::rules());
+    let url = serve(Api::new(commands, &TOKEN.to_owned().into())).await;
+    let service = Service { bridge, url };
+    let refused = service
+        .ask("/v1/provision", "k", json!({ "record": "006-1" }))
+        .await;
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.body["code"], "no_rule");
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(detail.contains("a record of kind Opportunity"), "{detail}");
+    assert_eq!(service.jobs().await, 0);
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let service = Service::with(|api| api.body_timeout(Duration::from_millis(50))).await;

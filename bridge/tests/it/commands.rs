@@ -192,7 +192,7 @@ async fn what_cannot_be_done_is_told_to_whoever_asks_and_does_nothing() {
         .into();
     for (command, says) in [
         (attach("404"), "there is no file 404"),
-        (provision("006-1"), "no rule provisions an Opportunity"),
+        (provision("006-1"), "no rule provisions a record of kind"),
         (contact, "contacts cannot be looked for"),
     ] {
         let state = callers.ask(&format!("{command:?}"), &command).await;
@@ -295,6 +295,42 @@ async fn provisioning_runs_the_rules_that_provision_whether_they_hang_on_new_or_
             let state = callers.ask("alone", &alone).await;
             assert_eq!(state.note.as_deref(), Some(provisions));
         }
+    }
+}
+
+#[tokio::test]
+async fn what_no_rule_does_anything_for_is_refused_before_it_is_taken_in() {
+    let rule = |trigger: &str, action| {
+        let actions: Vec<Arc<dyn Action>> = vec![Arc::new(Named(action))];
+        Rule::new("r", [trigger], actions).unwrap()
+    };
+    let alone = Command::from(ProvisionRecord::new("006-1").alone());
+    for (trigger, action, command, is_taken) in [
+        ("Opportunity.CREATED", "provision", provision("006-1"), true),
+        ("Opportunity.CREATED", "provision", alone.clone(), true),
+        ("Opportunity.CHANGED", "sync", provision("006-1"), true),
+        ("Opportunity.CHANGED", "sync", alone, false),
+        (
+            "Opportunity.DELETED",
+            "provision",
+            provision("006-1"),
+            false,
+        ),
+        ("Account.*", "provision", provision("006-1"), false),
+    ] {
+        let rules = vec![rule(trigger, action)];
+        let mut callers = Callers::with(rules.clone(), false);
+        callers.commands = callers.commands.rules(rules);
+        let taken = callers.submit("k", &command).await;
+        match is_taken {
+            true => assert!(taken.is_ok(), "{trigger} {action}: {taken:?}"),
+            false => assert!(
+                matches!(&taken, Err(CommandError::NoRule { object }) if object == "Opportunity"),
+                "{trigger} {action}: {taken:?}"
+            ),
+        }
+        let jobs = callers.store.jobs(&JobFilter::default()).await.unwrap();
+        assert_eq!(jobs.len(), usize::from(is_taken));
     }
 }
 

@@ -14,8 +14,8 @@ use bridge::{
     Pipeline, PortError, PortErrorKind, Provision, Queue, QueueAdmin, RecordEvent, Records, Rule,
     Side, Worker,
     crm::Record,
-    folders::{Ensured, FolderName, Invitation, Invited, Invitee, Placed},
-    metadata::{Claimed, Instance, TemplateField, ValueChange},
+    folders::{Ensured, FolderName, Invitation, Invited, Invitee, Named, Placed},
+    metadata::{Claimed, Instance, MappedFolder, MappedFolders, TemplateField, ValueChange},
     records::{Changed, Contact, FieldShape, RecordState, RecordTimes},
     store::memory::MemoryStore,
     watch::{Created, Entry, EventPage, EventStream, Hook, HookRef, Hooks, Tree},
@@ -70,6 +70,14 @@ impl Folders for Silent {
     async fn end_collaboration(&self, _: &str) -> Result<(), PortError> {
         Err(self.asked())
     }
+
+    async fn named(&self, _: &str, _: &str) -> Result<Option<Named>, PortError> {
+        Err(self.asked())
+    }
+
+    async fn standing(&self, _: &str, _: &Invitee) -> Result<Option<Invited>, PortError> {
+        Err(self.asked())
+    }
 }
 
 #[async_trait]
@@ -99,6 +107,10 @@ impl Metadata for Silent {
     }
 
     async fn find(&self, _: &str, _: &str, _: &str) -> Result<Vec<String>, PortError> {
+        Err(self.asked())
+    }
+
+    async fn above(&self, _: &str) -> Result<Vec<String>, PortError> {
         Err(self.asked())
     }
 }
@@ -186,6 +198,12 @@ impl Tree for Silent {
     }
 }
 
+impl MappedFolders for Silent {
+    fn mapped(&self, _: &str) -> BoxStream<'_, Result<MappedFolder, PortError>> {
+        stream::once(async { Err(self.asked()) }).boxed()
+    }
+}
+
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), PortError>> + Send + 'a>>;
 
 fn boxed<'a, T>(call: impl Future<Output = Result<T, PortError>> + Send + 'a) -> Answer<'a> {
@@ -196,6 +214,7 @@ fn boxed<'a, T>(call: impl Future<Output = Result<T, PortError>> + Send + 'a) ->
 struct Ports {
     folders: Arc<dyn Folders>,
     metadata: Arc<dyn Metadata>,
+    mapped_folders: Arc<dyn MappedFolders>,
     records: Arc<dyn Records>,
     package_links: Arc<dyn PackageLinks>,
     hooks: Arc<dyn Hooks>,
@@ -211,6 +230,7 @@ impl Ports {
         Self {
             folders: circuits.folders(silent.clone()),
             metadata: circuits.metadata(silent.clone()),
+            mapped_folders: circuits.mapped_folders(silent.clone()),
             records: circuits.records(silent.clone()),
             package_links: circuits.package_links(silent.clone()),
             hooks: circuits.hooks(silent.clone()),
@@ -234,6 +254,7 @@ impl Ports {
         let Self {
             folders,
             metadata,
+            mapped_folders,
             records,
             package_links,
             hooks,
@@ -245,12 +266,19 @@ impl Ports {
         } = self;
         let (content, crm) = (Side::Content, Side::Crm);
         let first = async { tree.entries("1").next().await.unwrap() };
+        let mapped = async { mapped_folders.mapped("k").next().await.unwrap() };
         vec![
             (content, "ensure", boxed(folders.ensure("0", "a"))),
             (content, "place", boxed(folders.place("1", "0", "a"))),
             (content, "discard", boxed(folders.discard("1"))),
             (content, "invite", boxed(folders.invite("1", invitation))),
             (content, "end", boxed(folders.end_collaboration("1"))),
+            (content, "named", boxed(folders.named("0", "a"))),
+            (
+                content,
+                "standing",
+                boxed(folders.standing("1", &invitation.invitee)),
+            ),
             (content, "read", boxed(metadata.read("1"))),
             (content, "set", boxed(metadata.set("1", nothing))),
             (content, "claim", boxed(metadata.claim("1", nothing))),
@@ -258,6 +286,8 @@ impl Ports {
             (content, "template", boxed(metadata.ensure_template(&[]))),
             (content, "shape", boxed(metadata.shape())),
             (content, "find", boxed(metadata.find("0", "k", "v"))),
+            (content, "above", boxed(metadata.above("1"))),
+            (content, "mapped", boxed(mapped)),
             (content, "list", boxed(hooks.list())),
             (content, "hook", boxed(hooks.hook("1"))),
             (content, "create", boxed(hooks.create("1", "a", &[]))),

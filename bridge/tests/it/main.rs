@@ -35,6 +35,8 @@ mod stateless;
 mod strangers;
 mod streams;
 mod sync;
+mod sync_all;
+mod sync_cascades;
 mod sync_fakes;
 mod sync_places;
 mod templates;

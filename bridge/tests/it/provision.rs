@@ -198,6 +198,30 @@ async fn a_folder_that_is_there_is_taken_and_one_that_people_changed_is_left() {
 }
 
 #[tokio::test]
+async fn a_folder_taken_in_other_letters_keeps_them_also_when_the_ledger_is_lost() {
+    let mut bridge = acme();
+    let clients = bridge.sides.folder("0", "Clients");
+    bridge.sides.folder(&clients, "ACME");
+    bridge.told("Account", "acc1").await;
+    let before = bridge.sides.paths();
+    assert!(
+        before.contains(&"/Clients/ACME/General".to_owned()),
+        "{before:?}"
+    );
+    bridge.forget_everything().await;
+    bridge.told("Account", "acc1").await;
+    assert_eq!(bridge.sides.paths(), before);
+    // A change of the letters is a change of the name.
+    bridge.sides.record("acc1", json!({ "Name": "aCME" }));
+    bridge.told("Account", "acc1").await;
+    let paths = bridge.sides.paths();
+    assert!(
+        paths.contains(&"/Clients/aCME/General".to_owned()),
+        "{paths:?}"
+    );
+}
+
+#[tokio::test]
 async fn folders_follow_their_records() {
     let mut bridge = acme();
     bridge.sides.record("acc2", json!({ "Name": "Other" }));
@@ -236,6 +260,44 @@ async fn folders_follow_their_records() {
         .filter(|it| it.ends_with("Contracts"))
         .count();
     assert_eq!(contracts, 2, "what is in a folder goes with it");
+}
+
+#[tokio::test]
+async fn what_was_changed_of_a_name_is_kept_and_told() {
+    let mut bridge = acme();
+    bridge.sides.record("acc1", json!({ "Name": "Acme/Bcme" }));
+    bridge.deal("opp1", "acc1", "plain");
+    bridge.told("Opportunity", "opp1").await;
+    bridge.deal("opp1", "acc1", "no/more");
+    bridge.told("Opportunity", "opp1").await;
+    let kept = async |record: &str| {
+        let key = bridge::EffectKey::new(["folder", record]);
+        match bridge.store.read(&key).await.unwrap() {
+            Some(bridge::EffectState::Finished(known)) => known,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (record, text, name) in [
+        ("acc1", "Acme/Bcme", "Acme_Bcme"),
+        ("opp1", "no/more", "no_more"),
+    ] {
+        let known = kept(record).await;
+        let expected = (&json!(text), &json!(name), &json!(["slashes replaced"]));
+        assert_eq!(
+            (&known["text"], &known["name"], &known["changes"]),
+            expected
+        );
+    }
+    let notes = bridge.notes().await;
+    for (number, told) in [
+        "made Acme_Bcme (slashes replaced)",
+        "now no_more (slashes replaced)",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(notes[number].1.contains(told), "{notes:?}");
+    }
 }
 
 #[tokio::test]
@@ -699,21 +761,27 @@ async fn the_plan_and_the_preview_say_it_beforehand() {
          /Clients/{Account.Name}/{Opportunity.Name}/Proposals for opp1  (rule folders, provision)"
     );
     bridge.sides.record("acc1", json!({ "Name": "Acme/Bcme" }));
-    let sides = Arc::new(bridge.sides.clone());
-    let layout = Layout::new(PATHS).unwrap();
-    let provision = Provision::new(sides.clone(), sides.clone(), sides, layout);
-    let preview = provision.preview(&record).await.unwrap();
-    let paths: Vec<_> = preview.iter().map(|it| it.path.join("/")).collect();
+    let pipeline = bridge.pipeline();
+    let prepared = pipeline.prepare_record(&event, Timestamp::now());
+    let foresights = pipeline.foresee(&prepared).await.unwrap();
+    let deeds = foresights[0].deeds.clone().unwrap();
+    let lines: Vec<_> = deeds.iter().map(|deed| deed.to_string()).collect();
     assert_eq!(
-        paths,
+        lines,
         [
-            "Clients/Acme_Bcme/Deal",
-            "Clients/Acme_Bcme/Deal/Contracts",
-            "Clients/Acme_Bcme/Deal/Proposals"
+            "add to the metadata template: account_id (string), lead_id (string), opportunity_id \
+             (string)",
+            "make folder /Clients",
+            "make a record's folder /Clients/Acme_Bcme (slashes replaced)",
+            "make a record's folder /Clients/Acme_Bcme/Deal",
+            "make folder /Clients/Acme_Bcme/Deal/Contracts",
+            "make folder /Clients/Acme_Bcme/Deal/Proposals",
+            "apply metadata (account_id = acc1) to /Clients/Acme_Bcme",
+            "apply metadata (account_id = acc1, opportunity_id = opp1) to /Clients/Acme_Bcme/Deal",
         ]
     );
-    assert_eq!(preview[0].changes, ["Acme_Bcme: slashes replaced"]);
     assert!(bridge.sides.world().writes.is_empty());
+    assert!(bridge.sides.world().template.is_empty());
     let all = bridge
         .store
         .under(&bridge::EffectKey::new::<&str>([]))

@@ -32,19 +32,19 @@ use tokio::time::sleep;
 
 const RECORDS: usize = 25;
 const EDITS: usize = 1_000;
-const TEMPLATE: &str = "salesforce_mapping";
+pub(crate) const TEMPLATE: &str = "salesforce_mapping";
 const SOURCES: [&str; 3] = ["Web", "Phone Inquiry", "Other"];
 const REGIONS: [&str; 3] = ["Americas", "Europe", "Far East"];
 
-struct Setting {
-    content: FakeBox,
-    crm: FakeSalesforce,
-    store: Arc<MemoryStore>,
+pub(crate) struct Setting {
+    pub(crate) content: FakeBox,
+    pub(crate) crm: FakeSalesforce,
+    pub(crate) store: Arc<MemoryStore>,
     /// Folder and record of each deal.
-    deals: Vec<(String, String)>,
-    rule: Arc<SyncMetadata>,
+    pub(crate) deals: Vec<(String, String)>,
+    pub(crate) rule: Arc<SyncMetadata>,
     written: Written,
-    sides: (BoxContent, SalesforceCrm),
+    pub(crate) sides: (BoxContent, SalesforceCrm),
 }
 
 fn pairs() -> [FieldPair; 6] {
@@ -59,7 +59,7 @@ fn pairs() -> [FieldPair; 6] {
 }
 
 impl Setting {
-    async fn up() -> Self {
+    pub(crate) async fn up() -> Self {
         let mut content = FakeBox::builder().auto_deliver(false);
         let spec = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/box-openapi.json");
         if let Ok(spec) = Spec::read(spec) {
@@ -140,7 +140,7 @@ impl Setting {
     }
 
     /// Works until it is dropped, as a process that is killed.
-    fn worker(&self, name: &str) -> tokio::task::JoinHandle<()> {
+    pub(crate) fn worker(&self, name: &str) -> tokio::task::JoinHandle<()> {
         let act: Arc<dyn Action> = self.rule.clone();
         let triggers = [
             "METADATA_INSTANCE.UPDATED",
@@ -175,7 +175,7 @@ impl Setting {
         self.store.push(vec![job], Timestamp::now()).await.unwrap();
     }
 
-    async fn tell_of_record(&self, id: &str, event: &str) {
+    pub(crate) async fn tell_of_record(&self, id: &str, event: &str) {
         let record = Record {
             id: id.to_owned(),
             object: Some("Opportunity".to_owned()),
@@ -186,7 +186,7 @@ impl Setting {
 
     /// Tells of all that Box has raised since, also of the bridge's own writes: each twice and in
     /// any order.
-    async fn tell_of_folders(&self, told: &mut usize, random: &mut fastrand::Rng) {
+    pub(crate) async fn tell_of_folders(&self, told: &mut usize, random: &mut fastrand::Rng) {
         let events = self.content.events();
         let mut new: Vec<_> = events[*told..].iter().chain(&events[*told..]).collect();
         *told = events.len();
@@ -203,7 +203,7 @@ impl Setting {
         }
     }
 
-    async fn wait_idle(&self) {
+    pub(crate) async fn wait_idle(&self) {
         for _ in 0..6_000 {
             let counts = self.store.counts().await.unwrap();
             if counts.ready + counts.leased == 0 {
@@ -214,7 +214,7 @@ impl Setting {
         panic!("it does not come to rest");
     }
 
-    async fn instance(&self, folder: &str) -> BTreeMap<String, Value> {
+    pub(crate) async fn instance(&self, folder: &str) -> BTreeMap<String, Value> {
         let instance = bridge::Metadata::read(&self.sides.0, folder).await.unwrap();
         instance.unwrap().values.into_iter().collect()
     }
@@ -271,6 +271,10 @@ impl Metadata for Noted<BoxContent> {
 
     async fn find(&self, under: &str, key: &str, text: &str) -> Result<Vec<String>, PortError> {
         Metadata::find(&self.port, under, key, text).await
+    }
+
+    async fn above(&self, folder: &str) -> Result<Vec<String>, PortError> {
+        self.port.above(folder).await
     }
 }
 
@@ -466,7 +470,7 @@ async fn a_thousand_edits_on_both_sides_come_to_rest_and_no_last_word_is_lost() 
     assert_eq!(setting.content.violations(), Vec::<String>::new());
 }
 
-async fn dead(setting: &Setting) -> Vec<String> {
+pub(crate) async fn dead(setting: &Setting) -> Vec<String> {
     let filter = JobFilter {
         state: Some(JobState::Dead),
         after: None,

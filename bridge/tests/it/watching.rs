@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bridge::{
     BOX_FOUND, BOX_WEBHOOK, Clock, ContentSource, Handler, Hold, JobFilter, JobState, MappingKeys,
     NewJob, Outcome, Pipeline, PortError, PortErrorKind, Queue, QueueAdmin, Settle, Worker,
+    metadata::{MappedFolder, MappedFolders},
     store::memory::MemoryStore,
     watch::{
         Created, Entry, EventPage, EventStream, Happening, Hook, HookRef, HookState, Hooks, SCAN,
@@ -159,6 +160,18 @@ impl Tree for Far {
     }
 }
 
+impl MappedFolders for Far {
+    fn mapped(&self, key: &str) -> BoxStream<'_, Result<MappedFolder, PortError>> {
+        let world = self.sides.world();
+        let mapped = world.folders.iter().filter_map(|(folder, it)| {
+            let record = it.mapping.as_ref()?.get(key)?.as_str()?.to_owned();
+            let folder = folder.clone();
+            Some(Ok(MappedFolder { folder, record }))
+        });
+        stream::iter(mapped.collect::<Vec<_>>()).boxed()
+    }
+}
+
 struct Watching {
     far: Far,
     store: Arc<MemoryStore>,
@@ -182,19 +195,37 @@ impl Watching {
             state: Arc::default(),
             sides: sides.clone(),
         };
+        // Behind the worker's, for which nothing may lie in the future.
+        let clock = ManualClock::at(Timestamp::now() - 24 * HOUR);
+        Self::on(far, store, clock, has_events, set)
+    }
+
+    /// Another process on the same store.
+    fn started_again(&self) -> Self {
+        let (far, store) = (self.far.clone(), self.store.clone());
+        Self::on(far, store, self.clock.clone(), false, |_| {})
+    }
+
+    fn on(
+        far: Far,
+        store: Arc<MemoryStore>,
+        clock: ManualClock,
+        has_events: bool,
+        set: impl Fn(&mut WatchOptions),
+    ) -> Self {
         let mut options = WatchOptions::new(["deal"], ADDRESS, ["FILE.UPLOADED"]);
         (options.check_every, options.catch_up_every) = (HOUR, HOUR);
         set(&mut options);
         let side = Arc::new(far.clone());
-        // Behind the worker's, for which nothing may lie in the future.
-        let clock = ManualClock::at(Timestamp::now() - 24 * HOUR);
         let events: Option<Arc<dyn EventStream>> = match has_events {
             true => Some(side.clone()),
             false => None,
         };
+        let mapped = side.clone();
         let watch = Watch::new(side.clone(), side, store.clone(), store.clone(), options);
+        let watch = watch.mapped_folders(mapped);
         let watch = watch.events(events).clock(Arc::new(clock.clone()));
-        let content = Arc::new(sides.clone());
+        let content = Arc::new(far.sides.clone());
         let watch = Arc::new(watch.mappings(content.clone(), MappingKeys::default()));
         let pipeline = Pipeline::new(content.clone(), content, store.clone(), rules());
         let handler = Watched::new(pipeline, Some(watch.clone()));
@@ -574,4 +605,46 @@ async fn a_look_through_a_folder_pays_no_attempt_for_what_is_not_its_doing() {
     watching.far.state().ends = None;
     let outcome = look().await;
     assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_was_mapped_while_nobody_told_of_it_is_looked_through_once() {
+    let mut watching = Watching::new();
+    let look = async |watching: &Watching| {
+        tokio::time::advance(6 * HOUR).await;
+        watching.watch.catch_up().await.unwrap();
+        watching.worker.run_until_idle().await.unwrap();
+        watching.scans().await
+    };
+    let map = |watching: &Watching, to: &str| {
+        let mut world = watching.far.sides.world();
+        let mapping = world.get("deal").unwrap().mapping.as_mut().unwrap();
+        mapping.insert("opportunity_id".to_owned(), json!(to));
+    };
+    watching.far.sides.add_version("7", b"bytes");
+    assert_eq!(
+        look(&watching).await.len(),
+        0,
+        "what is there is for a backfill"
+    );
+    assert_eq!(look(&watching).await.len(), 0);
+
+    map(&watching, "opp2");
+    watching.watch.catch_up().await.unwrap();
+    assert_eq!(watching.scans().await.len(), 0, "it is not time to look");
+    assert_eq!(look(&watching).await, ["1 files, 1 put into the inbox"]);
+    assert_eq!(look(&watching).await.len(), 1, "it is known now");
+
+    // Who was away looks at once, and whoever dies before the look is carried out asks for the same.
+    for started in 0..3 {
+        watching = watching.started_again();
+        if started == 0 {
+            map(&watching, "opp3");
+        }
+        watching.watch.catch_up().await.unwrap();
+    }
+    watching.worker.run_until_idle().await.unwrap();
+    let scans = watching.scans().await;
+    let found = scans.iter().filter(|it| it.contains("1 put into"));
+    assert_eq!((scans.len(), found.count()), (2, 2), "{scans:?}");
 }

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use bridge::{Commands, Crm};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{Failure, config::Config, store::Store};
+use crate::{
+    Failure,
+    build::{self, Parts},
+    config::Config,
+    store::Store,
+};
 
 /// Shorter ones can be guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -35,12 +39,12 @@ pub(crate) fn routes(
     config: &Config,
     token: Option<SecretString>,
     store: &Store,
-    crm: impl Crm,
+    parts: &Parts,
 ) -> Router {
     let (Some(api), Some(token)) = (&config.api, token) else {
         return Router::new();
     };
-    let commands = Commands::new(Arc::clone(&store.queue), Arc::new(crm));
+    let commands = build::commands(parts, Arc::clone(&store.queue));
     bridge::axum::Api::new(commands, &token)
         .clock(Arc::clone(&store.clock))
         .body_limit(api.body_limit)

@@ -14,7 +14,8 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    Failure, build, config::Config, in_one_line, say, secrets, serve::told_to_stop, store::Store,
+    Failure, build, config::Config, heed::heeding, in_one_line, say, secrets, serve::told_to_stop,
+    store::Store,
 };
 
 #[derive(Args)]
@@ -46,7 +47,8 @@ pub(crate) async fn run(path: &Path, arguments: Arguments) -> Result<(), Failure
         true => Store::open_if_there(&config).await?,
         false => Store::open_unpaused(&config).await?,
     };
-    let tree = parts.circuits.tree(Arc::new(parts.content.clone()));
+    let circuits = parts.circuits.clone();
+    let tree = circuits.tree(Arc::new(parts.content.clone()));
     let pipeline: Pipeline = build::pipeline(&config, parts, &store);
     let (queue, ledger) = (Arc::clone(&store.queue), Arc::clone(&store.ledger));
     let backfill = Backfill::new(tree, pipeline, queue, ledger).most_ahead(arguments.ahead);
@@ -65,7 +67,11 @@ pub(crate) async fn run(path: &Path, arguments: Arguments) -> Result<(), Failure
     };
     let done = match dry_run {
         true => backfill.dry_run(&folder, told_to_stop(), tell).await,
-        false => backfill.run(&folder, told_to_stop(), tell).await,
+        false => {
+            let work = backfill.run(&folder, told_to_stop(), tell);
+            let poll = config.worker.poll.0;
+            heeding(&*store.queue, &circuits, poll, work).await
+        }
     };
     heard?;
     let done = done.map_err(|error| match dry_run {

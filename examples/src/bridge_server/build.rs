@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use box_client::BoxClient;
 use bridge::{
-    Action, AdvanceStage, Attach, Backoff, BoxContent, Circuits, Folders, Layout, LayoutError,
-    LogTask, MappingKeys, MappingTemplate, Metadata, PackageLinks, Pipeline, PipelineOptions,
-    Provision, Records, Rule, SalesforceCrm, SyncMetadata, WorkerOptions,
+    Action, AdvanceStage, Attach, Backoff, BoxContent, Circuits, Commands, Folders, Layout,
+    LayoutError, LogTask, MappingKeys, MappingTemplate, Metadata, PackageLinks, Pipeline,
+    PipelineOptions, Provision, QueueAdmin, Records, Rule, SalesforceCrm, SyncMetadata,
+    WorkerOptions,
     action::Collaborate,
     secrets::SecretStore,
     webhook::{SignatureKeys, Trigger, Verifier},
@@ -69,6 +70,12 @@ pub(crate) fn parts(
     let mut problems = Problems(Vec::new());
     let budget = Budget::new(&config.salesforce.budget);
     let circuits = Circuits::default();
+    let worker = &config.worker;
+    circuits.open_after(
+        worker.outage_after,
+        worker.outage_pause.0,
+        worker.longest_outage_pause.0,
+    );
     let verifier = problems.take("webhook", verifier(config));
     let content = problems.take("box", content(config, secrets));
     let client = problems.take("salesforce", crm_client(config, secrets, &budget));
@@ -150,6 +157,13 @@ pub(crate) fn pipeline(config: &Config, parts: Parts, store: &Store) -> Pipeline
     .records(records)
     .mapping_keys(mapping_keys(config))
     .options(options)
+}
+
+/// Takes commands into this inbox, as far as the configuration has something for them.
+pub(crate) fn commands(parts: &Parts, queue: Arc<dyn QueueAdmin>) -> Commands {
+    Commands::new(queue, Arc::new(parts.crm.clone()))
+        .content(Arc::new(parts.content.clone()))
+        .rules(parts.rules.clone())
 }
 
 pub(crate) fn mapping_keys(config: &Config) -> MappingKeys {

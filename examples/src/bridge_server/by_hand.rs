@@ -19,6 +19,7 @@ use crate::{
     Failure, aside,
     build::{self, Parts},
     config::Config,
+    heed::heeding_in,
     in_one_line, say, secrets,
     serve::told_to_stop,
     store::Store,
@@ -67,7 +68,7 @@ pub(crate) async fn carry_out(
             at_once(config, parts, &store, command, how).await
         }
         None => {
-            let commands = Commands::new(store.queue.clone(), Arc::new(parts.crm));
+            let commands = build::commands(&parts, store.queue.clone());
             let job = submit(&commands, command, how, store.clock.now()).await?;
             let ended = ended(&commands, job, how).await?;
             ended.ok_or_else(|| {
@@ -79,17 +80,23 @@ pub(crate) async fn carry_out(
     }
 }
 
+/// Refuses it for what it would be refused for.
+pub(crate) async fn check(parts: &Parts, command: &Command, how: &How) -> Result<(), Failure> {
+    let nowhere = Store::in_memory();
+    let commands = build::commands(parts, nowhere.queue.clone());
+    let checked = submit(&commands, command, how, nowhere.clock.now()).await;
+    checked.map(drop)
+}
+
 async fn dry_run(
     config: &Config,
     parts: Parts,
     command: &Command,
     how: &How,
 ) -> Result<(), Failure> {
+    check(&parts, command, how).await?;
     let nowhere = Store::in_memory();
     let now = nowhere.clock.now();
-    // It is refused for what it would be refused for.
-    let commands = Commands::new(nowhere.queue.clone(), Arc::new(parts.crm.clone()));
-    submit(&commands, command, how, now).await?;
     let pipeline = build::pipeline(config, parts, &nowhere);
     let prepared = pipeline.prepare_command(command, now).await;
     match prepared.map_err(Failure::run)? {
@@ -113,7 +120,8 @@ async fn at_once(
         claim(store, key, command).await?;
     }
     let queue = Arc::new(MemoryStore::new());
-    let commands = Commands::new(queue.clone(), Arc::new(parts.crm.clone()));
+    let inbox = queue.clone();
+    let commands = build::commands(&parts, queue.clone());
     let job = submit(&commands, command, how, store.clock.now()).await?;
     let worker = Worker::new(queue, build::pipeline(config, parts, store), "by hand")
         .options(build::worker_options(config))
@@ -129,7 +137,9 @@ async fn at_once(
         ended
     };
     // The worker ends the step in hand before it stops.
-    let ((), ended) = tokio::join!(worker.run(until), ending);
+    let work = async { tokio::join!(worker.run(until), ending) };
+    let poll = config.worker.poll.0;
+    let ((), ended) = heeding_in(&*store.queue, &*inbox, poll, work).await;
     let unfinished = "it is not at its end yet; give the command again to go on";
     match ended? {
         Some(state) => Ok(state),
@@ -175,10 +185,8 @@ async fn submit(
         .map_err(|error| Failure::Setup(vec![format!("--key: {}", in_one_line(&error))]))?;
     match commands.submit(&key, command, now).await {
         Ok(Received::Accepted(job) | Received::Duplicate(job)) => Ok(job),
-        Err(error @ (CommandError::Invalid { .. } | CommandError::KeyReused { .. })) => {
-            Err(Failure::Setup(vec![in_one_line(&error)]))
-        }
-        Err(error) => Err(Failure::run(error)),
+        Err(error @ CommandError::Store(_)) => Err(Failure::run(error)),
+        Err(error) => Err(Failure::Setup(vec![in_one_line(&error)])),
     }
 }
 

@@ -10,6 +10,7 @@ mod check;
 mod config;
 mod demo;
 mod events;
+mod heed;
 mod inbox;
 mod login;
 mod numbers;

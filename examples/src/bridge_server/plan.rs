@@ -1,12 +1,12 @@
 //! `queue plan`: what an event of the inbox leads to, by the rules as they are now.
 
 use bridge::{
-    BOX_FOUND, BOX_MISSED, BOX_WEBHOOK, COMMAND, Command, Job, JobId, JobState, Pipeline, Plan,
-    Prepared, QueueAdmin, RECORD_EVENT, RecordEvent, webhook::Event,
+    BOX_FOUND, BOX_MISSED, BOX_WEBHOOK, COMMAND, Command, Deed, Job, JobId, JobState, Pipeline,
+    Plan, Prepared, QueueAdmin, RECORD_EVENT, RecordEvent, webhook::Event,
 };
 use serde_json::{Value, json};
 
-use crate::{Failure, build, config::Config, in_one_line, say, secrets, store::Store};
+use crate::{Failure, build, config::Config, in_one_line, provision, say, secrets, store::Store};
 
 /// Of what was found in a folder, only the actions of this name are taken.
 const ONLY: &str = "only";
@@ -25,7 +25,7 @@ pub(crate) async fn run(
     let mut failed = Vec::new();
     for id in ids {
         match planned(&pipeline, &*store.queue, *id, only_dead).await {
-            Ok(prepared) => show(*id, prepared, ids.len() > 1, as_json)?,
+            Ok((prepared, deeds)) => show(*id, prepared, deeds, ids.len() > 1, as_json)?,
             Err(why) => failed.push(format!("event {id}: {why}")),
         }
     }
@@ -35,12 +35,15 @@ pub(crate) async fn run(
     }
 }
 
+/// What each step would really do, as far as its action tells.
+type Deeds = Vec<Option<Vec<Deed>>>;
+
 async fn planned(
     pipeline: &Pipeline,
     queue: &dyn QueueAdmin,
     id: JobId,
     only_dead: bool,
-) -> Result<Vec<Prepared>, String> {
+) -> Result<(Vec<Prepared>, Deeds), String> {
     let job = queue.job(id).await.map_err(|error| in_one_line(&error))?;
     let job = job.ok_or("there is no such event")?;
     if only_dead && job.state != JobState::Dead {
@@ -52,19 +55,30 @@ async fn planned(
             let event: RecordEvent = serde_json::from_slice(&job.body)
                 .map_err(|error| format!("it is no record event: {error}"))?;
             let prepared = pipeline.prepare_records(&event, job.pushed_at).await;
-            return prepared.map_err(|error| in_one_line(&error));
+            let prepared = prepared.map_err(|error| in_one_line(&error))?;
+            let mut deeds = Vec::new();
+            for one in &prepared {
+                let foreseen = pipeline.foresee(one).await;
+                let foreseen = foreseen.map_err(|error| in_one_line(&error))?;
+                deeds.extend(foreseen.into_iter().map(|it| it.deeds));
+            }
+            return Ok((prepared, deeds));
         }
         COMMAND => {
             let command: Command = serde_json::from_slice(&job.body)
                 .map_err(|error| format!("it is no command: {error}"))?;
             let prepared = pipeline.prepare_command(&command, job.pushed_at).await;
-            prepared.map_err(|error| in_one_line(&error))?
+            let prepared = prepared.map_err(|error| in_one_line(&error))?;
+            let foreseen = pipeline.foresee_command(&command, &prepared).await;
+            let foreseen = foreseen.map_err(|error| in_one_line(&error))?;
+            let deeds = foreseen.into_iter().map(|it| it.deeds).collect();
+            return Ok((vec![prepared], deeds));
         }
         kind => Prepared::Nothing(format!(
             "{kind} is work of the service's own, and asks no rule"
         )),
     };
-    Ok(vec![one])
+    Ok((vec![one], Vec::new()))
 }
 
 async fn of_box(pipeline: &Pipeline, job: &Job) -> Result<Prepared, String> {
@@ -84,6 +98,7 @@ async fn of_box(pipeline: &Pipeline, job: &Job) -> Result<Prepared, String> {
 fn show(
     id: JobId,
     prepared: Vec<Prepared>,
+    deeds: Deeds,
     is_one_of_many: bool,
     json: bool,
 ) -> Result<(), Failure> {
@@ -101,6 +116,11 @@ fn show(
     let why = notes.join("; ");
     if json {
         let mut shown = json!({ "event": id, "steps": steps });
+        for (step, deeds) in deeds.into_iter().enumerate() {
+            if let Some(deeds) = deeds {
+                shown["steps"][step]["deeds"] = json!(deeds);
+            }
+        }
         if !why.is_empty() {
             shown["note"] = why.into();
         }
@@ -110,7 +130,16 @@ fn show(
         say(format_args!("event {id}:"))?;
     }
     match steps.is_empty() && !why.is_empty() {
-        true => say(format_args!("nothing to do: {why}")),
-        false => say(Plan { steps }),
+        true => say(format_args!("nothing to do: {why}"))?,
+        false => say(Plan { steps })?,
     }
+    for (step, deeds) in deeds.into_iter().enumerate() {
+        let Some(deeds) = deeds else { continue };
+        say(format_args!(
+            "step {}, where + is what would be written:",
+            step + 1
+        ))?;
+        provision::print(&deeds)?;
+    }
+    Ok(())
 }

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use bridge::{Crm, JobState, Provision, ProvisionRecord, action::FolderPreview, crm::Record};
+use bridge::{Command, Crm, Deed, Foresight, JobState, Prepared, ProvisionRecord, crm::Record};
 use clap::Args;
 use serde_json::json;
 
 use crate::{
-    Failure,
-    build::{self, Ports},
+    Failure, build,
     by_hand::{self, How},
     config::Config,
     in_one_line, say, secrets,
+    store::Store,
 };
 
 #[derive(Args)]
@@ -29,12 +29,12 @@ pub(crate) async fn run(config: &Path, options: Options) -> Result<(), Failure> 
     let parts = build::parts(&config, secrets.as_ref())?;
     let record = parts.crm.record(&record_id);
     let record = record.map_err(|error| Failure::Setup(vec![in_one_line(&error)]))?;
-    let provisions = provisions(&config, &parts, &record)?;
-    if how.dry_run {
-        return preview(&record, &provisions, how.json).await;
-    }
     // A person has asked for folders, and not for what else a rule does for a new record.
     let command = ProvisionRecord::new(&record.id).alone().into();
+    if how.dry_run {
+        by_hand::check(&parts, &command, &how).await?;
+        return foretell(&config, parts, &record, &command, how.json).await;
+    }
     let state = by_hand::carry_out(&config, parts, &command, &how).await?;
     let note = state.note.unwrap_or_default();
     match state.state {
@@ -44,66 +44,45 @@ pub(crate) async fn run(config: &Path, options: Options) -> Result<(), Failure> 
     }
 }
 
-/// What the rules have for such a record.
-fn provisions(
+/// What the same would do without `--dry-run`, by what is in Box, in Salesforce and in the store
+/// now.
+async fn foretell(
     config: &Config,
-    parts: &build::Parts,
+    parts: build::Parts,
     record: &Record,
-) -> Result<Vec<(String, Provision)>, Failure> {
-    let object = record.object.as_deref().unwrap_or_default();
-    let start = format!("{object}.");
-    let ports = Ports::new(&parts.content, &parts.crm, &parts.circuits);
-    let mut provisions = Vec::new();
-    for rule in &config.rules {
-        let Some(wanted) = &rule.provision else {
-            continue;
-        };
-        if rule.triggers.iter().any(|it| it.starts_with(&start)) {
-            let made = build::provision(wanted, &config.content, &ports);
-            let made = made.map_err(|problem| Failure::Setup(vec![problem]))?;
-            provisions.push((rule.name.clone(), made));
-        }
-    }
-    if provisions.is_empty() {
-        let what = if object.is_empty() {
-            "such a record"
-        } else {
-            object
-        };
-        let none = format!("no rule has a provision for {what}");
-        return Err(Failure::Setup(vec![none]));
-    }
-    Ok(provisions)
-}
-
-async fn preview(
-    record: &Record,
-    provisions: &[(String, Provision)],
+    command: &Command,
     as_json: bool,
 ) -> Result<(), Failure> {
-    for (rule, provision) in provisions {
-        let folders = provision.preview(record).await.map_err(Failure::run)?;
+    let store = Store::open_if_there(config).await?;
+    let now = store.clock.now();
+    let pipeline = build::pipeline(config, parts, &store);
+    let prepared = pipeline.prepare_command(command, now).await;
+    let prepared = prepared.map_err(Failure::run)?;
+    if let Prepared::Nothing(why) = prepared {
+        return Err(Failure::Run(why));
+    }
+    let foresights = pipeline.foresee_command(command, &prepared).await;
+    for Foresight { rule, deeds, .. } in foresights.map_err(Failure::run)? {
+        let deeds = deeds.unwrap_or_default();
         if as_json {
-            say(json!({ "record": record.id, "rule": rule, "folders": folders }))?;
+            say(json!({ "record": record.id, "rule": rule, "deeds": deeds }))?;
             continue;
         }
-        say(format_args!("rule {rule}, for {}:", record.id))?;
-        for FolderPreview {
-            path,
-            is_records,
-            changes,
-            ..
-        } in folders
-        {
-            let mut line = format!("  /{}", path.join("/"));
-            if is_records {
-                line.push_str("  (its folder)");
-            }
-            if !changes.is_empty() {
-                line = format!("{line}  ({})", changes.join(", "));
-            }
-            say(line)?;
-        }
+        say(format_args!(
+            "{} by rule {rule}, where + is what would be written:",
+            record.id
+        ))?;
+        print(&deeds)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn print(deeds: &[Deed]) -> Result<(), Failure> {
+    for Deed { does, writes, .. } in deeds {
+        say(format_args!(
+            "{} {does}",
+            if *writes { "  +" } else { "   " }
+        ))?;
     }
     Ok(())
 }

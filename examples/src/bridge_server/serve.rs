@@ -54,7 +54,7 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
         .body_timeout(config.server.idle_timeout.0)
         .store_within(config.webhook.store_within.0);
     let watch = watching::watch(&config, &parts.content, &parts.circuits, &store).map(Arc::new);
-    let commands = api::routes(&config, api_token, &store, parts.crm.clone());
+    let commands = api::routes(&config, api_token, &store, &parts);
     let outbound = parts.sources.route(&config, &store);
     let outbound = outbound.map_err(|problem| Failure::Setup(vec![problem]))?;
     let sources = parts.sources.running(&config, &store);

@@ -8,8 +8,9 @@ use std::{
 };
 
 use bridge::{
-    BoxContent, Clock, Crm, MappingKeys, MappingTemplate, StepError, SyncMetadata,
+    Circuits, Clock, Crm, MappingKeys, MappingTemplate, StepError, SyncMetadata,
     crm::Record,
+    metadata::MappedFolders,
     sync::{
         Conflict, Datum, FieldOutcome, FieldReport, Side, SyncAll, SyncReport, SyncTold, SyncedAll,
         conflicts, current_conflicts,
@@ -23,6 +24,7 @@ use crate::{
     Failure,
     build::{self, Ports},
     config::{Config, Rule},
+    heed::heeding,
     in_one_line, say, secrets,
     serve::told_to_stop,
     store::Store,
@@ -77,12 +79,15 @@ enum Resolve {
     },
 }
 
-/// What both commands work with.
+/// What both commands work with, the sides behind their circuits.
 struct Ground {
     store: Store,
-    content: Arc<BoxContent>,
+    folders: Arc<dyn MappedFolders>,
     crm: Arc<dyn Crm>,
     syncs: Vec<Arc<SyncMetadata>>,
+    circuits: Circuits,
+    /// How often it is looked what is paused.
+    poll: Duration,
 }
 
 pub(crate) async fn run(config: &Path, arguments: Arguments) -> Result<(), Failure> {
@@ -101,7 +106,10 @@ pub(crate) async fn run(config: &Path, arguments: Arguments) -> Result<(), Failu
     let (ledger, clock) = (&*ground.store.ledger, &*ground.store.clock);
     let report = match arguments.dry_run {
         true => sync.preview(&record, crm, ledger, clock).await,
-        false => patiently(clock, async || sync.sync(&record, crm, ledger, clock).await).await,
+        false => {
+            let round = patiently(clock, async || sync.sync(&record, crm, ledger, clock).await);
+            ground.heeding(round).await
+        }
     };
     let report = report.map_err(Failure::run)?;
     show(&report, arguments.dry_run, arguments.json)?;
@@ -116,13 +124,10 @@ async fn run_all(ground: Ground, arguments: &Arguments) -> Result<(), Failure> {
     if ground.syncs.is_empty() {
         return Err(Failure::Run("no rule has sync_metadata".to_owned()));
     }
-    let Ground {
-        store,
-        content,
-        crm,
-        syncs,
-    } = ground;
-    let all = SyncAll::new(content, crm, syncs, store.ledger).clock(store.clock);
+    let (crm, syncs) = (Arc::clone(&ground.crm), ground.syncs.clone());
+    let ledger = Arc::clone(&ground.store.ledger);
+    let all = SyncAll::new(Arc::clone(&ground.folders), crm, syncs, ledger);
+    let all = all.clock(Arc::clone(&ground.store.clock));
     let mut heard = Ok(());
     let tell = |told: SyncTold| {
         if heard.is_ok() {
@@ -131,7 +136,7 @@ async fn run_all(ground: Ground, arguments: &Arguments) -> Result<(), Failure> {
     };
     let done = match dry_run {
         true => all.dry_run(told_to_stop(), tell).await,
-        false => all.run(told_to_stop(), tell).await,
+        false => ground.heeding(all.run(told_to_stop(), tell)).await,
     };
     heard?;
     let done = done.map_err(Failure::run)?;
@@ -156,6 +161,7 @@ fn tell(told: &SyncTold, is_preview: bool, json: bool) -> Result<(), Failure> {
         SyncTold::Progress(done) if done.done % PROGRESS_EVERY == 0 => {
             watched(format_args!("{} of {} records", done.done, done.total))
         }
+        SyncTold::Found { folders } => watched(format_args!("{folders} mapped folders found")),
         SyncTold::Waits { reason } => watched(format_args!("waits: {reason}")),
         SyncTold::Failed { .. } if json => say(serde_json::to_string(told).map_err(Failure::run)?),
         SyncTold::Failed {
@@ -222,10 +228,10 @@ pub(crate) async fn run_conflicts(
     };
     let crm = &*ground.crm;
     let (ledger, clock) = (&*ground.store.ledger, &*ground.store.clock);
-    let report = patiently(clock, async || {
+    let decide = patiently(clock, async || {
         sync.resolve(conflict, keep, crm, ledger, clock).await
-    })
-    .await;
+    });
+    let report = ground.heeding(decide).await;
     let report = report.map_err(Failure::run)?;
     let mut fields = report.fields.iter();
     let Some(field) = fields.find(|it| it.conflict.as_ref() == Some(&id)) else {
@@ -255,12 +261,19 @@ impl Ground {
         let parts = build::parts(&config, secrets.as_ref())?;
         // What the service knows of the calls that are left.
         parts.budget.share_in(&store);
+        let circuits = parts.circuits;
         Ok(Self {
             store,
-            content: Arc::new(parts.content),
-            crm: Arc::new(parts.crm),
+            folders: circuits.mapped_folders(Arc::new(parts.content)),
+            crm: circuits.crm(Arc::new(parts.crm)),
             syncs: parts.syncs,
+            circuits,
+            poll: config.worker.poll.0,
         })
+    }
+
+    async fn heeding<T>(&self, work: impl Future<Output = T>) -> T {
+        heeding(&*self.store.queue, &self.circuits, self.poll, work).await
     }
 
     fn sync_of(&self, record: &Record) -> Option<&SyncMetadata> {

@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::{
     Failure, build,
     config::{Config, EventStream as Stream},
+    heed::heeding,
     say, secrets,
     store::Store,
 };
@@ -69,7 +70,14 @@ pub(crate) async fn run(path: &Path, command: Command) -> Result<(), Failure> {
         Command::List { json } | Command::Check { json } => (false, json),
         Command::Ensure { dry_run, json } => (!dry_run, json),
     };
-    let hooks = watch.check(repair).await.map_err(Failure::run)?;
+    let hooks = match repair {
+        false => watch.check(false).await,
+        true => {
+            let poll = config.worker.poll.0;
+            heeding(&*store.queue, &parts.circuits, poll, watch.check(true)).await
+        }
+    };
+    let hooks = hooks.map_err(Failure::run)?;
     print(&hooks, json)?;
     match hooks.iter().filter(|hook| !hook.state.is_well()).count() {
         0 => Ok(()),
@@ -192,7 +200,8 @@ pub(crate) fn watch(
     let side = Arc::new(content.clone());
     let (hooks, tree) = (circuits.hooks(side.clone()), circuits.tree(side.clone()));
     let (queue, ledger) = (Arc::clone(&store.queue), Arc::clone(&store.ledger));
-    let watch = Watch::new(hooks, tree, queue, ledger, options);
+    let mapped = circuits.mapped_folders(side.clone());
+    let watch = Watch::new(hooks, tree, queue, ledger, options).mapped_folders(mapped);
     let watch = watch.mappings(circuits.content(side), build::mapping_keys(config));
     Some(watch.events(events).clock(Arc::clone(&store.clock)))
 }

@@ -139,11 +139,6 @@ async fn what_cannot_be_done_ends_with_the_reason() {
             json!({ "record": "006000000000009AAA", "subject": "call" }),
             "Task",
         ),
-        (
-            "/v1/provision",
-            json!({ "record": setting.opportunity }),
-            "no rule provisions an Opportunity",
-        ),
     ] {
         let job = insist(&setting, path, &body.to_string(), &body).await;
         let state = ended(&setting, &job).await;
@@ -151,9 +146,40 @@ async fn what_cannot_be_done_ends_with_the_reason() {
         let note = state["note"].as_str().unwrap();
         assert!(note.contains(says), "{note}");
     }
-    let bad = json!({ "file": file, "to": "not an id" });
-    let refused = post(&setting, "/v1/attach", "bad", &bad).await.unwrap();
-    assert_eq!(refused.status(), 400);
+    let jobs = setting.queue(&["list", "--json"]).await.len();
+    for (path, body, status, says) in [
+        (
+            "/v1/attach",
+            json!({ "file": file, "to": "not an id" }),
+            400,
+            "to: it is no record's",
+        ),
+        (
+            "/v1/attach",
+            json!({ "file": "f_7" }),
+            400,
+            "file: it is no file's id",
+        ),
+        (
+            "/v1/provision",
+            json!({ "record": setting.opportunity }),
+            422,
+            "no rule provisions a record of kind Opportunity",
+        ),
+    ] {
+        let refused = post(&setting, path, "bad", &body).await.unwrap();
+        assert_eq!(refused.status(), status, "{body}");
+        let problem: Value = refused.json().await.unwrap();
+        assert!(
+            problem["detail"].as_str().unwrap().contains(says),
+            "{problem}"
+        );
+    }
+    assert_eq!(
+        setting.queue(&["list", "--json"]).await.len(),
+        jobs,
+        "it was refused at once"
+    );
     assert!(setting.crm.files().is_empty() && setting.crm.records("Task").is_empty());
 }
 

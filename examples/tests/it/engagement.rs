@@ -200,6 +200,39 @@ async fn a_signed_contract_is_attached_in_its_final_version_and_closes_the_deal(
     assert_eq!(setting.stage(), "Closed Won");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_sign_request_waits_for_the_file_that_all_have_signed() {
+    let setting = up().await;
+    let _server = setting.serve_until_ready().await;
+    let content = &setting.content;
+    let upload = content.upload(&setting.folder, "NDA.pdf", "%PDF draft");
+    let file = upload.unwrap().file_id;
+    let request = content
+        .request_signatures(&file, &["jo@example.com"])
+        .unwrap();
+    content
+        .sign_request(&request, "jo@example.com", "%PDF turn")
+        .unwrap();
+    content.wait_all_delivered(PATIENCE).await.unwrap();
+    let waits = ["list", "--state", "ready", "--json"];
+    let is_waiting = async || {
+        let jobs = setting.queue(&waits).await;
+        let note = jobs.iter().filter_map(|job| job["note"].as_str()).next();
+        note.is_some_and(|note| note.contains("not final yet"))
+    };
+    setting.until("the event to wait", is_waiting).await;
+    assert!(setting.crm.files().is_empty());
+    assert_eq!(setting.stage(), "Prospecting");
+
+    content.finish_signing(&request, "%PDF final").unwrap();
+    let id = setting.queue(&waits).await[0]["id"].to_string();
+    let retried = setting.program().args(["queue", "retry", &id]).output();
+    assert!(retried.await.unwrap().status.success());
+    let is_closed = async || setting.stage() == "Closed Won";
+    setting.until("the deal to be closed", is_closed).await;
+    setting.assert_once(&file, &[b"%PDF final".to_vec()]);
+}
+
 /// What Box tells of, and on what. A new version is a further upload.
 const EVERYTHING: [(&str, usize); 13] = [
     ("COLLABORATION.ACCEPTED", 1),

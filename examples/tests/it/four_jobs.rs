@@ -103,6 +103,176 @@ log_task = { subject = "{event.trigger}", contact = "person" }
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_signed_contract_closes_the_deal_by_its_final_version_and_each_turn_is_told() {
+    let job = Job {
+        rules: r#"
+[[rules]]
+name = "contracts"
+triggers = ["FILE.UPLOADED", "SIGN_REQUEST.COMPLETED"]
+attach = ["opportunity", "account"]
+[[rules]]
+name = "closed"
+triggers = ["SIGN_REQUEST.COMPLETED"]
+advance_stage = "Closed Won"
+[[rules]]
+name = "turns"
+triggers = [
+  "SIGN_REQUEST.SIGNATURE_REQUESTED", "SIGN_REQUEST.SIGNER_SIGNED", "SIGN_REQUEST.COMPLETED",
+  "SIGN_REQUEST.DECLINED",
+]
+log_task = { subject = "{event.trigger} {file.name}" }
+"#,
+        acts: &[
+            |deal| {
+                let folder = deal.setting.folder.clone();
+                let signing = [
+                    "SIGNATURE_REQUESTED",
+                    "SIGNER_SIGNED",
+                    "COMPLETED",
+                    "DECLINED",
+                ];
+                let signing = signing.map(|it| format!("SIGN_REQUEST.{it}"));
+                let triggers = signing.iter().map(String::as_str).chain(["FILE.UPLOADED"]);
+                deal.watch(&folder, &triggers.collect::<Vec<_>>());
+                let content = &deal.setting.content;
+                let mut ids = Vec::new();
+                for name in ["NDA.pdf", "Offer.pdf"] {
+                    let upload = content.upload(&folder, name, "%PDF draft");
+                    ids.push(upload.unwrap().file_id);
+                }
+                for file in ids.clone() {
+                    ids.push(
+                        content
+                            .request_signatures(&file, &[BUYER, "jo@x.example"])
+                            .unwrap(),
+                    );
+                }
+                content.sign_request(&ids[2], BUYER, "%PDF one").unwrap();
+                content.decline_signing(&ids[3], BUYER).unwrap();
+                deal.ids = ids;
+            },
+            |deal| {
+                let (content, request) = (&deal.setting.content, &deal.ids[2]);
+                content
+                    .sign_request(request, "jo@x.example", "%PDF both")
+                    .unwrap();
+                content.finish_signing(request, "%PDF final").unwrap();
+            },
+        ],
+        check: |deal| {
+            let setting = &deal.setting;
+            let bytes = |texts: &[&str]| -> Vec<_> {
+                texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+            };
+            setting.assert_once(&deal.ids[0], &bytes(&["%PDF draft", "%PDF final"]));
+            setting.assert_once(&deal.ids[1], &bytes(&["%PDF draft"]));
+            assert_eq!(setting.stage(), "Closed Won");
+            let mut told: BTreeMap<String, usize> = BTreeMap::new();
+            for task in setting.crm.records("Task") {
+                let subject = task["Subject"].as_str().unwrap();
+                *told
+                    .entry(subject.replace("SIGN_REQUEST.", ""))
+                    .or_default() += 1;
+                assert_eq!(task["WhatId"], *setting.opportunity);
+            }
+            let expected = [
+                ("COMPLETED NDA.pdf", 1),
+                ("DECLINED Offer.pdf", 1),
+                ("SIGNATURE_REQUESTED NDA.pdf", 1),
+                ("SIGNATURE_REQUESTED Offer.pdf", 1),
+                ("SIGNER_SIGNED NDA.pdf", 2),
+            ];
+            let told: Vec<_> = told.iter().map(|(subject, n)| (&**subject, *n)).collect();
+            assert_eq!(told, expected);
+        },
+    };
+    job.in_every_trouble().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_contacts_with_one_address_the_policy_chooses() {
+    let job = Job {
+        rules: r#"
+[[rules]]
+name = "nearest"
+triggers = ["COLLABORATION.CREATED"]
+log_task = { subject = "nearest {person}", contact = "person" }
+[[rules]]
+name = "none"
+triggers = ["COLLABORATION.CREATED"]
+log_task = { subject = "none {person}", contact = "person", several_contacts = "none" }
+[[rules]]
+name = "first"
+triggers = ["COLLABORATION.CREATED"]
+log_task = { subject = "first {person}", contact = "person", several_contacts = "first" }
+"#,
+        acts: &[|deal| {
+            let folder = deal.setting.folder.clone();
+            deal.watch(&folder, &["COLLABORATION.CREATED"]);
+            let (content, crm) = (&deal.setting.content, &deal.setting.crm);
+            let other = crm.create("Account", json!({ "Name": "Other" })).unwrap();
+            let contact = |email: &str, account: &str| {
+                let contact = json!({
+                    "LastName": "Buyer", "Email": format!("{email}@customer.example"),
+                    "AccountId": account,
+                });
+                crm.create("Contact", contact).unwrap()
+            };
+            let own = &deal.setting.account;
+            let ids = [
+                contact("one", &other),
+                // One of them has a role in the deal.
+                contact("near", own),
+                contact("near", &other),
+                contact("near", &other),
+                // One of them is of the deal's account.
+                contact("account", own),
+                contact("account", &other),
+                // Nobody can tell these apart.
+                contact("twins", own),
+                contact("twins", own),
+            ];
+            let role = json!({ "OpportunityId": deal.setting.opportunity, "ContactId": ids[2] });
+            crm.create("OpportunityContactRole", role).unwrap();
+            for email in ["nobody", "one", "near", "account", "twins"] {
+                let email = format!("{email}@customer.example");
+                content.create_user(&email, &email);
+                content.collaborate(&folder, &email, "viewer").unwrap();
+            }
+            let group = content.create_group("Deal desk").unwrap();
+            content
+                .collaborate_group(&folder, &group, "viewer")
+                .unwrap();
+            deal.ids.extend(ids);
+        }],
+        check: |deal| {
+            let of = |number: usize| Some(&*deal.ids[number]);
+            let expected = [
+                // Whom: by nearest, none, first.
+                ("nobody@customer.example", [None, None, None]),
+                ("one@customer.example", [of(0), of(0), of(0)]),
+                ("near@customer.example", [of(2), None, of(2)]),
+                ("account@customer.example", [of(4), None, of(4)]),
+                ("twins@customer.example", [None, None, of(6)]),
+                // A group is nobody's contact, and neither is whoever has let it in.
+                ("Deal desk", [None, None, None]),
+            ];
+            let tasks = deal.setting.crm.records("Task");
+            assert_eq!(tasks.len(), expected.len() * 3, "{tasks:#?}");
+            for (who, chosen) in expected {
+                for (policy, chosen) in ["nearest", "none", "first"].into_iter().zip(chosen) {
+                    let subject = format!("{policy} {who}");
+                    let task = tasks.iter().find(|it| it["Subject"] == *subject).unwrap();
+                    assert_eq!(task["WhoId"].as_str(), chosen, "{subject}");
+                    assert_eq!(task["WhatId"], *deal.setting.opportunity);
+                }
+            }
+        },
+    };
+    job.in_every_trouble().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn provisioning_makes_one_tree_for_each_record_and_moves_it() {
     let job = Job {
         rules: r#"

@@ -21,6 +21,8 @@ mod exactly_once;
 mod fakes;
 mod faults;
 #[cfg(unix)]
+mod foretold;
+#[cfg(unix)]
 mod four_jobs;
 #[cfg(target_os = "linux")]
 mod full_disk;

@@ -107,6 +107,79 @@ layout = ["/Leads/{Lead.Name}/Offers", "/Clients/{Account.Name}/{Opportunity.Nam
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_the_name_is_taken_once_and_stays_where_the_rule_says_so() {
+    let job = Job {
+        rules: r#"
+[[rules]]
+name = "folders"
+triggers = ["Account.CHANGED", "Opportunity.CHANGED"]
+[rules.provision]
+layout = ["/Clients/{Account.Name}/{Opportunity.Name}/Contracts"]
+follow_names = false
+follow_parents = false
+"#,
+        acts: &[
+            |deal| {
+                let content = &deal.setting.content;
+                let clients = content.create_folder("0", "clients").unwrap();
+                let theirs = content.create_folder(&clients, "ANN ltd").unwrap();
+                content.create_folder(&theirs, "First").unwrap();
+                // Two have the name of the one folder.
+                let accounts = ["Ann Ltd", "ann ltd", "Bea Ltd"]
+                    .map(|name| deal.makes("Account", json!({ "Name": name })));
+                let first = json!({
+                    "Name": "First", "AccountId": accounts[0], "StageName": "Prospecting",
+                    "CloseDate": "2030-06-30",
+                });
+                deal.makes("Opportunity", first);
+            },
+            |deal| {
+                let (account, other, first) = (
+                    deal.ids[0].clone(),
+                    deal.ids[2].clone(),
+                    deal.ids[3].clone(),
+                );
+                deal.changes(&account, json!({ "Name": "Renamed" }));
+                deal.changes(&first, json!({ "Name": "Renamed", "AccountId": other }));
+            },
+        ],
+        check: |deal| {
+            let mapped = mapped(deal);
+            let of = |key: &str, id: &str| mapped[&(key.to_owned(), long(id))].0.clone();
+            let theirs = [&deal.ids[0], &deal.ids[1]].map(|id| of("account_id", id));
+            let marked = |id: &str, name: &str| format!("clients/{name} ({})", long(id));
+            // Whoever came first has it.
+            let first_has_it = [
+                "clients/ANN ltd".to_owned(),
+                marked(&deal.ids[1], "ann ltd"),
+            ];
+            let second_has_it = [
+                marked(&deal.ids[0], "Ann Ltd"),
+                "clients/ANN ltd".to_owned(),
+            ];
+            assert!(
+                theirs == first_has_it || theirs == second_has_it,
+                "{theirs:?}"
+            );
+            let deal_folder = of("opportunity_id", &deal.ids[3]);
+            assert_eq!(deal_folder, format!("{}/First", theirs[0]));
+            // It names the account that it belongs to now, wherever it lies.
+            let state = deal.setting.content.state();
+            let mut folders = state["folders"].as_array().unwrap().iter();
+            let own = &mapped[&("opportunity_id".to_owned(), long(&deal.ids[3]))].1;
+            let own = folders.find(|it| it["id"] == **own).unwrap();
+            assert_eq!(own["metadata"][0]["account_id"], long(&deal.ids[2]));
+            let paths: Vec<_> = paths(&deal.setting).into_values().collect();
+            assert!(
+                paths.contains(&format!("{deal_folder}/Contracts")),
+                "{paths:?}"
+            );
+        },
+    };
+    job.in_every_trouble().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_packages_folders_are_taken_and_ours_are_shown_to_it_once() {
     let job = Job {
         rules: r#"
@@ -172,12 +245,17 @@ layout = ["/Clients/{Account.Name}"]
 collaborators = [
     { owner = true, role = "editor" },
     { login = "legal@example.com", role = "viewer uploader" },
+    { group = "66001", role = "viewer" },
 ]
 keep_former_owner = false
 "#,
         acts: &[
             |deal| {
                 deal.setting.content.create_user("Rep", "rep@example.com");
+                assert_eq!(
+                    deal.setting.content.create_group("Deal desk").unwrap(),
+                    "66001"
+                );
                 let user = |deal: &Deal, name: &str, is_active: bool| {
                     let user = json!({
                         "Username": format!("{name}@example.com.org"), "LastName": name,
@@ -205,6 +283,10 @@ keep_former_owner = false
                 .iter()
                 .map(|it| {
                     let login = text(&it["accessible_by"]["login"]) + &text(&it["invite_email"]);
+                    let login = match it["accessible_by"]["type"].as_str() {
+                        Some("group") => text(&it["accessible_by"]["name"]),
+                        _ => login,
+                    };
                     let (role, status) = (text(&it["role"]), text(&it["status"]));
                     [text(&it["item"]["name"]), login, role, status].join(", ")
                 })
@@ -213,10 +295,13 @@ keep_former_owner = false
             assert_eq!(
                 people,
                 [
+                    "Handed on, Deal desk, viewer, accepted",
                     "Handed on, legal@example.com, viewer uploader, pending",
                     "Handed on, new@example.com, editor, pending",
+                    "Kept, Deal desk, viewer, accepted",
                     "Kept, legal@example.com, viewer uploader, pending",
                     "Kept, rep@example.com, editor, accepted",
+                    "Orphan, Deal desk, viewer, accepted",
                     "Orphan, legal@example.com, viewer uploader, pending",
                 ]
             );

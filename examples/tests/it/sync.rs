@@ -511,3 +511,92 @@ async fn all_are_those_that_a_folder_names_and_a_stopped_run_goes_on() {
     assert!(said.contains("names `to be found out`"), "{said}");
     assert!(!output.status.success());
 }
+
+const FOLDERS: &str = r#"
+[[rules]]
+name = "folders"
+triggers = ["Opportunity.CREATED"]
+[rules.provision]
+layout = ["/Clients/{Account.Name}/{Opportunity.Name}"]
+fields = [{ key = "next_step", from = "Opportunity.NextStep" }]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_folder_was_given_by_hand_is_no_conflict_with_what_the_record_says_since() {
+    let setting = up().await;
+    let path = setting.home.path().join("bridge.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text + FOLDERS).unwrap();
+    let deal = |name: &str| {
+        let deal = json!({
+            "Name": name, "StageName": "Prospecting", "CloseDate": "2030-06-30",
+            "AccountId": setting.account, "NextStep": "call",
+        });
+        setting.crm.create("Opportunity", deal).unwrap()
+    };
+    let provision = async |id: &str| {
+        run(&setting, &["provision", id, "--json"]).await;
+        let state = setting.content.state();
+        let folders = state["folders"].as_array().unwrap().iter();
+        let long: salesforce_client::RecordId = id.parse().unwrap();
+        let is_its = |it: &&Value| {
+            let instances = it["metadata"].as_array().unwrap();
+            instances
+                .iter()
+                .any(|it| it["opportunity_id"] == long.to_string())
+        };
+        folders.clone().find(is_its).unwrap()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let edit = |folder: &str, value: &str| {
+        let values = json!({ "next_step": value });
+        setting
+            .content
+            .apply_metadata(folder, "deal", values)
+            .unwrap();
+    };
+    let shown = |folder: &str, id: &str| {
+        let state = setting.content.state();
+        let folders = state["folders"].as_array().unwrap();
+        let folder = folders.iter().find(|it| it["id"] == *folder).unwrap();
+        let instances = folder["metadata"].as_array().unwrap().iter();
+        let mut values = instances.filter_map(|it| it["next_step"].as_str());
+        let record = setting.crm.record(id).unwrap();
+        [values.next().unwrap(), record["NextStep"].as_str().unwrap()].map(str::to_owned)
+    };
+    let (there, here, both) = (deal("There"), deal("Here"), deal("Both"));
+    let change = |id: &str| {
+        setting
+            .crm
+            .update(id, json!({ "NextStep": "meet" }))
+            .unwrap()
+    };
+
+    // The record has changed since, then the folder alone, then both.
+    provision(&there).await;
+    let folder = provision(&there).await;
+    change(&there);
+    run(&setting, &["sync", &there, "--json"]).await;
+    assert_eq!(shown(&folder, &there), ["meet", "meet"]);
+
+    let folder = provision(&here).await;
+    edit(&folder, "sign");
+    run(&setting, &["sync", &here, "--json"]).await;
+    assert_eq!(shown(&folder, &here), ["sign", "sign"]);
+    let conflicts = run(&setting, &["conflicts", "--all", "--json"]).await;
+    assert_eq!(conflicts, Vec::<Value>::new());
+
+    let folder = provision(&both).await;
+    change(&both);
+    edit(&folder, "sign");
+    run(&setting, &["sync", &both, "--json"]).await;
+    assert_eq!(shown(&folder, &both), ["sign", "meet"]);
+    let open = run(&setting, &["conflicts", "--json"]).await;
+    assert_eq!(open.len(), 1);
+    assert_eq!(
+        (&open[0]["in_box"], &open[0]["in_salesforce"]),
+        (&json!("sign"), &json!("meet"))
+    );
+}

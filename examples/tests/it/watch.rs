@@ -3,6 +3,7 @@ use std::time::Duration;
 use box_client::{
     BoxClient, ClientCredentials, DeveloperToken, FolderId, Subject, WebhookId, WebhookTarget,
 };
+use bridge::{EffectKey, Ledger, store::sqlite::SqliteStore};
 use tokio::process::Child;
 
 use crate::setting::{PATIENCE, SECRET, Setting};
@@ -125,6 +126,80 @@ async fn what_a_deleted_webhook_missed_is_found_and_attached_once() {
         })
         .await;
     setting.content.wait_all_delivered(PATIENCE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_mapped_while_the_service_was_away_are_looked_through() {
+    let mut setting = Setting::up().await;
+    let outer = setting.content.create_folder("0", "Deals").unwrap();
+    let content = &setting.content;
+    let [during, before, late, elsewhere] = [&outer, &outer, &outer, "0"].map(|parent| {
+        content
+            .create_folder(parent, &fastrand::u64(..).to_string())
+            .unwrap()
+    });
+    let map = |setting: &Setting, folder: &str| {
+        let mapping = serde_json::json!({
+            "opportunity_id": setting.opportunity, "account_id": setting.account,
+        });
+        let mapped = setting
+            .content
+            .apply_metadata(folder, "salesforce_mapping", mapping);
+        mapped.unwrap();
+    };
+    let upload = |setting: &Setting, folder: &str| {
+        let upload = setting.content.upload(folder, "contract.pdf", "%PDF-1.7");
+        upload.unwrap().file_id
+    };
+    // What was mapped before anybody looked is for a backfill.
+    map(&setting, &before);
+    let [during_file, before_file, elsewhere_file] =
+        [&during, &before, &elsewhere].map(|folder| upload(&setting, folder));
+    setting.folder = outer.clone();
+    watched(&setting, "scan_every = \"200ms\"");
+    let server = setting.serve_until_ready().await;
+    let store = SqliteStore::open(setting.home.path().join("bridge.db")).unwrap();
+    let is_noted = async || {
+        let noted = EffectKey::new(["watch", "mappings seen"]);
+        store.read(&noted).await.unwrap().is_some()
+    };
+    setting.until("the mappings to be noted", is_noted).await;
+    killed(server).await;
+    // No webhook tells of what happens now.
+    for hook in webhooks(&setting).await {
+        ours(&setting).webhooks().delete(&hook).await.unwrap();
+    }
+    map(&setting, &during);
+    map(&setting, &elsewhere);
+    for _ in 0..3 {
+        let server = setting.serve();
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(50..400))).await;
+        killed(server).await;
+    }
+    let _server = setting.serve_until_ready().await;
+    let bytes = [b"%PDF-1.7".to_vec()];
+    let is_attached = async || !setting.files_of(&during_file).is_empty();
+    setting.until("the file to be attached", is_attached).await;
+
+    // And while it runs.
+    let late_file = upload(&setting, &late);
+    map(&setting, &late);
+    let is_attached = async || !setting.files_of(&late_file).is_empty();
+    setting
+        .until("the late one to be attached", is_attached)
+        .await;
+    let all = ["list", "--limit", "1000", "--json"];
+    let is_idle = async || {
+        let jobs = setting.queue(&all).await;
+        jobs.iter().all(|job| job["state"] == "done")
+    };
+    setting.until("the end of all work", is_idle).await;
+    for file in [&during_file, &late_file] {
+        setting.assert_once(file, &bytes);
+    }
+    for file in [&before_file, &elsewhere_file] {
+        assert!(setting.files_of(file).is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

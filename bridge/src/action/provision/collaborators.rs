@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{OWNER_EMAIL, OWNER_IS_ACTIVE, levels::Walk};
+use super::{OWNER_EMAIL, OWNER_IS_ACTIVE, levels::Walk, rehearsal::Cue};
 use crate::{
     action::StepError,
     folders::{Invitation, Invitee},
+    foresight::Deed,
     ledger::{Begin, EffectKey, EffectState},
     once::finish,
     port_error::{PortErrorKind, in_one_line},
@@ -133,6 +134,13 @@ impl Walk<'_> {
             Some(EffectState::Finished(known)) => {
                 if let Ok(known) = LetIn::deserialize(known) {
                     if known.role == role {
+                        self.provision.tell(|| {
+                            let does = format!("{invitee} is in as {role}:");
+                            let deed = Deed::there("collaborator", does).about("role", role);
+                            let deed = deed.about("who", invitee.to_string());
+                            let folder = folder.to_owned();
+                            Cue::On { folder, deed }
+                        });
                         return Ok(());
                     }
                     was_ours = known.is_ours;
@@ -167,15 +175,10 @@ impl Walk<'_> {
         };
         let has_the_role = invited.role.as_deref() == Some(role);
         let is_ours = invited.is_new || ((is_doubtful || was_ours) && has_the_role);
-        let who = match invitee {
-            Invitee::Login(login) => login.clone(),
-            Invitee::User(id) => format!("user {id}"),
-            Invitee::Group(id) => format!("group {id}"),
-        };
         if invited.is_new {
-            self.notes.push(format!("let {who} in as {role}"));
+            self.notes.push(format!("let {invitee} in as {role}"));
         } else if let Some(has) = invited.role.filter(|_| !has_the_role) {
-            self.notes.push(format!("{who} stays {has}"));
+            self.notes.push(format!("{invitee} stays {has}"));
         }
         let let_in = LetIn {
             collaboration: invited.collaboration,
@@ -226,6 +229,10 @@ impl Walk<'_> {
             self.may_write()?;
             self.provision.folders.end_collaboration(&id).await?;
             self.notes.push(format!("let {login} out"));
+            self.provision.tell(|| Cue::On {
+                folder: folder.to_owned(),
+                deed: Deed::write("let_out", format!("let {login} out of")).about("who", login),
+            });
         }
         Ok(self.work.ledger.forget(&key).await?)
     }

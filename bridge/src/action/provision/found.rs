@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::{
     LEAD, Provision,
+    claim::filled,
     levels::Walk,
-    record_folder::{Known, Wanted, filled},
+    record_folder::{Known, Wanted},
 };
 use crate::{
     action::{StepError, Work},
@@ -37,6 +38,7 @@ impl Walk<'_> {
         self.work.ledger.forget(&settling(id)).await?;
         let (folder, instance) = mapped.swap_remove(0);
         self.notes.push(format!("found folder {folder}"));
+        self.adopts(&folder, "which is mapped to it");
         self.as_it_is(folder, &instance, wanted).await.map(Some)
     }
 
@@ -88,6 +90,7 @@ impl Walk<'_> {
         }
         self.notes
             .push(format!("took the package's folder {folder}"));
+        self.adopts(&folder, "which the package shows");
         let mut known = self.as_it_is(folder, &claimed.instance, wanted).await?;
         // Wherever people have put it, the package goes by its id.
         (known.parent, known.text) = (wanted.parent.clone(), wanted.text.clone());
@@ -116,7 +119,9 @@ impl Walk<'_> {
                 ids.insert(key.clone(), id);
             }
         }
-        let has_the_name = |name: &FolderName| name.name == state.name;
+        // In whatever letters: it may have been made for another record that lost it to this one.
+        let own = state.name.to_lowercase();
+        let has_the_name = |name: &FolderName| name.name.to_lowercase() == own;
         let names = self.provision.names(wanted);
         let is_wanted = names.iter().any(has_the_name);
         let above = state.folders.last().map(|above| above.id.clone());

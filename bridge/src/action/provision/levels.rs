@@ -9,11 +9,12 @@ use super::{
     Provision,
     layout::{Kind, Level, reference},
     record_folder::Wanted,
+    rehearsal::Cue,
 };
 use crate::{
     action::{StepError, Work},
     crm::Record,
-    folders::Ensured,
+    folders::{Ensured, FolderName},
     ledger::{EffectKey, EffectState},
     once::finish,
     port_error::{PortError, PortErrorKind},
@@ -38,6 +39,9 @@ pub(super) struct Walk<'a> {
 #[derive(Debug, Deserialize, Serialize)]
 struct Shared {
     folder: String,
+    /// What had to be changed of the text to make a name of it.
+    #[serde(default)]
+    changes: Vec<String>,
 }
 
 impl<'a> Walk<'a> {
@@ -141,21 +145,36 @@ impl<'a> Walk<'a> {
 
     /// A folder that nobody owns, whose name is `text`.
     async fn shared(&mut self, parent: String, text: &str) -> Result<String, StepError> {
-        let name = self.provision.folders.name(text, None).name;
+        let folder = self.any_shared(parent, text).await?;
+        self.passes(&folder, text, false);
+        Ok(folder)
+    }
+
+    pub(super) fn passes(&self, folder: &str, text: &str, is_records: bool) {
+        self.provision.tell(|| Cue::Folder {
+            folder: folder.to_owned(),
+            is_records,
+            changes: self.provision.folders.name(text, None).changes,
+        });
+    }
+
+    async fn any_shared(&mut self, parent: String, text: &str) -> Result<String, StepError> {
+        let FolderName { name, changes } = self.provision.folders.name(text, None);
         let key = EffectKey::new(["level", &parent, &name.to_lowercase()]);
         if let Some(EffectState::Finished(known)) = self.work.ledger.read(&key).await?
-            && let Ok(Shared { folder }) = Shared::deserialize(known)
+            && let Ok(Shared { folder, .. }) = Shared::deserialize(known)
             && self.is_there(&folder).await?
         {
             self.from_memory.insert(folder.clone(), key);
             return Ok(folder);
         }
         let Ensured { folder, is_new } = self.ensure(&parent, &name).await?;
-        let shared = Shared { folder };
+        let shared = Shared { folder, changes };
         finish(self.work, &key, &shared).await?;
         self.from_memory.insert(shared.folder.clone(), key);
         if is_new {
-            self.notes.push(format!("made {name}"));
+            let changed = changed(&shared.changes);
+            self.notes.push(format!("made {name}{changed}"));
         }
         Ok(shared.folder)
     }
@@ -200,6 +219,14 @@ impl<'a> Walk<'a> {
         Ok(PortError::new(PortErrorKind::Busy, error.doing())
             .with_cause(gone)
             .into())
+    }
+}
+
+/// What had to be changed for a name, behind it.
+pub(super) fn changed(changes: &[String]) -> String {
+    match changes.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", changes.join(", ")),
     }
 }
 

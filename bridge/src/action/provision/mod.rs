@@ -1,31 +1,39 @@
 //! Folders for records.
 
+mod claim;
 mod collaborators;
 mod found;
+mod given;
 mod layout;
 mod lead;
 mod levels;
-mod preview;
+mod links;
 mod record_folder;
+mod rehearsal;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
-pub(crate) use self::record_folder::{folder_of, records_with_folders};
 pub use self::{
     collaborators::{Collaborate, Who},
     layout::{Layout, LayoutError},
-    preview::FolderPreview,
 };
-use self::{layout::Kind, levels::Walk};
+pub(crate) use self::{
+    given::Given,
+    record_folder::{folder_of, records_with_folders},
+};
+use self::{
+    layout::Kind,
+    levels::Walk,
+    rehearsal::{Cue, Stage},
+};
 use super::{Action, StepError, Work};
 use crate::{
     crm::Record,
     folders::Folders,
-    ledger::{EffectKey, EffectState},
+    foresight::{Deed, Looks},
     mapping_template::{MappingTemplate, MappingTemplateError, WantedField},
     metadata::{Metadata, ValueKind},
     package_links::PackageLinks,
@@ -73,7 +81,7 @@ const OWNER_IS_ACTIVE: &str = "Owner.IsActive";
 /// Ok(Rule::new("folders", ["Account.*", "Opportunity.*"], actions)?)
 /// # }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Provision {
     folders: Arc<dyn Folders>,
     metadata: Arc<dyn Metadata>,
@@ -93,6 +101,8 @@ pub struct Provision {
     link_base: String,
     template: Option<Arc<MappingTemplate>>,
     template_is_there: OnceCell<()>,
+    /// Where it is only played.
+    stage: Option<Arc<Stage>>,
 }
 
 /// A field that the folder's metadata has from the record.
@@ -131,6 +141,7 @@ impl Provision {
             link_base: "https://app.box.com/folder/".to_owned(),
             template: None,
             template_is_there: OnceCell::new(),
+            stage: None,
         }
     }
 
@@ -347,6 +358,13 @@ impl Provision {
         Ok(format!("folder {folder}: {}", walk.notes.join(", ")))
     }
 
+    /// In a rehearsal, what is not written is told too.
+    fn tell(&self, cue: impl FnOnce() -> Cue) {
+        if let Some(stage) = &self.stage {
+            stage.tell(cue());
+        }
+    }
+
     fn kind_of<'s>(&'s self, record: &'s Record) -> Option<(&'s str, &'s Kind)> {
         let object = record.object.as_deref()?;
         Some((object, self.layout.kind(object)?))
@@ -361,61 +379,6 @@ impl Provision {
             ),
             None => format!("{} is deleted", record.id),
         })
-    }
-
-    async fn write_link(&self, walk: &mut Walk<'_>, folder: &str) -> Result<(), StepError> {
-        let Some(field) = self.link_field_of(walk.object) else {
-            return Ok(());
-        };
-        let link = format!("{}{folder}", self.link_base);
-        if walk.state.text(field) == Some(&link) {
-            return Ok(());
-        }
-        walk.may_write()?;
-        let fields = Map::from_iter([(field.to_owned(), Value::from(link))]);
-        self.records.write(walk.record, &fields, None).await?;
-        walk.notes.push(format!("{field} written"));
-        Ok(())
-    }
-
-    async fn write_package(&self, walk: &mut Walk<'_>, folder: &str) -> Result<(), StepError> {
-        let Some(package) = self.package.as_ref().filter(|_| self.tell_package) else {
-            return Ok(());
-        };
-        let key = EffectKey::new(["package", &walk.record.id]);
-        let record = walk.record;
-        let is_gone = async |shown: &str| match walk.work.content.folder(shown).await {
-            Ok(_) => Ok(false),
-            Err(error) if error.kind() == PortErrorKind::Gone => Ok(true),
-            Err(error) => Err(error),
-        };
-        if let Some(EffectState::Finished(Value::String(told))) =
-            walk.work.ledger.read(&key).await?
-            && told != folder
-            && is_gone(&told).await?
-        {
-            // The record's folder was made anew since.
-            walk.work.ledger.forget(&key).await?;
-        }
-        let look = async || match package.folder_of(record).await? {
-            Some(shown) if shown != folder && is_gone(&shown).await? => Ok(None),
-            shown => Ok(shown.map(Some)),
-        };
-        let show = async || {
-            let shown = package.folder_of(record).await?;
-            let instead_of = match &shown {
-                Some(shown) if shown != folder && is_gone(shown).await? => Some(&**shown),
-                Some(_) => return Ok(shown),
-                None => None,
-            };
-            let is_there = package.show(record, folder, instead_of).await?;
-            Ok(is_there.then(|| folder.to_owned()))
-        };
-        let shown: Option<String> = walk.work.once(&key, look, show).await?;
-        if let Some(other) = shown.filter(|shown| shown != folder) {
-            walk.notes.push(format!("the package shows folder {other}"));
-        }
-        Ok(())
     }
 }
 
@@ -433,6 +396,17 @@ impl Action for Provision {
             Change::Deleted => format!("leave the folders of {id}, which was deleted"),
             _ => format!("provision {} for {id}", self.layout.shown(object)),
         })
+    }
+
+    async fn foresee(
+        &self,
+        situation: &Situation,
+        looks: &Looks,
+    ) -> Result<Option<Vec<Deed>>, StepError> {
+        match situation.record() {
+            Some(change) => Ok(Some(self.rehearse(&change.record, situation, looks).await?)),
+            None => Ok(Some(Vec::new())),
+        }
     }
 
     async fn apply(&self, _: &Step, work: &Work<'_>) -> Result<String, StepError> {

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::{Provision, levels::Walk};
+use super::{
+    Provision,
+    levels::{Walk, changed},
+    rehearsal::Cue,
+};
 use crate::{
     action::{StepError, Work},
     crm::Record,
     folders::{Ensured, FolderName, Placed},
     ledger::{EffectKey, EffectState, Ledger},
-    metadata::{Claimed, Instance, ValueChange, ValueKind},
+    metadata::{Claimed, ValueChange},
     once::finish,
     port_error::{PortError, PortErrorKind},
     store_error::{StoreError, StoreErrorKind},
@@ -107,6 +110,7 @@ impl Walk<'_> {
         own: bool,
     ) -> Result<String, StepError> {
         let folder = self.any_record_folder(wanted, own).await?;
+        self.passes(&folder, &wanted.text, true);
         let key = key(&wanted.record.id);
         self.from_memory.insert(folder.clone(), key);
         Ok(folder)
@@ -151,15 +155,19 @@ impl Walk<'_> {
                 .is_of(self.work, &claimed.instance, &wanted.object, id)
             {
                 self.notes.push(format!("{name} is another record's"));
+                self.provision.tell(|| Cue::Taken {
+                    parent: wanted.parent.clone(),
+                    name: name.clone(),
+                });
                 continue;
             }
             self.alone(wanted, &ensured, &claimed).await?;
             if claimed.is_new {
                 let made = if ensured.is_new { "made" } else { "took" };
-                let changed = match changes.is_empty() {
-                    true => String::new(),
-                    false => format!(" ({})", changes.join(", ")),
-                };
+                if !ensured.is_new {
+                    self.adopts(&ensured.folder, "which has the name and is nobody's");
+                }
+                let changed = changed(&changes);
                 self.notes.push(format!("{made} {name}{changed}"));
             }
             let known = Known {
@@ -177,6 +185,13 @@ impl Walk<'_> {
             "no name is left for the folder of {id} in folder {}: each is mapped to another record",
             wanted.parent
         )))
+    }
+
+    pub(super) fn adopts(&self, folder: &str, how: &'static str) {
+        self.provision.tell(|| Cue::Adopted {
+            folder: folder.to_owned(),
+            how,
+        });
     }
 
     /// Somebody else may have seen the record under another name just now, and made it a folder by
@@ -282,8 +297,9 @@ impl Walk<'_> {
             };
             match placed {
                 Placed::There => {
+                    let changed = changed(&name.changes);
                     self.notes
-                        .push(format!("now {} in folder {parent}", name.name));
+                        .push(format!("now {}{changed} in folder {parent}", name.name));
                     return Ok(name);
                 }
                 Placed::NameTaken => {}
@@ -322,97 +338,6 @@ impl Walk<'_> {
             .map(|(key, id)| (key.clone(), id.clone().into()));
         Ok(metadata.set(&known.folder, &ids.collect()).await?)
     }
-
-    pub(super) async fn claim(&self, folder: &str, wanted: &Wanted) -> Result<Claimed, StepError> {
-        let ids = wanted
-            .ids
-            .iter()
-            .map(|(key, id)| (key.clone(), id.clone().into()));
-        let mut values: Map<String, Value> = ids.collect();
-        if wanted.object == self.object {
-            for copied in self
-                .provision
-                .fields
-                .iter()
-                .filter(|it| it.object == self.object)
-            {
-                let value = self
-                    .state
-                    .fields
-                    .get(&copied.field)
-                    .and_then(|it| fitting(it, copied.kind));
-                values.extend(value.map(|value| (copied.key.clone(), value)));
-            }
-        }
-        let claimed = match self.provision.metadata.claim(folder, &values).await {
-            Ok(claimed) => claimed,
-            Err(error) => return Err(self.vanished(error, folder).await?),
-        };
-        match claimed.is_new || !self.is_free(&claimed.instance, wanted) {
-            true => Ok(claimed),
-            false => self.fill_in(folder, claimed.instance, values).await,
-        }
-    }
-
-    /// Whether a folder has the template and yet is no record's: an administrator has applied it
-    /// with nothing in it, or a cascade has brought what the folder above it has.
-    fn is_free(&self, instance: &Instance, wanted: &Wanted) -> bool {
-        let holds = |key: &str| filled(instance.values.get(key));
-        let own = self.provision.key_of(&wanted.object);
-        let is_ours = |(key, id): (&String, &String)| {
-            holds(key).is_none_or(|value| {
-                let record = self.work.crm.record(value);
-                *key != own && record.is_ok_and(|it| it.id == *id)
-            })
-        };
-        let inside = self.provision.layout.inside(&wanted.object);
-        wanted.ids.iter().all(is_ours)
-            && inside
-                .map(|object| self.provision.key_of(object))
-                .all(|key| wanted.ids.contains_key(&key) || holds(&key).is_none())
-    }
-
-    async fn fill_in(
-        &self,
-        folder: &str,
-        mut instance: Instance,
-        values: Map<String, Value>,
-    ) -> Result<Claimed, StepError> {
-        let lacks = |key: &str| filled(instance.values.get(key)).is_none();
-        let missing: Vec<_> = values
-            .into_iter()
-            .filter(|(key, _)| instance.values.get(key).is_none_or(Value::is_string) && lacks(key))
-            .map(|(key, value)| ValueChange {
-                seen: instance.values.get(&key).cloned(),
-                to: Some(value),
-                key,
-            })
-            .collect();
-        self.may_write()?;
-        let metadata = &self.provision.metadata;
-        match metadata.change(folder, &missing).await {
-            Ok(true) => {}
-            Ok(false) => {
-                return Err(PortError::new(PortErrorKind::Busy, "claim the folder")
-                    .with_cause("somebody has changed its metadata at the same time")
-                    .into());
-            }
-            Err(error) => return Err(self.vanished(error, folder).await?),
-        }
-        for ValueChange { key, to, .. } in missing {
-            instance.values.extend(to.map(|value| (key, value)));
-        }
-        Ok(Claimed {
-            instance,
-            is_new: true,
-        })
-    }
-}
-
-/// A text that says something.
-pub(super) fn filled(value: Option<&Value>) -> Option<&str> {
-    let text = value.and_then(Value::as_str).map(str::trim);
-    text.filter(|text| !text.is_empty())
 }
 
 async fn finish_if_new(work: &Work<'_>, record: &str, known: &Known) -> Result<(), StepError> {
@@ -420,25 +345,4 @@ async fn finish_if_new(work: &Work<'_>, record: &str, known: &Known) -> Result<(
         return Ok(());
     }
     finish(work, &key(record), known).await
-}
-
-/// A record's value as metadata of this kind holds it; one that does not fit is left out.
-fn fitting(value: &Value, kind: ValueKind) -> Option<Value> {
-    match kind {
-        ValueKind::String => match value {
-            Value::Null => None,
-            Value::String(text) => Some(text.clone().into()),
-            other => Some(other.to_string().into()),
-        },
-        ValueKind::Float => value.as_f64().map(Value::from),
-        ValueKind::Date => {
-            let day = value.as_str()?.get(..10)?;
-            Some(format!("{day}T00:00:00.000Z").into())
-        }
-        ValueKind::Enum => value.as_str().map(Value::from),
-        ValueKind::MultiSelect => {
-            let chosen = value.as_str()?.split(';');
-            Some(chosen.map(Value::from).collect())
-        }
-    }
 }

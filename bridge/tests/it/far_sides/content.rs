@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bridge::{
     ContentSource, Folders, Metadata, PortError, PortErrorKind,
     content::{Content, FileState, FileVersion, FolderState, Mapping},
-    folders::{Ensured, FolderName, Invitation, Invited, Invitee, Placed},
+    folders::{Ensured, FolderName, Invitation, Invited, Invitee, Named, Placed},
     metadata::{Claimed, Instance, TemplateField, ValueChange},
 };
 use futures_util::{StreamExt, stream};
@@ -201,6 +201,27 @@ impl Folders for FarSides {
         })
         .await
     }
+
+    async fn named(&self, parent: &str, name: &str) -> Result<Option<Named>, PortError> {
+        let world = self.world();
+        Ok(world.named(parent, name).cloned().map(Named::Folder))
+    }
+
+    async fn standing(
+        &self,
+        folder: &str,
+        invitee: &Invitee,
+    ) -> Result<Option<Invited>, PortError> {
+        let (Invitee::Login(who) | Invitee::User(who) | Invitee::Group(who)) = invitee;
+        let mut world = self.world();
+        let mut people = world.get(folder)?.people.iter();
+        let there = people.find(|(_, (it, _))| it == who);
+        Ok(there.map(|(id, (_, role))| Invited {
+            collaboration: Some(id.clone()),
+            role: Some(role.clone()),
+            is_new: false,
+        }))
+    }
 }
 
 #[async_trait]
@@ -304,6 +325,11 @@ impl Metadata for FarSides {
         };
         let found = world.folders.iter().filter(|(_, folder)| has(folder));
         Ok(found.map(|(id, _)| id.clone()).collect())
+    }
+
+    async fn above(&self, folder: &str) -> Result<Vec<String>, PortError> {
+        let state = ContentSource::folder(self, folder).await?;
+        Ok(state.folders.into_iter().map(|it| it.id).collect())
     }
 }
 
