@@ -30,6 +30,7 @@ pub(crate) async fn run(config: &Path, options: Options) -> Result<(), Failure> 
     let record = parts.crm.record(&record_id);
     let record = record.map_err(|error| Failure::Setup(vec![in_one_line(&error)]))?;
     let provisions = provisions(&config, &parts, &record)?;
+    by_hand::is_there(&parts.crm, &record).await?;
     if how.dry_run {
         return preview(&record, &provisions, how.json).await;
     }
