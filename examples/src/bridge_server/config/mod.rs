@@ -4,6 +4,7 @@ mod api;
 mod budget;
 mod check;
 mod events;
+mod limits;
 mod login;
 mod problems;
 mod provision;
@@ -668,6 +669,64 @@ mod tests {
             let problems = Config::parse(&text).unwrap().problems();
             assert_eq!(problems.len(), 1, "{problems:?}");
             assert!(problems[0].contains(says), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_cannot_work_is_told_by_its_key() {
+        let all = all_on();
+        for (from, to, key) in [
+            (
+                "task_status = \"Completed\"",
+                "task_status = \" \"",
+                "salesforce.task_status",
+            ),
+            (
+                "api_version = \"58.0\"",
+                "api_version = \"v58\"",
+                "salesforce.api_version",
+            ),
+            (
+                "api_version = \"58.0\"",
+                "api_version = \"20.0\"",
+                "salesforce.api_version",
+            ),
+            (
+                "client_id = \"your application's client id\"",
+                "client_id = \"\"",
+                "box.auth.client_id",
+            ),
+            (
+                "client_id = \"your app's consumer key\"",
+                "client_id = \"\"",
+                "salesforce.auth.client_id",
+            ),
+            (
+                "username = \"integration@example.com\"",
+                "username = \"\"",
+                "salesforce.auth.username",
+            ),
+            (
+                "enterprise_id = \"12345\"",
+                "enterprise_id = \"\"",
+                "box.auth.enterprise_id",
+            ),
+            (
+                "\"https://app.box.com/folder/\"",
+                "\"app.box.com\"",
+                "provision.link_base",
+            ),
+            (
+                "subject = \"{file.name} was looked at\"",
+                "subject = \"\"",
+                "log_task.subject",
+            ),
+        ] {
+            let text = all.replacen(from, to, 1);
+            assert_ne!(text, all, "{from} is not in the example");
+            let problems = Config::parse(&text).unwrap().problems();
+            assert_eq!(problems.len(), 1, "{key}: {problems:?}");
+            assert!(problems[0].contains(&format!("{key} is `")), "{problems:?}");
         }
     }
 
