@@ -77,7 +77,7 @@ impl Listening {
                 () = is_so => {}
             }
         };
-        timeout(Duration::from_secs(60), listening).await.unwrap();
+        timeout(Duration::from_secs(600), listening).await.unwrap();
     }
 
     async fn until_told(&self, source: EventBus, events: usize) -> Vec<String> {
