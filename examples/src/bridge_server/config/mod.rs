@@ -661,7 +661,7 @@ mod tests {
             (
                 "key = \"deal\"",
                 "key = \"amount\"",
-                "takes amount to be Float",
+                "`amount` cannot be both string and float",
             ),
         ] {
             let text = all.replacen(from, to, 1);
