@@ -25,7 +25,8 @@ impl Config {
         let why = "the vendors send people back to one port that they know";
         limits.number("login.port", login.port, 1, u16::MAX, why);
         let why = "a person takes some time to log in";
-        limits.span("login.patience", login.patience, SECOND, DAY, why);
+        let least = Span::milliseconds(100);
+        limits.span("login.patience", login.patience, least, DAY, why);
         let why = "nobody answers within no time";
         limits.span("check.timeout", check.timeout, MILLISECOND, HOUR, why);
         let why = "the vendors tell their time to the second";
