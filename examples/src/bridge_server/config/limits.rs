@@ -238,12 +238,15 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::super::tests::all_on;
     use crate::config::Config;
 
-    /// The keys of a section, by the value that is in the example, and values that cannot work.
-    const CANNOT_WORK: &[(&str, &[(&str, &[&str])])] = &[
+    /// A key, and values of it that cannot work.
+    type Values = (&'static str, &'static [&'static str]);
+
+    /// By section.
+    const CANNOT_WORK: &[(&str, &[Values])] = &[
         (
             "server",
             &[
