@@ -24,6 +24,9 @@ use crate::{
 /// the side answers, everything goes on; if not, the next pause is twice as long. Each process
 /// finds out for itself.
 ///
+/// A CRM side that has no room for files is left alone in the same way with new files, and with
+/// nothing else.
+///
 /// A side that an operator has [paused](crate::QueueAdmin::pause) is closed in the same way, for as
 /// long as the operator wants: to actions, to the watch and to sources that ask. What a side sends
 /// by itself, such as webhooks, outbound messages and the events of a bus, is taken in all the same.
@@ -31,6 +34,19 @@ use crate::{
 pub struct Circuits {
     content: Circuit,
     crm: Circuit,
+    uploads: Uploads,
+}
+
+/// The circuit of new files on the CRM side.
+#[derive(Clone, Debug)]
+struct Uploads(Circuit);
+
+impl Default for Uploads {
+    fn default() -> Self {
+        let circuit = Circuit::default();
+        circuit.lock().of = Of::Uploads;
+        Self(circuit)
+    }
 }
 
 /// The way to one far side.
@@ -64,11 +80,17 @@ impl Circuits {
         self.of(side).state()
     }
 
+    /// How the way is for new files on the CRM side: open while it has no room for them.
+    pub fn uploads(&self) -> CircuitState {
+        self.room().state()
+    }
+
     /// Leaves a side alone once so many calls in a row have failed, for `pause` at first and never
     /// for longer than `longest`. A [`Pipeline`](crate::Pipeline) sets what its options say.
     pub fn open_after(&self, failures: u32, pause: Duration, longest: Duration) {
-        for side in Side::ALL {
-            let mut inner = self.of(side).lock();
+        let sides = Side::ALL.map(|side| (side, self.of(side)));
+        for (side, circuit) in sides.into_iter().chain([(Side::Crm, self.room())]) {
+            let mut inner = circuit.lock();
             inner.settings = Settings {
                 opens_after: failures,
                 pause,
@@ -76,6 +98,10 @@ impl Circuits {
             };
             inner.show(side);
         }
+    }
+
+    pub(crate) fn room(&self) -> &Circuit {
+        &self.uploads.0
     }
 
     pub(crate) fn of(&self, side: Side) -> &Circuit {
@@ -130,8 +156,19 @@ const PAUSE_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Circuit(Arc<Mutex<Inner>>);
 
+/// What goes through a circuit.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Of {
+    /// All calls to the side.
+    #[default]
+    Side,
+    /// New files.
+    Uploads,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
+    of: Of,
     settings: Settings,
     is_paused: bool,
     phase: Phase,
@@ -264,7 +301,7 @@ impl Pass {
         if !is_heard {
             return;
         }
-        match error.filter(|error| is_failure(error.kind())) {
+        match error.filter(|error| inner.is_failure(error.kind())) {
             Some(error) => inner.count(side, error),
             None => inner.answered(side),
         }
@@ -285,12 +322,27 @@ impl Drop for Pass {
 impl Inner {
     fn show(&self, side: Side) {
         let is_open = self.is_paused || !matches!(self.phase, Phase::Closed);
-        observe::circuit(side, is_open);
+        match self.of {
+            Of::Side => observe::circuit(side, is_open),
+            Of::Uploads => observe::uploads(is_open),
+        }
+    }
+
+    /// Whether the side itself seems to be the matter, and not what it was asked.
+    fn is_failure(&self, kind: PortErrorKind) -> bool {
+        use PortErrorKind::{Down, Full, Outage, Unknown};
+        match self.of {
+            Of::Side => matches!(kind, Down | Outage | Unknown),
+            Of::Uploads => kind == Full,
+        }
     }
 
     fn answered(&mut self, side: Side) {
         if !matches!(self.phase, Phase::Closed) {
-            info!(%side, "it answers again: everything goes on");
+            match self.of {
+                Of::Side => info!(%side, "it answers again: everything goes on"),
+                Of::Uploads => info!(%side, "it takes files again"),
+            }
         }
         (self.phase, self.failures, self.pauses) = (Phase::Closed, 0, 0);
         self.show(side);
@@ -308,7 +360,7 @@ impl Inner {
         self.last_call = error.call().cloned();
         self.failures = self.failures.saturating_add(1);
         let was_probe = matches!(self.phase, Phase::Probing { .. });
-        let is_over = error.kind() == PortErrorKind::Outage;
+        let is_over = matches!(error.kind(), PortErrorKind::Outage | PortErrorKind::Full);
         if !(was_probe || is_over || self.failures >= self.settings.opens_after) {
             return;
         }
@@ -328,16 +380,12 @@ impl Inner {
             until: Instant::now() + pause,
         };
         self.show(side);
-        warn!(%side, pause = ?pause, reason = self.reason, "left alone for a while");
+        let reason = &self.reason;
+        match self.of {
+            Of::Side => warn!(%side, pause = ?pause, reason, "left alone for a while"),
+            Of::Uploads => warn!(%side, pause = ?pause, reason, "gets no new files for a while"),
+        }
     }
-}
-
-/// Whether the side itself seems to be the matter, and not what it was asked.
-fn is_failure(kind: PortErrorKind) -> bool {
-    matches!(
-        kind,
-        PortErrorKind::Down | PortErrorKind::Outage | PortErrorKind::Unknown
-    )
 }
 
 fn turned_back(side: Side, wait: Duration, why: &str) -> PortError {

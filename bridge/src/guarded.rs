@@ -26,6 +26,8 @@ pub(crate) struct Guarded<P: ?Sized> {
     port: Arc<P>,
     side: Side,
     circuit: Circuit,
+    /// That of new files.
+    room: Circuit,
 }
 
 impl<P: ?Sized + Send + Sync> Guarded<P> {
@@ -78,11 +80,11 @@ impl<P: ?Sized + Send + Sync> Guarded<P> {
 /// [`Pipeline`](crate::Pipeline) does so itself with those that it is given.
 impl Circuits {
     fn guarded<P: ?Sized>(&self, port: Arc<P>, side: Side) -> Arc<Guarded<P>> {
-        let circuit = self.of(side).clone();
         Arc::new(Guarded {
             port,
             side,
-            circuit,
+            circuit: self.of(side).clone(),
+            room: self.room().clone(),
         })
     }
 

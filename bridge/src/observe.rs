@@ -9,6 +9,7 @@
 //! | `bridge_calls_total` | `side`, `operation`, `outcome`: `ok`, or what kind of failure; `status`: the vendor's where a call failed, `none` where it gave none, else `2xx` | counter |
 //! | `bridge_call_seconds` | `side`, `operation` | histogram |
 //! | `bridge_circuit_open` | `side` | gauge: 1 while the side is left alone, by a pause too |
+//! | `bridge_uploads_stopped` | | gauge: 1 while the CRM side has no room for new files |
 //! | `bridge_content_bytes_total` | | counter: read from the content side |
 //! | `bridge_step_seconds` | `action` | histogram |
 //! | `bridge_event_seconds` | | histogram: from the inbox to the end of an event |
@@ -87,6 +88,11 @@ pub(crate) fn call(
 pub(crate) fn circuit(side: Side, is_open: bool) {
     let open = f64::from(u8::from(is_open));
     gauge("bridge_circuit_open", &[("side", side.as_str())], open);
+}
+
+pub(crate) fn uploads(are_stopped: bool) {
+    let stopped = f64::from(u8::from(are_stopped));
+    gauge("bridge_uploads_stopped", &[], stopped);
 }
 
 pub(crate) fn content(bytes: usize) {

@@ -41,6 +41,9 @@ pub enum PortErrorKind {
     /// Nothing at all will succeed for a while: a daily limit is used up or the credentials are
     /// refused. Trying costs attempts for nothing.
     Outage,
+    /// There is no room for it, and there will be none until people make some. What stores nothing
+    /// new goes on.
+    Full,
     /// It was not sent: the calls that are left are kept for what is more urgent than
     /// [backfill](crate::QuotaClass::Backfill).
     Later,
@@ -60,6 +63,7 @@ impl PortErrorKind {
             Self::Down => "down",
             Self::Unknown => "unknown",
             Self::Outage => "outage",
+            Self::Full => "full",
             Self::Later => "later",
             Self::Integrity => "integrity",
         }
@@ -209,6 +213,7 @@ impl fmt::Display for PortError {
             PortErrorKind::Busy => "did not succeed this time",
             PortErrorKind::Unknown => "may or may not have happened",
             PortErrorKind::Outage => "not possible for now",
+            PortErrorKind::Full => "no room for it",
             PortErrorKind::Later => "left for later",
             PortErrorKind::Integrity => "the bytes are not the expected ones",
         };

@@ -1,6 +1,8 @@
 //! Time as Box writes it.
 
-use jiff::{Timestamp, tz};
+use jiff::{SignedDuration, Timestamp, tz};
+
+use super::{FakeBox, state::State};
 
 /// Box prints whole seconds with a numeric offset that is not UTC, which a careless client
 /// compares as text.
@@ -9,8 +11,21 @@ pub(super) fn stamp(at: Timestamp) -> String {
     whole.display_with_offset(tz::offset(-8)).to_string()
 }
 
-pub(super) fn now() -> String {
-    stamp(Timestamp::now())
+impl State {
+    /// By this Box's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        let ahead = SignedDuration::from_secs(self.clock_ahead);
+        Timestamp::now().saturating_add(ahead).unwrap_or_default()
+    }
+}
+
+impl FakeBox {
+    /// Sets this Box's clock so many seconds ahead of the machine's, as seen in what is
+    /// [built](crate::testing::FakeBoxBuilder::clock_ahead) with such a clock and in the times of
+    /// events: what happens later happens without waiting for it.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.inner().with(|state| state.clock_ahead = seconds);
+    }
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ impl State {
         else {
             return;
         };
-        let at = Timestamp::now();
+        let at = self.now();
         // A collaboration's events are about its item, as are a comment's.
         let item = match source["type"].as_str() {
             Some("collaboration" | "comment") => &source["item"],

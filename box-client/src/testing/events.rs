@@ -106,7 +106,7 @@ impl State {
             let body = Body {
                 r#type: "webhook_event",
                 id: &id,
-                created_at: clock::now(),
+                created_at: clock::stamp(self.now()),
                 trigger,
                 webhook: json!({ "id": webhook.to_string(), "type": "webhook" }),
                 created_by: actor.mini(),

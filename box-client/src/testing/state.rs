@@ -47,6 +47,8 @@ pub(super) struct State {
     pub(super) sign_requests: SignRequests,
     pub(super) policies: Policies,
     pub(super) log: EventLog,
+    /// Seconds that this Box's clock is ahead of the machine's.
+    pub(super) clock_ahead: i64,
 }
 
 /// One request to be answered, with who asks.
@@ -67,6 +69,7 @@ impl State {
         let owner = User::service_account();
         Self {
             ids: Ids::new(config.seed),
+            clock_ahead: config.clock_ahead,
             config,
             tree: Tree::new(&owner),
             upload_sessions: BTreeMap::new(),

@@ -62,6 +62,13 @@ pub trait Action: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// The fields of a record of this kind that it goes by, as such a record names them
+    /// (`Account.Name` for that of the Account it belongs to): a change of others alone is nothing to
+    /// it. `None` where every change is something.
+    fn goes_by(&self, _object: &str) -> Option<Vec<String>> {
+        None
+    }
+
     /// Does it and tells in a line what was done. It can be called again for the same step after
     /// a failure or a crash, so each effect goes by [`Ledger`] and happens once.
     async fn apply(&self, step: &Step, work: &Work<'_>) -> Result<String, StepError>;

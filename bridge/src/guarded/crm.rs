@@ -7,7 +7,7 @@ use crate::{
     content::Content,
     crm::{Activity, Crm, Deal, NewFile, Origin, Record, StoredVersion},
     package_links::PackageLinks,
-    port_error::PortError,
+    port_error::{PortError, PortErrorKind},
     records::{Changed, Contact, FieldShape, RecordState, RecordTimes, Records},
     worker::Hold,
 };
@@ -19,7 +19,14 @@ impl Crm for Guarded<dyn Crm> {
     }
 
     async fn upload(&self, file: &NewFile, content: Content) -> Result<String, PortError> {
-        self.call("upload", self.port.upload(file, content)).await
+        let room = self.room.pass(self.side)?;
+        let uploaded = self.call("upload", self.port.upload(file, content)).await;
+        let kind = uploaded.as_ref().err().map(PortError::kind);
+        // What failed for another reason does not tell whether there is room.
+        if matches!(kind, None | Some(PortErrorKind::Full)) {
+            room.ended(&uploaded);
+        }
+        uploaded
     }
 
     async fn stored(&self, version: &str) -> Result<StoredVersion, PortError> {

@@ -80,6 +80,7 @@ pub(crate) fn port_failed(
             }
         }
         PortErrorKind::Outage => outage(reason, rest.or(error.retry_after())),
+        PortErrorKind::Full => outage(reason, error.retry_after()),
         // No door is closed to anybody else.
         PortErrorKind::Later => Outcome::Defer {
             reason,

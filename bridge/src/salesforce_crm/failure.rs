@@ -82,11 +82,12 @@ fn kind(error: &Error) -> PortErrorKind {
         },
         // A 404 without Salesforce's own body is a proxy's, or that of a wrong login URL.
         ErrorKind::NotFound if says_why(error) => PortErrorKind::Gone,
+        // Of files or of records: what changes a record that is there needs none.
+        ErrorKind::StorageFull => PortErrorKind::Full,
         // These concern the user or the org as a whole: every other call would fare the same.
         ErrorKind::Auth
         | ErrorKind::Config
         | ErrorKind::DailyLimit
-        | ErrorKind::StorageFull
         | ErrorKind::Store
         | ErrorKind::TokenUnavailable => PortErrorKind::Outage,
         ErrorKind::Forbidden if is_api_disabled(error) => PortErrorKind::Outage,

@@ -78,6 +78,19 @@ impl SecretKey {
         Self(self.0, Some(Box::new(previous)))
     }
 
+    /// Whether both encrypt alike, whatever they can read besides.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Material::Bytes(one), Material::Bytes(other)) => {
+                one.expose_secret() == other.expose_secret()
+            }
+            (Material::Passphrase(one), Material::Passphrase(other)) => {
+                one.expose_secret() == other.expose_secret()
+            }
+            _ => false,
+        }
+    }
+
     /// The key itself, and the one before it.
     pub(super) fn all(mut self) -> Vec<Self> {
         let previous = self.1.take();

@@ -215,6 +215,12 @@ impl Action for SyncMetadata {
         "sync_metadata"
     }
 
+    fn goes_by(&self, object: &str) -> Option<Vec<String>> {
+        let its = self.map.pairs().iter();
+        let its = its.filter(|_| object == self.map.object());
+        Some(its.map(|it| it.field.clone()).collect())
+    }
+
     fn plan(&self, situation: &Situation) -> Option<String> {
         let record = self.record_of(situation)?;
         let count = self.map.pairs().len();

@@ -3,16 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use bridge::{
-    Backoff, CircuitState, Handler, Hold, Job, JobFilter, JobState, Leased, Outcome, Pauses,
-    Pipeline, PipelineOptions, Queue, QueueAdmin, Side, Worker, WorkerOptions,
-    store::memory::MemoryStore,
+    Action, AdvanceStage, Attach, Backoff, CircuitState, Handler, Hold, Job, JobFilter, JobState,
+    Leased, LogTask, Outcome, Pauses, Pipeline, PipelineOptions, Queue, QueueAdmin, Rule, Side,
+    Target, Worker, WorkerOptions, store::memory::MemoryStore,
 };
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use crate::{
     far_sides::{FarSides, Fault},
-    setting::{Bridge, rules},
+    setting::{self, Bridge, rules},
 };
 
 const PAUSE: Duration = Duration::from_millis(50);
@@ -144,6 +144,89 @@ async fn a_paused_side_is_not_called_and_the_other_one_is() {
     bridge.store.retry(&ids, Timestamp::now()).await.unwrap();
     worker(&bridge.store).run_until_idle().await.unwrap();
     assert_eq!(bridge.states().await, [JobState::Done; 2]);
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_for_files_nothing_else_stops_and_each_comes_once_there_is() {
+    let text = |text: &str| text.parse().unwrap();
+    let attach: Arc<dyn Action> = Arc::new(Attach::to([Target::Opportunity]));
+    let stage: Arc<dyn Action> = Arc::new(AdvanceStage::new("Review"));
+    let log: Arc<dyn Action> = Arc::new(LogTask::new(text("{file.name}"), text("")));
+    let rules = || {
+        vec![
+            Rule::new("files", ["FILE.UPLOADED"], vec![attach.clone()]).unwrap(),
+            Rule::new(
+                "looks",
+                ["FILE.DOWNLOADED"],
+                vec![stage.clone(), log.clone()],
+            )
+            .unwrap(),
+        ]
+    };
+    let bridge = Bridge::new();
+    deliver(&bridge, 12).await;
+    for number in 0..12 {
+        let file = format!("seen{number}");
+        let version = bridge.sides.add_version(&file, b"bytes");
+        let body = setting::body(&file, &file, &version);
+        let job = bridge::NewJob {
+            dedupe: file.clone(),
+            key: file,
+            kind: bridge::BOX_WEBHOOK.into(),
+            body: body.replace("FILE.UPLOADED", "FILE.DOWNLOADED").into(),
+        };
+        let now = Timestamp::now();
+        bridge.store.push(vec![job], now).await.unwrap();
+    }
+    let worker = |pause| {
+        let sides = Arc::new(bridge.sides.clone());
+        let mut options = PipelineOptions::default();
+        (options.settle_after, options.outage_pause) = (Duration::ZERO, pause);
+        options.settle_uploads_after = Duration::ZERO;
+        let pipeline = Pipeline::new(sides.clone(), sides, bridge.store.clone(), rules());
+        let pipeline = pipeline.options(options);
+        let circuits = pipeline.circuits();
+        let worker = Worker::new(bridge.store.clone(), pipeline, "w");
+        (worker.options(self::options()), circuits)
+    };
+    let full = [("upload", Fault::Full); 4];
+    bridge.sides.world().faults.extend(full);
+    let (long, circuits) = worker(Duration::from_secs(600));
+    long.run_until_idle().await.unwrap();
+    {
+        let world = bridge.sides.world();
+        assert_eq!((world.tasks.len(), world.stored.len()), (12, 0));
+        assert_eq!(world.stage, "Review");
+        let uploads = world.writes.iter().filter(|it| **it == "upload");
+        assert_eq!(uploads.count(), 1, "the others were not sent");
+    }
+    assert_eq!(circuits.state(Side::Crm), CircuitState::Closed);
+    assert!(matches!(circuits.uploads(), CircuitState::Open(_)));
+    let all = jobs(&bridge).await;
+    let (waiting, done): (Vec<_>, Vec<_>) = all.iter().partition(|it| it.state == JobState::Ready);
+    assert_eq!((waiting.len(), done.len()), (12, 12));
+    for job in &waiting {
+        let note = job.note.as_deref().unwrap_or_default();
+        assert!(note.contains("no room for it"), "{note}");
+        assert_eq!(job.attempts, 0, "{note}");
+    }
+
+    let ids: Vec<_> = waiting.iter().map(|job| job.id).collect();
+    bridge.store.retry(&ids, Timestamp::now()).await.unwrap();
+    let (short, circuits) = worker(PAUSE);
+    let all_done = async {
+        while bridge.store.counts().await.unwrap().done < 24 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), short.run(all_done))
+        .await
+        .unwrap();
+    assert_eq!(circuits.uploads(), CircuitState::Closed);
+    let world = bridge.sides.world();
+    assert_eq!((world.stored.len(), world.tasks.len()), (12, 12));
+    let uploads = world.writes.iter().filter(|it| **it == "upload").count();
+    assert_eq!(uploads, 4 + 12);
 }
 
 #[derive(Clone, Debug)]

@@ -58,7 +58,7 @@ impl Org {
     }
 
     /// A file on a deal other than the first.
-    async fn document(&self, number: usize) -> String {
+    async fn upload(&self, number: usize) -> Result<String, PortError> {
         let file = NewFile {
             name: format!("{number}.pdf"),
             origin: Origin {
@@ -70,9 +70,12 @@ impl Org {
             },
         };
         let bytes = stream::once(async { Ok("x".into()) }).boxed();
-        let version = self.crm.upload(&file, Content { size: 1, bytes }).await;
-        let stored = self.crm.stored(&version.unwrap()).await;
-        stored.unwrap().document
+        self.crm.upload(&file, Content { size: 1, bytes }).await
+    }
+
+    async fn document(&self, number: usize) -> String {
+        let version = self.upload(number).await.unwrap();
+        self.crm.stored(&version).await.unwrap().document
     }
 
     async fn log(&self, activities: &[Activity]) -> Vec<Result<String, PortError>> {
@@ -98,6 +101,23 @@ impl Org {
 fn kinds<T>(outcomes: &[Result<T, PortError>]) -> Vec<Option<PortErrorKind>> {
     let kind = |it: &Result<T, PortError>| it.as_ref().err().map(PortError::kind);
     outcomes.iter().map(kind).collect()
+}
+
+#[tokio::test]
+async fn an_org_without_room_says_so_of_what_it_would_have_to_store() {
+    let org = Org::up().await;
+    let full = r#"[{"message":"storage limit exceeded","errorCode":"STORAGE_LIMIT_EXCEEDED"}]"#;
+    let effect = FaultEffect::Status {
+        status: 400,
+        headers: [("content-type".to_owned(), "application/json".to_owned())].into(),
+        body: full.to_owned(),
+    };
+    let fault = Fault::on("*/sobjects/ContentVersion*", effect);
+    org.fake.inject(fault.method("POST"));
+    let error = org.upload(1).await.unwrap_err();
+    assert_eq!(error.kind(), PortErrorKind::Full, "{error:?}");
+    assert!(error.had_no_effect());
+    org.upload(1).await.unwrap();
 }
 
 #[tokio::test]

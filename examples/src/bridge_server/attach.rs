@@ -25,9 +25,9 @@ pub(crate) struct Options {
 pub(crate) async fn run(config: &Path, attach: Options) -> Result<(), Failure> {
     let Options { file, to, how } = attach;
     let file = AttachFile::new(file);
-    let command = match to {
+    let command = match to.clone() {
         Some(record) => file.to(record),
         None => file,
     };
-    by_hand::run(config, &command.into(), &how).await
+    by_hand::run(config, &command.into(), to.as_deref(), &how).await
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use bridge::{
-    Pipeline,
-    watch::{Backfill, Backfilled, Told},
+    Pipeline, PortErrorKind,
+    watch::{Backfill, Backfilled, Told, WatchError},
 };
 use clap::Args;
 use serde_json::json;
@@ -74,9 +74,13 @@ pub(crate) async fn run(path: &Path, arguments: Arguments) -> Result<(), Failure
         }
     };
     heard?;
-    let done = done.map_err(|error| match dry_run {
-        true => Failure::run(error),
-        false => Failure::Run(format!(
+    let done = done.map_err(|error| match &error {
+        // One that goes while others are read is passed over.
+        WatchError::Port(port) if port.kind() == PortErrorKind::Gone => {
+            Failure::Run(format!("there is no folder {folder} for us"))
+        }
+        _ if dry_run => Failure::run(error),
+        _ => Failure::Run(format!(
             "{}; the next run goes on where this one ended",
             in_one_line(&error)
         )),

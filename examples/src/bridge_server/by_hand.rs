@@ -4,8 +4,8 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use bridge::{
-    Command, CommandError, CommandState, Commands, EffectKey, EffectState, JobId, JobState,
-    Prepared, Received, Worker, store::memory::MemoryStore,
+    Command, CommandError, CommandState, Commands, Crm, EffectKey, EffectState, JobId, JobState,
+    PortErrorKind, Prepared, Received, Records, Worker, crm::Record, store::memory::MemoryStore,
 };
 use clap::Args;
 use jiff::Timestamp;
@@ -43,10 +43,20 @@ pub(crate) struct How {
     wait: u32,
 }
 
-pub(crate) async fn run(config: &Path, command: &Command, how: &How) -> Result<(), Failure> {
+/// `about` is the record that the command names.
+pub(crate) async fn run(
+    config: &Path,
+    command: &Command,
+    about: Option<&str>,
+    how: &How,
+) -> Result<(), Failure> {
     let config = Config::read(config)?;
     let secrets = secrets::open(&config).await?;
     let parts = build::parts(&config, secrets.as_ref())?;
+    // What is no id is told with all else that is wrong with the command.
+    if let Some(Ok(record)) = about.map(|id| parts.crm.record(id)) {
+        is_there(&parts.crm, &record).await?;
+    }
     if how.dry_run {
         return dry_run(&config, parts, command, how).await;
     }
@@ -86,6 +96,18 @@ pub(crate) async fn check(parts: &Parts, command: &Command, how: &How) -> Result
     let commands = build::commands(parts, nowhere.queue.clone());
     let checked = submit(&commands, command, how, nowhere.clock.now()).await;
     checked.map(drop)
+}
+
+/// Fails where the CRM knows nothing of the record, or it is deleted.
+pub(crate) async fn is_there(records: &dyn Records, record: &Record) -> Result<(), Failure> {
+    match records.read(record, &["Id"]).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == PortErrorKind::Gone => Err(Failure::Run(format!(
+            "{} is not there, or not for us to see",
+            record.id
+        ))),
+        Err(error) => Err(Failure::run(error)),
+    }
 }
 
 async fn dry_run(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use bridge::{
-    Circuits, Queue, Records, SalesforceCrm,
+    Circuits, Queue, Records, Rule, SalesforceCrm,
     source::{EventBus, OutboundReceiver, Poll, Topic},
 };
 use salesforce_client::{OutboundReader, RecordId, SalesforceClient, pubsub::PubSub};
@@ -79,7 +79,8 @@ impl Sources {
         Ok(bridge::axum::outbound_route(&outbound.path, receiver))
     }
 
-    pub(crate) fn running(&self, config: &Config, store: &Store) -> Running {
+    /// Beside a worker that goes by these rules.
+    pub(crate) fn running(&self, config: &Config, store: &Store, rules: &[Rule]) -> Running {
         let events = &config.salesforce.events;
         let queue: Arc<dyn Queue> = store.queue.clone();
         let parts = || {
@@ -103,7 +104,9 @@ impl Sources {
         let bus = bus.map(|(it, bus)| {
             let (records, queue, ledger) = parts();
             let bus = EventBus::new(bus, records, queue, ledger);
-            let mut bus = bus.clock(Arc::clone(&store.clock));
+            let mut bus = bus
+                .clock(Arc::clone(&store.clock))
+                .for_rules(rules.to_vec());
             for it in &it.topics {
                 bus = bus.topic(topic(it));
             }

@@ -63,6 +63,10 @@ pub(crate) enum Command {
         ids: Vec<i64>,
     },
     /// Stops all calls to a vendor, or all work, in every process. Deliveries are still taken in.
+    ///
+    /// Each process looks what is paused at every worker.poll: calls that it begins before that are
+    /// still made. With a vendor paused, what is in hand stops before its next call to it; with all
+    /// paused it goes to its end, and nothing new is begun. Work by hand stops too.
     Pause {
         /// What is to stop.
         #[arg(default_value = "all")]
@@ -181,26 +185,23 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
         Command::Retry { ids } => {
             let ids: Vec<_> = ids.into_iter().map(JobId).collect();
             let retried = store.retry(&ids, now).await;
-            told(
-                &ids,
-                retried,
-                "due now",
-                "only waiting events can be retried",
-            )
+            let rule = "only waiting events can be retried";
+            told(&*store, &ids, retried, ("due now", rule)).await
         }
         Command::Discard { ids } => {
             let ids: Vec<_> = ids.into_iter().map(JobId).collect();
             let discarded = store.discard(&ids, now).await;
-            told(
-                &ids,
-                discarded,
-                "discarded",
-                "only dead letters can be discarded",
-            )
+            let rule = "only dead letters can be discarded";
+            told(&*store, &ids, discarded, ("discarded", rule)).await
         }
         Command::Pause { what } => {
             store.pause(what.side()).await.map_err(Failure::run)?;
-            status(&*store, false).await
+            status(&*store, false).await?;
+            let poll = config.worker.poll.0;
+            say(format_args!(
+                "in force within {poll:?}, the worker.poll of the services: what is in hand then \
+                 stops before its next call"
+            ))
         }
         Command::Resume { what } => {
             let lifted = match what.side() {
@@ -230,29 +231,35 @@ pub(crate) async fn run(config: &Path, command: Command) -> Result<(), Failure> 
             if dry_run {
                 return plan::run(&config, &opened, &ids, true, json).await;
             }
-            let replayed = store.replay(&ids, now).await.map_err(Failure::run)?;
-            say(format_args!("{replayed} of {} due again", ids.len()))?;
-            if !all && replayed < ids.len() as u64 {
-                return Err(Failure::Run("only dead letters can be replayed".to_owned()));
+            let replayed = store.replay(&ids, now).await;
+            if all {
+                let replayed = replayed.map_err(Failure::run)?;
+                return say(format_args!("{replayed} of {} due again", ids.len()));
             }
-            Ok(())
+            let rule = "only dead letters can be replayed";
+            told(&*store, &ids, replayed, ("due again", rule)).await
         }
     }
 }
 
 /// Says how many it were, and fails where somebody has named others.
-fn told(
+async fn told(
+    store: &dyn QueueAdmin,
     ids: &[JobId],
     done: Result<u64, StoreError>,
-    what: &str,
-    rule: &str,
+    (what, rule): (&str, &str),
 ) -> Result<(), Failure> {
     let done = done.map_err(Failure::run)?;
     say(format_args!("{done} of {} {what}", ids.len()))?;
-    match done < ids.len() as u64 {
-        true => Err(Failure::Run(rule.to_owned())),
-        false => Ok(()),
+    if done >= ids.len() as u64 {
+        return Ok(());
     }
+    for id in ids {
+        if store.job(*id).await.map_err(Failure::run)?.is_none() {
+            return Err(Failure::Run(format!("there is no event {id}")));
+        }
+    }
+    Err(Failure::Run(rule.to_owned()))
 }
 
 async fn status(store: &dyn QueueAdmin, json: bool) -> Result<(), Failure> {

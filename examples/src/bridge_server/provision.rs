@@ -31,8 +31,9 @@ pub(crate) async fn run(config: &Path, options: Options) -> Result<(), Failure> 
     let record = record.map_err(|error| Failure::Setup(vec![in_one_line(&error)]))?;
     // A person has asked for folders, and not for what else a rule does for a new record.
     let command = ProvisionRecord::new(&record.id).alone().into();
+    by_hand::check(&parts, &command, &how).await?;
+    by_hand::is_there(&parts.crm, &record).await?;
     if how.dry_run {
-        by_hand::check(&parts, &command, &how).await?;
         return foretell(&config, parts, &record, &command, how.json).await;
     }
     let state = by_hand::carry_out(&config, parts, &command, &how).await?;

@@ -90,6 +90,9 @@ async fn try_out(ready: &Ready) -> Result<String, StoreError> {
             state => said.push_str(&format!(", {name} {state}")),
         }
     }
+    if let CircuitState::Open(_) | CircuitState::Probing = circuits.uploads() {
+        said.push_str(", salesforce has no room for files");
+    }
     let hooks = watch
         .as_ref()
         .map(|watch| watch.found())

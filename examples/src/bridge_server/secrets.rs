@@ -4,8 +4,8 @@ use std::{io::Read, path::PathBuf, sync::Arc, time::Duration};
 
 use bridge::{
     secrets::{
-        AwsAuth, AwsOptions, AwsSecrets, FileSecrets, GrantStore, PostgresSecrets, SecretError,
-        SecretKey, SecretName, SecretStore, VaultAuth, VaultSecrets,
+        AwsAuth, AwsOptions, AwsSecrets, FileSecrets, GrantStore, MemorySecrets, PostgresSecrets,
+        SecretError, SecretKey, SecretName, SecretStore, VaultAuth, VaultSecrets,
     },
     store::postgres::{PostgresOptions, PostgresStore},
 };
@@ -20,6 +20,8 @@ use crate::{
 
 /// Longer than any refresh token.
 const MOST_READ: u64 = 64 * 1024;
+/// Shorter than any.
+const SHORTEST: usize = 20;
 /// How often the service may refresh the grant while it is replaced.
 const ROUNDS: u32 = 10;
 /// How long to wait for a service that refreshes a grant at this moment. Where it has died of it, its
@@ -69,6 +71,7 @@ pub(crate) async fn run(config: &std::path::Path, command: Command) -> Result<()
         Command::Import { side } => import(&config, side).await,
         Command::RotateKey(new) => {
             let new = new.read()?;
+            is_configured(&config, &new)?;
             let rotated = match Opened::of(&config).await? {
                 Opened::File(store) => store.rotate_key(new, ROTATE_WITHIN).await,
                 Opened::Postgres(store) => store.rotate_key(new, ROTATE_WITHIN).await,
@@ -88,6 +91,38 @@ pub(crate) async fn run(config: &std::path::Path, command: Command) -> Result<()
             )
         }
     }
+}
+
+/// The services could not read what is encrypted with a key that they have not been given.
+fn is_configured(config: &Config, new: &SecretKey) -> Result<(), Failure> {
+    let setup = |problem: String| Failure::Setup(vec![format!("secrets: {problem}")]);
+    let (key, passphrase) = match &config.secrets {
+        Some(secrets @ (Secrets::File { .. } | Secrets::Postgres { .. })) => secrets.key(),
+        _ => return Ok(()),
+    };
+    match read_key(key, passphrase).map_err(setup)?.is_same(new) {
+        true => Ok(()),
+        false => Err(setup(
+            "the configuration has not got the new key yet: write it as key (or passphrase), the old \
+             one as previous_key (or previous_passphrase), start the services anew, and then rotate"
+                .to_owned(),
+        )),
+    }
+}
+
+/// The same for a look: no file is made where there is none, for nobody has logged in yet.
+pub(crate) async fn open_if_there(
+    config: &Config,
+) -> Result<Option<Arc<dyn SecretStore>>, Failure> {
+    if let Some(secrets @ Secrets::File { path, .. }) = &config.secrets
+        && !path.exists()
+    {
+        let (key, passphrase) = secrets.key();
+        let key = read_key(key, passphrase);
+        key.map_err(|problem| Failure::Setup(vec![format!("secrets: {problem}")]))?;
+        return Ok(Some(Arc::new(MemorySecrets::new())));
+    }
+    open(config).await
 }
 
 /// The store, if somebody's grant is kept there.
@@ -117,6 +152,9 @@ async fn import(config: &Config, side: Side) -> Result<(), Failure> {
     let setup = |problem: String| Failure::Setup(vec![problem]);
     let store = grant(Some(&secrets), name).map_err(setup)?;
     let token = from_stdin()?;
+    if let Some(problem) = is_none(side, token.expose_secret()) {
+        return Err(setup(format!("standard input: {problem}")));
+    }
     match side {
         Side::Box => {
             let stored = box_client::Grant::new(token).store_in(&store).await;
@@ -126,7 +164,7 @@ async fn import(config: &Config, side: Side) -> Result<(), Failure> {
             store_salesforce(&store, salesforce_client::Grant::new(token)).await?;
         }
     }
-    say(format!("stored as `{name}`"))
+    say(format!("stored as `{name}`; `check` tries it"))
 }
 
 /// In place of the one that is there.
@@ -149,6 +187,37 @@ pub(crate) async fn store_salesforce(
     Err(Failure::Run(
         "the grant changed at every try to replace it".to_owned(),
     ))
+}
+
+/// What says of a text that it is no refresh token. Neither vendor says what one looks like, so this is
+/// what people take for one: only the vendor itself knows whether it is good.
+fn is_none(side: Side, text: &str) -> Option<&'static str> {
+    let is_of_token = |c: char| c.is_ascii_graphic() && !"\"'`{}<>,".contains(c);
+    if text.starts_with("http") && text.contains("://") {
+        return Some("that is an address; a refresh token is what the vendor gives for its code");
+    }
+    if !text.chars().all(is_of_token) {
+        return Some("there are characters in it that no refresh token has; give the token alone");
+    }
+    if text.len() < SHORTEST {
+        return Some("it is too short for a refresh token");
+    }
+    let is_jwt = text.starts_with("eyJ") && text.matches('.').count() == 2;
+    match side {
+        // A session's id has the org's id before the mark.
+        Side::Salesforce if text.starts_with("00D") && text.contains('!') => {
+            Some("that is an access token, which ends by itself; the refresh token came beside it")
+        }
+        Side::Box
+            if !text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c)) =>
+        {
+            Some("there are characters in it that no refresh token of Box has")
+        }
+        _ if is_jwt => Some("that is a signed token, and no refresh token"),
+        _ => None,
+    }
 }
 
 fn from_stdin() -> Result<SecretString, Failure> {

@@ -57,7 +57,7 @@ pub(crate) async fn run(path: &Path, stop_with_stdin: bool) -> Result<(), Failur
     let commands = api::routes(&config, api_token, &store, &parts);
     let outbound = parts.sources.route(&config, &store);
     let outbound = outbound.map_err(|problem| Failure::Setup(vec![problem]))?;
-    let sources = parts.sources.running(&config, &store);
+    let sources = parts.sources.running(&config, &store, &parts.rules);
     let pipeline = build::pipeline(&config, parts, &store);
     pipeline.obey(pauses);
     let router = bridge::axum::route(&config.webhook.path, receiver)

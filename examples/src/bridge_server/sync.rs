@@ -8,7 +8,7 @@ use std::{
 };
 
 use bridge::{
-    Circuits, Clock, Crm, MappingKeys, MappingTemplate, StepError, SyncMetadata,
+    Circuits, Clock, Crm, MappingKeys, MappingTemplate, Records, StepError, SyncMetadata,
     crm::Record,
     metadata::MappedFolders,
     sync::{
@@ -23,6 +23,7 @@ use tokio::time::sleep;
 use crate::{
     Failure,
     build::{self, Ports},
+    by_hand,
     config::{Config, Rule},
     heed::heeding,
     in_one_line, say, secrets,
@@ -84,6 +85,7 @@ struct Ground {
     store: Store,
     folders: Arc<dyn MappedFolders>,
     crm: Arc<dyn Crm>,
+    records: Arc<dyn Records>,
     syncs: Vec<Arc<SyncMetadata>>,
     circuits: Circuits,
     /// How often it is looked what is paused.
@@ -112,6 +114,10 @@ pub(crate) async fn run(config: &Path, arguments: Arguments) -> Result<(), Failu
         }
     };
     let report = report.map_err(Failure::run)?;
+    if report.folder.is_none() {
+        by_hand::is_there(&*ground.records, &record).await?;
+        return Err(Failure::Run(report.to_string()));
+    }
     show(&report, arguments.dry_run, arguments.json)?;
     match report.needs_a_person() {
         true => Err(Failure::Run(report.to_string())),
@@ -265,6 +271,7 @@ impl Ground {
         Ok(Self {
             store,
             folders: circuits.mapped_folders(Arc::new(parts.content)),
+            records: circuits.records(Arc::new(parts.crm.clone())),
             crm: circuits.crm(Arc::new(parts.crm)),
             syncs: parts.syncs,
             circuits,

@@ -29,10 +29,10 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(config: &Path, task: Options) -> Result<(), Failure> {
-    let logged = LogRecordTask::new(task.record, task.subject).description(task.description);
+    let logged = LogRecordTask::new(&task.record, task.subject).description(task.description);
     let logged = match task.contact {
         Some(email) => logged.contact(email),
         None => logged,
     };
-    by_hand::run(config, &logged.into(), &task.how).await
+    by_hand::run(config, &logged.into(), Some(&task.record), &task.how).await
 }

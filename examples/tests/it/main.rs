@@ -34,6 +34,7 @@ mod login;
 mod memory;
 #[path = "../../../bridge/tests/it/secrets/moto.rs"]
 mod moto;
+mod not_there;
 mod operator;
 #[cfg(unix)]
 mod provisioning;

@@ -7,6 +7,8 @@ use crate::{moto::Moto, setting::Setting};
 
 const KEY: &str = "BRIDGE_TEST_KEY";
 const NEW_KEY: &str = "BRIDGE_TEST_NEW_KEY";
+const OLD_KEY: &str = "BRIDGE_TEST_OLD_KEY";
+const STORED: &str = "stored as `box`; `check` tries it\n";
 
 /// With Box's grant in an encrypted file.
 fn with_grant(text: String) -> String {
@@ -47,10 +49,21 @@ async fn run(mut command: Command, input: &str) -> (Option<i32>, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grant_comes_by_standard_input_and_serves_through_restarts_and_a_new_key() {
     let setting = Setting::with(with_grant, true).await;
+    let mut check = setting.program();
+    check.arg("check").env(KEY, "01".repeat(32));
+    check.env("TEST_BOX_SECRET", FakeBox::CLIENT_SECRET);
+    let (code, said) = run(check, "").await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("nobody has logged in yet"), "{said}");
+    let files = std::fs::read_dir(setting.home.path()).unwrap();
+    let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let made: Vec<_> = files.filter(|it| it.contains("bridge.")).collect();
+    assert_eq!(made, ["bridge.toml"], "a check changes nothing");
+
     let token = setting.content.issue_refresh_token();
     let input = format!("{token}\n");
     let imported = run(secrets(&setting, &["import", "box"], 1), &input).await;
-    assert_eq!(imported, (Some(0), "stored as `box`\n".to_owned()));
+    assert_eq!(imported, (Some(0), STORED.to_owned()));
     let kept = std::fs::read(setting.home.path().join("bridge.secrets")).unwrap();
     assert!(!String::from_utf8_lossy(&kept).contains(&token));
 
@@ -84,10 +97,26 @@ async fn a_grant_comes_by_standard_input_and_serves_through_restarts_and_a_new_k
     serve(1).await;
     serve(1).await;
 
-    let mut rotate = secrets(&setting, &["rotate-key", "--key-env", NEW_KEY], 1);
-    rotate.env(NEW_KEY, "02".repeat(32));
-    let (code, said) = run(rotate, "").await;
+    let rotate = |key: u8| {
+        let mut rotate = secrets(&setting, &["rotate-key", "--key-env", NEW_KEY], key);
+        rotate
+            .env(NEW_KEY, "02".repeat(32))
+            .env(OLD_KEY, "01".repeat(32));
+        rotate
+    };
+    let before = std::fs::read(setting.home.path().join("bridge.secrets")).unwrap();
+    let (code, said) = run(rotate(1), "").await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("has not got the new key yet"), "{said}");
+    let after = std::fs::read(setting.home.path().join("bridge.secrets")).unwrap();
+    assert_eq!(after, before, "nobody could read it any more");
+    let path = setting.home.path().join("bridge.toml");
+    let one_key = std::fs::read_to_string(&path).unwrap();
+    let both = format!("[secrets]\nprevious_key = {{ env = \"{OLD_KEY}\" }}");
+    std::fs::write(&path, one_key.replace("[secrets]", &both)).unwrap();
+    let (code, said) = run(rotate(2), "").await;
     assert_eq!(code, Some(0), "{said}");
+    std::fs::write(&path, one_key).unwrap();
     serve(2).await;
 
     let before = std::fs::read(setting.home.path().join("bridge.secrets")).unwrap();
@@ -96,10 +125,32 @@ async fn a_grant_comes_by_standard_input_and_serves_through_restarts_and_a_new_k
     assert!(said.contains("encrypted with another key"), "{said}");
     let after = std::fs::read(setting.home.path().join("bridge.secrets")).unwrap();
     assert_eq!(after, before, "it was overwritten");
-    for bad in ["", " \n", "two tokens"] {
-        let (code, said) = run(secrets(&setting, &["import", "salesforce"], 2), bad).await;
-        assert_eq!(code, Some(2), "{said}");
+    let long = "a".repeat(64);
+    let json = format!("{{\"refresh_token\":\"{long}\"}}");
+    let session = format!("00D5g0000000001!{long}");
+    let address = format!("https://bridge.example.com/?code={long}");
+    let jwt = format!("eyJhbGciOiJSUzI1NiJ9.{long}.{long}");
+    for (side, bad) in [
+        ("salesforce", ""),
+        ("salesforce", " \n"),
+        ("salesforce", "two tokens"),
+        ("salesforce", "hello"),
+        ("salesforce", &json),
+        ("salesforce", &session),
+        ("salesforce", &address),
+        ("box", &jwt),
+        ("box", &session),
+        (
+            "box",
+            "\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}",
+        ),
+    ] {
+        let (code, said) = run(secrets(&setting, &["import", side], 2), bad).await;
+        assert_eq!(code, Some(2), "{side}: {said}");
+        assert!(said.contains("standard input: ") && !said.contains(&long));
     }
+    let after = std::fs::read(setting.home.path().join("bridge.secrets")).unwrap();
+    assert_eq!(after, before);
     assert!(!setting.log().contains(&token));
 }
 
@@ -133,7 +184,7 @@ async fn a_grant_is_kept_in_aws_by_whatever_credentials_its_own_tools_would_find
     assert!(said.contains("no AWS credentials were found"), "{said}");
     for _ in 0..2 {
         let imported = run(with_keys(import()), &token).await;
-        assert_eq!(imported, (Some(0), "stored as `box`\n".to_owned()));
+        assert_eq!(imported, (Some(0), STORED.to_owned()));
     }
     let rotate = secrets(&setting, &["rotate-key", "--key-env", KEY], 1);
     let (code, said) = run(with_keys(rotate), "").await;

@@ -378,7 +378,7 @@ async fn rules_that_no_template_can_serve_are_told_of_before_anything_starts() {
     let changes: [(Change, &str); 4] = [
         (
             |it| it.replace("kind = \"enum\"", "kind = \"string\""),
-            "takes stage to be Enum, and `folders` takes it to be String",
+            "beside rule `folders`: the metadata key `stage` cannot be both string and enum",
         ),
         (
             |it| it.replace("key = \"client\"", "key = \"opportunity_id\""),

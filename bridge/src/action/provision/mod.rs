@@ -388,6 +388,11 @@ impl Action for Provision {
         "provision"
     }
 
+    fn goes_by(&self, object: &str) -> Option<Vec<String>> {
+        let kind = self.layout.kind(object)?;
+        Some(self.wanted_fields(object, kind))
+    }
+
     fn plan(&self, situation: &Situation) -> Option<String> {
         let change = situation.record()?;
         let (object, _) = self.kind_of(&change.record)?;

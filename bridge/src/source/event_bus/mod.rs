@@ -1,3 +1,4 @@
+mod concern;
 mod position;
 mod tell;
 
@@ -11,7 +12,7 @@ use salesforce_client::{
 };
 use tracing::{info, warn};
 
-use self::{position::Position, tell::Change};
+use self::{concern::Concern, position::Position, tell::Change};
 use super::{
     SourceError,
     inlet::{Failures, Inlet},
@@ -22,6 +23,7 @@ use crate::{
     queue::Queue,
     record_event::RecordEvent,
     records::Records,
+    rules::Rule,
     salesforce_crm::port_error,
 };
 
@@ -67,6 +69,7 @@ pub struct EventBus {
     topics: Vec<Topic>,
     since: Option<Timestamp>,
     not_by: Option<String>,
+    concern: Concern,
 }
 
 /// What to listen to.
@@ -130,6 +133,7 @@ impl EventBus {
             topics: Vec::new(),
             since: None,
             not_by: None,
+            concern: Concern::default(),
         }
     }
 
@@ -151,6 +155,15 @@ impl EventBus {
     /// transaction counts as ours too.
     pub fn not_by(mut self, client_name: impl Into<String>) -> Self {
         self.not_by = Some(client_name.into());
+        self
+    }
+
+    /// Leaves out the changes of a record's fields that none of these rules
+    /// [goes by](crate::Action::goes_by), as far as the bus tells of fields: not where it has a gap,
+    /// nor of what is nested. A rule that goes by a field that is not ours to write, such as a
+    /// formula, is told of all: the bus does not tell when such a field changes.
+    pub fn for_rules(mut self, rules: Vec<Rule>) -> Self {
+        self.concern = Concern::of(rules);
         self
     }
 
@@ -279,6 +292,14 @@ impl EventBus {
             }
         }
         let newest = changes.iter().filter_map(Change::at).max();
+        for told in &mut changes {
+            let records = &*self.inlet.records;
+            if let Some((object, fields)) = told.fields()
+                && !self.concern.is_touched(records, object, fields).await
+            {
+                *told = Change::Nothing;
+            }
+        }
         if let Some(last) = changes.iter().filter_map(Change::of_change).max() {
             let over = over_at(last).duration_since(self.inlet.clock.now());
             let hold = Duration::try_from(over).unwrap_or_default();

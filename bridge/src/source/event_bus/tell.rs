@@ -15,6 +15,8 @@ pub(super) enum Change {
         own: String,
         records: Vec<Record>,
         change: record_event::Change,
+        /// The fields that were changed, where they are told.
+        fields: Vec<String>,
         at: Option<Timestamp>,
         /// Whether that is the time of the change, and not that of the event alone.
         is_of_change: bool,
@@ -35,6 +37,23 @@ impl Change {
         match self {
             Self::Of { at, .. } | Self::Gap { at, .. } => *at,
             Self::Unreadable | Self::Nothing => None,
+        }
+    }
+
+    /// The kind of record and the fields of it that were changed, where these are told: of what was
+    /// made, deleted or brought back, everything is new.
+    pub(super) fn fields(&self) -> Option<(&str, &[String])> {
+        match self {
+            Self::Of {
+                records,
+                change: record_event::Change::Updated,
+                fields,
+                ..
+            } if !fields.is_empty() => {
+                let object = records.first()?.object.as_deref()?;
+                Some((object, fields))
+            }
+            _ => None,
         }
     }
 
@@ -128,6 +147,11 @@ fn changed(event: &Event, header: ChangeEventHeader, fields: &salesforce_client:
             })
             .collect(),
         change,
+        fields: match header.change_type {
+            // A gap comes without its fields.
+            ChangeType::Update => header.changed_fields,
+            _ => Vec::new(),
+        },
         at: stamp(fields, committed).or(committed),
         is_of_change: true,
     }
@@ -167,6 +191,7 @@ fn named(event: &Event, topic: &Topic, fields: &salesforce_client::Record) -> Ch
             object,
         }],
         change: record_event::Change::Changed,
+        fields: Vec::new(),
         at: created.and_then(|at| Timestamp::from_millisecond(at).ok()),
         is_of_change: false,
     }

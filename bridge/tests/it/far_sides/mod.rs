@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     Outage,
     /// Nobody answers.
     Down,
+    /// There is no room left.
+    Full,
 }
 
 type Effect = Box<dyn FnOnce(&mut World) + Send>;
@@ -272,6 +274,7 @@ impl FarSides {
             Some(Fault::Forbidden) => failed(PortErrorKind::Refused),
             Some(Fault::Down) => failed(PortErrorKind::Down),
             Some(Fault::Outage) => failed(PortErrorKind::Outage),
+            Some(Fault::Full) => failed(PortErrorKind::Full),
             Some(Fault::AnswerLost | Fault::LandsLater) => {
                 effect(&mut world)?;
                 failed(PortErrorKind::Unknown)

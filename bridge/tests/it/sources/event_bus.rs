@@ -4,8 +4,10 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use bridge::{
-    EffectKey, EffectState, Ledger, Queue,
+    Action, EffectKey, EffectState, Ledger, Queue, Rule, Situation, Step, StepError,
+    action::Work,
     source::{EventBus, Poll, Topic},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -75,7 +77,7 @@ impl Listening {
                 () = is_so => {}
             }
         };
-        timeout(Duration::from_secs(60), listening).await.unwrap();
+        timeout(Duration::from_secs(600), listening).await.unwrap();
     }
 
     async fn until_told(&self, source: EventBus, events: usize) -> Vec<String> {
@@ -250,6 +252,100 @@ async fn our_own_changes_can_be_left_out_and_what_cannot_be_read_hurts_nobody_el
     it.until_kept(source).await;
     let expected = [format!("UPDATED {}", ids[1])];
     assert_eq!(said(&it.store.store).await, expected);
+}
+
+/// Goes by these fields, and is never asked to do anything.
+#[derive(Debug)]
+struct GoesBy(Option<&'static [&'static str]>);
+
+#[async_trait]
+impl Action for GoesBy {
+    fn name(&self) -> &str {
+        "goes_by"
+    }
+
+    fn plan(&self, _: &Situation) -> Option<String> {
+        None
+    }
+
+    fn goes_by(&self, object: &str) -> Option<Vec<String>> {
+        assert_eq!(object, "Account");
+        let fields = self.0?.iter();
+        Some(fields.map(|field| (*field).to_owned()).collect())
+    }
+
+    async fn apply(&self, _: &Step, _: &Work<'_>) -> Result<String, StepError> {
+        Ok(String::new())
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_fields_that_no_rule_goes_by_is_no_job_and_no_call() {
+    let by = |fields: &'static [&'static str], trigger: &str| {
+        let action: Arc<dyn Action> = Arc::new(GoesBy(Some(fields)));
+        Rule::new("r", [trigger], vec![action]).unwrap()
+    };
+    let it = Listening::up().await;
+    let ids = [700, 699, 698, 697].map(|seconds| account(&it.org, ago(seconds)));
+    it.until_kept(it.source()).await;
+    let calls = || {
+        let requests = it.org.requests();
+        let describes = requests.iter().filter(|it| it.path.ends_with("/describe"));
+        (requests.len(), describes.count())
+    };
+    let rules = [
+        by(&["Name", "Owner.Email"], "Account.*"),
+        by(&["Website"], "Account.CHANGED"),
+        by(&["Phone"], "Account.CREATED"),
+        by(&["Phone"], "Contact.*"),
+    ];
+    let source = it.source().for_rules(rules.to_vec());
+    let before = calls();
+    for phone in ["1", "2", "3"] {
+        it.org.update(&ids[0], json!({ "Phone": phone })).unwrap();
+    }
+    it.until_kept(source.clone()).await;
+    assert_eq!(said(&it.store.store).await, [""; 0]);
+    let asked = calls();
+    assert_eq!(
+        (asked.0 - before.0, asked.1 - before.1),
+        (1, 1),
+        "which fields there are, once"
+    );
+
+    // What a rule goes by, and what nobody names the fields of.
+    let other = it.org.integration_user();
+    let changes = [
+        json!({ "Phone": "4", "Name": "Acme 2" }),
+        json!({ "Website": "https://acme.example" }),
+        json!({ "OwnerId": other }),
+    ];
+    for (id, fields) in ids.iter().zip(changes) {
+        it.org.update(id, fields).unwrap();
+    }
+    let gap = ChangeType::GapUpdate;
+    it.org.tell_gap("Account", gap, &[&ids[3]]).unwrap();
+    it.org.delete(&ids[3]).unwrap();
+    it.until_kept(source.clone()).await;
+    let mut told = said(&it.store.store).await;
+    assert_eq!(told.pop(), Some(format!("DELETED {}", ids[3])));
+    assert_eq!(told, ids.map(|id| format!("UPDATED {id}")));
+    assert_eq!(calls(), asked);
+}
+
+#[tokio::test]
+async fn a_rule_that_goes_by_everything_or_by_what_is_computed_hears_of_every_change() {
+    for fields in [None, Some(&["LastModifiedDate"][..]), Some(&["Nope__c"])] {
+        let it = Listening::up().await;
+        let id = account(&it.org, ago(700));
+        it.until_kept(it.source()).await;
+        let action: Arc<dyn Action> = Arc::new(GoesBy(fields));
+        let rule = Rule::new("r", ["Account.UPDATED"], vec![action]).unwrap();
+        it.org.update(&id, json!({ "Phone": "1" })).unwrap();
+        it.until_kept(it.source().for_rules(vec![rule])).await;
+        let told = said(&it.store.store).await;
+        assert_eq!(told, [format!("UPDATED {id}")], "{fields:?}");
+    }
 }
 
 #[derive(Serialize)]

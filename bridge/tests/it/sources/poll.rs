@@ -125,7 +125,7 @@ async fn one_kind_that_is_not_answered_for_keeps_no_other_waiting() {
     let (org, client) = org().await;
     let store = Arc::new(Shaky::default());
     let made = account(&org, 600);
-    let slow = FaultEffect::DelayBefore { millis: 600_000 };
+    let slow = FaultEffect::DelayBefore { millis: 3_600_000 };
     let slow = Fault::on("*/sobjects/Contact/*", slow).times(u32::MAX);
     org.inject(slow);
     let (queue, ledger): (Arc<dyn Queue>, Arc<dyn Ledger>) = (store.clone(), store.clone());
@@ -136,7 +136,7 @@ async fn one_kind_that_is_not_answered_for_keeps_no_other_waiting() {
         }
     };
     let polling = poll.since(ago(3600));
-    let polling = timeout(Duration::from_secs(60), polling.run(told));
+    let polling = timeout(Duration::from_secs(600), polling.run(told));
     polling.await.unwrap();
     assert_eq!(said(&store.store).await, [format!("CREATED {made}")]);
 }

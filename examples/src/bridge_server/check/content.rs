@@ -123,7 +123,7 @@ fn lacks(
     wanted: &TemplateKey<'_>,
     is_made: bool,
 ) -> Option<Finding> {
-    let TemplateKey { key, kind, by } = wanted;
+    let TemplateKey { key, kind, by, .. } = wanted;
     let Some(field) = template.field(key) else {
         let says = format!("{name} has no key {key}, which `{by}` uses");
         return Some(match is_made {

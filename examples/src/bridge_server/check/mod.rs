@@ -35,7 +35,7 @@ pub(crate) async fn run(path: &Path, arguments: Arguments) -> Result<(), Failure
 
 async fn check(config: &Config, json: bool) -> Result<(), Failure> {
     let patience = config.check.timeout.0;
-    let (secrets, locked) = match timeout(patience, secrets::open(config)).await {
+    let (secrets, locked) = match timeout(patience, secrets::open_if_there(config)).await {
         Ok(Ok(secrets)) => (secrets, None),
         Ok(Err(failure)) => (None, Some(failure.line())),
         Err(_) => (None, Some("no answer in time".to_owned())),

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use serde::Deserialize;
 
 use super::Span;
@@ -18,12 +16,5 @@ impl Default for Check {
             timeout: Span::seconds(15),
             clock_warning: Span::seconds(5),
         }
-    }
-}
-
-impl Check {
-    pub(super) fn problem(&self) -> Option<&'static str> {
-        let is_fine = self.timeout.0 > Duration::ZERO;
-        (!is_fine).then_some("check.timeout must be above 0")
     }
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use serde::Deserialize;
 
 use super::Span;
@@ -20,13 +18,5 @@ impl Default for Login {
             patience: Span::seconds(300),
             box_authorize_url: "https://account.box.com/api/oauth2/authorize".into(),
         }
-    }
-}
-
-impl Login {
-    /// What cannot work, apart from the URL.
-    pub(super) fn problem(&self) -> Option<&'static str> {
-        let is_fine = self.patience.0 > Duration::ZERO;
-        (!is_fine).then_some("login.patience must be above 0")
     }
 }

@@ -2,35 +2,50 @@
 
 mod api;
 mod budget;
+mod calls;
 mod check;
+mod content;
 mod events;
+mod limits;
 mod login;
 mod problems;
 mod provision;
+mod rule;
+mod salesforce;
 mod secret;
 mod secrets;
+mod server;
 mod span;
+mod store;
 mod sync;
 mod template;
 mod watch;
+mod work;
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::path::Path;
 
 use serde::Deserialize;
 
 pub(crate) use self::{
     api::Api,
     budget::Budget,
+    calls::Calls,
     check::Check,
+    content::{BoxAuth, BoxSide},
     events::{Events, Outbound, Topic},
     login::Login,
     provision::{Package, Provision, is_of_records},
+    rule::Rule,
+    salesforce::{LinkVisibility, SalesforceAuth, SalesforceSide},
     secret::Secret,
     secrets::Secrets,
+    server::{Server, Webhook},
     span::Span,
+    store::{Store, StoreUrl},
     sync::SyncMetadata,
     template::TemplateKey,
     watch::{EventStream, Watch},
+    work::{Retry, Worker},
 };
 use crate::Failure;
 
@@ -58,315 +73,6 @@ pub(crate) struct Config {
     pub(crate) check: Check,
     #[serde(default)]
     pub(crate) rules: Vec<Rule>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Server {
-    pub(crate) listen: SocketAddr,
-    pub(crate) max_connections: usize,
-    pub(crate) idle_timeout: Span,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            max_connections: 1024,
-            idle_timeout: Span::seconds(30),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Store {
-    pub(crate) url: StoreUrl,
-    #[serde(default = "thirty_days")]
-    pub(crate) keep_done: Span,
-    #[serde(default = "four_hundred_days")]
-    pub(crate) keep_effects: Span,
-    #[serde(default = "ten_minutes")]
-    pub(crate) tidy_every: Span,
-    #[serde(default = "sixteen")]
-    pub(crate) connections: usize,
-}
-
-/// A URL with a password in it is a secret, and given like one.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum StoreUrl {
-    Open(String),
-    Secret(Secret),
-}
-
-impl Store {
-    pub(crate) fn is_postgres(&self) -> bool {
-        match &self.url {
-            StoreUrl::Open(url) => {
-                url.starts_with("postgres://") || url.starts_with("postgresql://")
-            }
-            StoreUrl::Secret(_) => true,
-        }
-    }
-
-    /// The file of an SQLite store.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match &self.url {
-            StoreUrl::Open(url) => url.strip_prefix("sqlite:").map(Path::new),
-            StoreUrl::Secret(_) => None,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Webhook {
-    #[serde(default = "webhook_path")]
-    pub(crate) path: String,
-    pub(crate) primary_key: Option<Secret>,
-    pub(crate) secondary_key: Option<Secret>,
-    #[serde(default = "ten_minutes")]
-    pub(crate) max_age: Span,
-    #[serde(default = "one_minute")]
-    pub(crate) max_ahead: Span,
-    #[serde(default = "one_mebibyte")]
-    pub(crate) body_limit: usize,
-    #[serde(default = "two_seconds")]
-    pub(crate) store_within: Span,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct BoxSide {
-    #[serde(default = "box_url")]
-    pub(crate) base_url: String,
-    pub(crate) auth: BoxAuth,
-    #[serde(default = "enterprise")]
-    pub(crate) metadata_scope: String,
-    #[serde(default = "salesforce_mapping")]
-    pub(crate) metadata_template: String,
-    #[serde(default = "opportunity_id")]
-    pub(crate) opportunity_key: String,
-    #[serde(default = "account_id")]
-    pub(crate) account_key: String,
-    #[serde(default = "five_minutes")]
-    pub(crate) remember_mapping: Span,
-    #[serde(default = "ten_seconds")]
-    pub(crate) remember_unmapped: Span,
-    #[serde(default)]
-    pub(crate) calls: Calls,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum BoxAuth {
-    ClientCredentials {
-        client_id: String,
-        client_secret: Secret,
-        enterprise_id: Option<String>,
-        user_id: Option<String>,
-    },
-    RefreshToken {
-        client_id: String,
-        client_secret: Secret,
-        #[serde(default = "box_grant")]
-        grant: String,
-    },
-    DeveloperToken {
-        token: Secret,
-    },
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SalesforceSide {
-    #[serde(default = "salesforce_url")]
-    pub(crate) login_url: String,
-    #[serde(default = "api_version")]
-    pub(crate) api_version: String,
-    pub(crate) auth: SalesforceAuth,
-    pub(crate) version_key_field: Option<String>,
-    pub(crate) task_key_field: Option<String>,
-    #[serde(default = "completed")]
-    pub(crate) task_status: String,
-    #[serde(default)]
-    pub(crate) link_visibility: LinkVisibility,
-    #[serde(default = "thirteen_minutes")]
-    pub(crate) session_lifetime: Span,
-    #[serde(default = "ten_minutes")]
-    pub(crate) upload_answer_timeout: Span,
-    #[serde(default = "one_minute")]
-    pub(crate) remember_stages: Span,
-    #[serde(default = "fifty_milliseconds")]
-    pub(crate) linger: Span,
-    #[serde(default = "two_thousand")]
-    pub(crate) bulk_from: usize,
-    #[serde(default)]
-    pub(crate) calls: Calls,
-    #[serde(default)]
-    pub(crate) budget: Budget,
-    #[serde(default)]
-    pub(crate) events: Events,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum LinkVisibility {
-    #[default]
-    AllUsers,
-    InternalUsers,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum SalesforceAuth {
-    Jwt {
-        client_id: String,
-        username: String,
-        private_key: Secret,
-        audience: Option<String>,
-    },
-    ClientCredentials {
-        client_id: String,
-        client_secret: Secret,
-    },
-    RefreshToken {
-        client_id: String,
-        client_secret: Option<Secret>,
-        #[serde(default = "salesforce_grant")]
-        grant: String,
-    },
-    Token {
-        token: Secret,
-        instance_url: String,
-    },
-}
-
-/// How patient a client is.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Calls {
-    pub(crate) max_attempts: u32,
-    pub(crate) first_delay: Span,
-    pub(crate) max_delay: Span,
-    pub(crate) deadline: Span,
-    pub(crate) connect_timeout: Span,
-    pub(crate) idle_timeout: Span,
-}
-
-impl Default for Calls {
-    fn default() -> Self {
-        Self {
-            max_attempts: 4,
-            first_delay: Span::seconds(1),
-            max_delay: Span::seconds(15),
-            deadline: Span::seconds(60),
-            connect_timeout: Span::seconds(10),
-            idle_timeout: Span::seconds(60),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Worker {
-    pub(crate) concurrency: usize,
-    pub(crate) transfers: usize,
-    pub(crate) lease: Span,
-    pub(crate) poll: Span,
-    pub(crate) grace: Span,
-    pub(crate) settle_after: Span,
-    pub(crate) overtaken_within: Span,
-    pub(crate) outage_after: u32,
-    pub(crate) outage_pause: Span,
-    pub(crate) longest_outage_pause: Span,
-    pub(crate) after_dead: AfterDead,
-    pub(crate) compare_checksums: bool,
-}
-
-impl Default for Worker {
-    fn default() -> Self {
-        Self {
-            concurrency: 64,
-            transfers: 8,
-            lease: Span::seconds(60),
-            poll: Span(Duration::from_millis(500)),
-            grace: Span::seconds(30),
-            settle_after: Span::seconds(30),
-            overtaken_within: Span::seconds(3 * 3600),
-            outage_after: 5,
-            outage_pause: Span::seconds(300),
-            longest_outage_pause: Span::seconds(3600),
-            after_dead: AfterDead::Skip,
-            compare_checksums: false,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum AfterDead {
-    Skip,
-    Hold,
-}
-
-impl From<AfterDead> for bridge::AfterDead {
-    fn from(policy: AfterDead) -> Self {
-        match policy {
-            AfterDead::Skip => Self::Skip,
-            AfterDead::Hold => Self::Hold,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Retry {
-    pub(crate) base: Span,
-    pub(crate) max_delay: Span,
-    pub(crate) jitter: Span,
-    pub(crate) max_attempts: u32,
-    pub(crate) max_age: Span,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            base: Span::seconds(1),
-            max_delay: Span::seconds(3600),
-            jitter: Span::seconds(1),
-            max_attempts: 16,
-            max_age: Span::seconds(24 * 3600),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Rule {
-    pub(crate) name: String,
-    pub(crate) triggers: Vec<String>,
-    pub(crate) folder: Option<String>,
-    pub(crate) file: Option<String>,
-    pub(crate) versions: Option<bridge::Versions>,
-    pub(crate) attach: Option<Vec<bridge::Target>>,
-    pub(crate) advance_stage: Option<String>,
-    pub(crate) log_task: Option<LogTask>,
-    pub(crate) provision: Option<Provision>,
-    pub(crate) sync_metadata: Option<SyncMetadata>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LogTask {
-    pub(crate) subject: String,
-    #[serde(default)]
-    pub(crate) description: String,
-    pub(crate) contact: Option<bridge::Whom>,
-    #[serde(default)]
-    pub(crate) several_contacts: bridge::Several,
-    pub(crate) digest: Option<Span>,
 }
 
 impl Config {
@@ -469,76 +175,6 @@ fn with_nearest(message: &str) -> String {
         Some(nearest) => format!("unknown key `{unknown}`; the nearest known one is `{nearest}`"),
         None => format!("unknown key `{unknown}`"),
     }
-}
-
-fn thirty_days() -> Span {
-    Span::seconds(30 * 24 * 3600)
-}
-fn four_hundred_days() -> Span {
-    Span::seconds(400 * 24 * 3600)
-}
-fn sixteen() -> usize {
-    16
-}
-fn ten_minutes() -> Span {
-    Span::seconds(600)
-}
-fn five_minutes() -> Span {
-    Span::seconds(300)
-}
-fn ten_seconds() -> Span {
-    Span::seconds(10)
-}
-fn one_minute() -> Span {
-    Span::seconds(60)
-}
-fn thirteen_minutes() -> Span {
-    Span::seconds(13 * 60)
-}
-fn fifty_milliseconds() -> Span {
-    Span(Duration::from_millis(50))
-}
-fn two_thousand() -> usize {
-    2_000
-}
-fn one_mebibyte() -> usize {
-    1024 * 1024
-}
-fn two_seconds() -> Span {
-    Span(Duration::from_secs(2))
-}
-fn webhook_path() -> String {
-    "/webhooks/box".into()
-}
-fn box_url() -> String {
-    "https://api.box.com".into()
-}
-fn salesforce_url() -> String {
-    "https://login.salesforce.com".into()
-}
-fn api_version() -> String {
-    "58.0".into()
-}
-fn enterprise() -> String {
-    "enterprise".into()
-}
-fn salesforce_mapping() -> String {
-    "salesforce_mapping".into()
-}
-fn opportunity_id() -> String {
-    "opportunity_id".into()
-}
-fn account_id() -> String {
-    "account_id".into()
-}
-fn box_grant() -> String {
-    "box".into()
-}
-fn salesforce_grant() -> String {
-    "salesforce".into()
-}
-fn completed() -> String {
-    "Completed".into()
 }
 
 #[cfg(test)]
@@ -660,7 +296,7 @@ mod tests {
             (
                 "key = \"deal\"",
                 "key = \"amount\"",
-                "takes amount to be Float",
+                "`amount` cannot be both string and float",
             ),
         ] {
             let text = all.replacen(from, to, 1);
@@ -668,6 +304,64 @@ mod tests {
             let problems = Config::parse(&text).unwrap().problems();
             assert_eq!(problems.len(), 1, "{problems:?}");
             assert!(problems[0].contains(says), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_cannot_work_is_told_by_its_key() {
+        let all = all_on();
+        for (from, to, key) in [
+            (
+                "task_status = \"Completed\"",
+                "task_status = \" \"",
+                "salesforce.task_status",
+            ),
+            (
+                "api_version = \"58.0\"",
+                "api_version = \"v58\"",
+                "salesforce.api_version",
+            ),
+            (
+                "api_version = \"58.0\"",
+                "api_version = \"20.0\"",
+                "salesforce.api_version",
+            ),
+            (
+                "client_id = \"your application's client id\"",
+                "client_id = \"\"",
+                "box.auth.client_id",
+            ),
+            (
+                "client_id = \"your app's consumer key\"",
+                "client_id = \"\"",
+                "salesforce.auth.client_id",
+            ),
+            (
+                "username = \"integration@example.com\"",
+                "username = \"\"",
+                "salesforce.auth.username",
+            ),
+            (
+                "enterprise_id = \"12345\"",
+                "enterprise_id = \"\"",
+                "box.auth.enterprise_id",
+            ),
+            (
+                "\"https://app.box.com/folder/\"",
+                "\"app.box.com\"",
+                "provision.link_base",
+            ),
+            (
+                "subject = \"{file.name} was looked at\"",
+                "subject = \"\"",
+                "log_task.subject",
+            ),
+        ] {
+            let text = all.replacen(from, to, 1);
+            assert_ne!(text, all, "{from} is not in the example");
+            let problems = Config::parse(&text).unwrap().problems();
+            assert_eq!(problems.len(), 1, "{key}: {problems:?}");
+            assert!(problems[0].contains(&format!("{key} is `")), "{problems:?}");
         }
     }
 

@@ -2,16 +2,11 @@
 
 use std::{collections::HashSet, net::IpAddr, path::Path, time::Duration};
 
-use super::{BoxAuth, Calls, Config, Provision, Rule, Secrets, is_of_records};
+use super::{BoxAuth, Config, Provision, Rule, SalesforceAuth, Secrets, is_of_records};
+use crate::in_one_line;
 
-/// Box repeats a delivery for so long.
-const BOX_REPEATS_FOR: Duration = Duration::from_secs(2 * 3600);
-const MOST_AT_A_TIME: usize = 10_000;
-const MOST_CONNECTIONS: usize = 100_000;
-const MOST_BODY: usize = 64 * 1024 * 1024;
 /// The shortest and the longest time that one Task can tell of.
 const DIGEST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 24 * 3600));
-const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
 /// Events whose item is not there to be read, so that nobody can tell which record they concern.
 const ITEM_IS_GONE: [&str; 5] = [
     "FILE.DELETED",
@@ -26,26 +21,15 @@ impl Config {
         let mut problems = Problems(Vec::new());
         self.check_server(&mut problems);
         self.check_sides(&mut problems);
-        self.check_work(&mut problems);
+        problems.0.extend(self.out_of_limits());
         self.check_rules(&mut problems);
         self.check_watch(&mut problems);
         problems.url("login.box_authorize_url", &self.login.box_authorize_url);
-        for problem in self.login.problem().into_iter().chain(self.check.problem()) {
-            problems.unless(false, problem);
-        }
         problems.0
     }
 
     fn check_server(&self, problems: &mut Problems) {
-        let (server, webhook) = (&self.server, &self.webhook);
-        problems.unless(
-            (1..=MOST_CONNECTIONS).contains(&server.max_connections),
-            "server.max_connections must be from 1 to 100000",
-        );
-        problems.unless(
-            server.idle_timeout.0 > Duration::ZERO,
-            "server.idle_timeout must be above 0",
-        );
+        let webhook = &self.webhook;
         problems.unless(
             webhook.primary_key.is_some() || webhook.secondary_key.is_some(),
             "webhook: set primary_key or secondary_key, as the Developer Console shows them",
@@ -59,15 +43,7 @@ impl Config {
             !["/healthz", "/metrics", "/readyz"].contains(&webhook.path.as_str()),
             "webhook.path is one of the service's own",
         );
-        problems.unless(
-            (1..=MOST_BODY).contains(&webhook.body_limit),
-            "webhook.body_limit must be from 1 to 67108864",
-        );
-        if let Some(api) = &self.api {
-            problems.unless(
-                (1..=MOST_BODY).contains(&api.body_limit),
-                "api.body_limit must be from 1 to 67108864",
-            );
+        if self.api.is_some() {
             problems.unless(
                 !webhook.path.starts_with("/v1/"),
                 "webhook.path must not begin with /v1/, where the API is",
@@ -83,14 +59,6 @@ impl Config {
         problems.unless(
             self.store.is_postgres() || is_file,
             "store.url must be sqlite:FILE, such as sqlite:bridge.db, or postgres://…",
-        );
-        problems.unless(
-            self.store.keep_done.0 >= BOX_REPEATS_FOR,
-            "store.keep_done must be at least 2h: Box repeats deliveries for so long",
-        );
-        problems.unless(
-            self.store.keep_effects.0 >= self.store.keep_done.0,
-            "store.keep_effects must not be shorter than store.keep_done",
         );
         for problem in (self.secrets.iter()).flat_map(|it| it.problems(self.store.is_postgres())) {
             problems.unless(false, problem);
@@ -113,10 +81,6 @@ impl Config {
         problems.unless(
             grants.0.is_none() || grants.0 != grants.1,
             "box.auth.grant and salesforce.auth.grant must differ",
-        );
-        problems.unless(
-            (1..=1000).contains(&self.store.connections),
-            "store.connections must be from 1 to 1000",
         );
     }
 
@@ -161,37 +125,16 @@ impl Config {
             content.opportunity_key != content.account_key,
             "box.opportunity_key and box.account_key must differ",
         );
+        problems.filled("salesforce.task_status", &crm.task_status);
+        let (whole, part) = crm.api_version.split_once('.').unwrap_or_default();
         problems.unless(
-            !crm.task_status.is_empty(),
-            "salesforce.task_status must not be empty",
+            whole.parse::<u8>().is_ok_and(|version| version >= 30) && part == "0",
+            format!(
+                "salesforce.api_version is `{}`: it must be a version such as 58.0, from 30.0 on",
+                crm.api_version.escape_debug()
+            ),
         );
-        problems.unless(
-            crm.linger.0 <= Duration::from_secs(5),
-            "salesforce.linger must not be above 5s",
-        );
-        problems.unless(
-            crm.bulk_from >= 200,
-            "salesforce.bulk_from must be at least 200: so many go in one call anyway",
-        );
-        let budget = &crm.budget;
-        problems.unless(
-            (0.0..1.0).contains(&budget.reserve),
-            "salesforce.budget.reserve must be from 0 to below 1",
-        );
-        problems.unless(
-            (0.0..=1.0).contains(&budget.backfill_reserve),
-            "salesforce.budget.backfill_reserve must be from 0 to 1",
-        );
-        problems.unless(
-            (1..=1024).contains(&budget.max_concurrent),
-            "salesforce.budget.max_concurrent must be from 1 to 1024",
-        );
-        problems.unless(
-            budget.pause.0 > Duration::ZERO,
-            "salesforce.budget.pause must be above 0",
-        );
-        problems.calls("box.calls", &content.calls);
-        problems.calls("salesforce.calls", &crm.calls);
+        self.check_credentials(problems);
         for problem in crm
             .events
             .problems(&[self.webhook.path.as_str(), "/healthz", "/readyz"])
@@ -203,45 +146,57 @@ impl Config {
         }
     }
 
-    fn check_work(&self, problems: &mut Problems) {
-        let worker = &self.worker;
-        problems.unless(
-            (1..=MOST_AT_A_TIME).contains(&worker.concurrency),
-            "worker.concurrency must be from 1 to 10000",
-        );
-        problems.unless(
-            (1..=1024).contains(&worker.transfers),
-            "worker.transfers must be from 1 to 1024",
-        );
-        problems.unless(
-            (Duration::from_millis(300)..=LONGEST_LEASE).contains(&worker.lease.0),
-            "worker.lease must be from 300ms to 24h",
-        );
-        problems.unless(
-            worker.settle_after.0 >= worker.lease.0 / 2,
-            "worker.settle_after must be at least half of worker.lease: so long may a worker that has \
-             lost an event write without knowing",
-        );
-        problems.unless(
-            worker.poll.0 >= Duration::from_millis(1),
-            "worker.poll must be at least 1ms",
-        );
-        problems.unless(
-            worker.outage_pause.0 > Duration::ZERO,
-            "worker.outage_pause must be above 0",
-        );
-        problems.unless(
-            worker.outage_after > 0,
-            "worker.outage_after must be above 0",
-        );
-        problems.unless(
-            self.retry.max_attempts > 0,
-            "retry.max_attempts must be above 0",
-        );
-        problems.unless(
-            self.retry.max_age.0 > Duration::ZERO,
-            "retry.max_age must be above 0",
-        );
+    /// What of the credentials stands in the configuration itself.
+    fn check_credentials(&self, problems: &mut Problems) {
+        match &self.content.auth {
+            BoxAuth::ClientCredentials {
+                client_id,
+                enterprise_id,
+                user_id,
+                ..
+            } => {
+                problems.filled("box.auth.client_id", client_id);
+                for (key, id) in [
+                    ("box.auth.enterprise_id", enterprise_id),
+                    ("box.auth.user_id", user_id),
+                ] {
+                    problems.filled(key, id.as_deref().unwrap_or("none"));
+                }
+            }
+            BoxAuth::RefreshToken {
+                client_id, grant, ..
+            } => {
+                problems.filled("box.auth.client_id", client_id);
+                problems.grant("box.auth.grant", grant);
+            }
+            BoxAuth::DeveloperToken { .. } => {}
+        }
+        match &self.salesforce.auth {
+            SalesforceAuth::Jwt {
+                client_id,
+                username,
+                audience,
+                ..
+            } => {
+                problems.filled("salesforce.auth.client_id", client_id);
+                problems.filled("salesforce.auth.username", username);
+                if let Some(audience) = audience {
+                    problems.url("salesforce.auth.audience", audience);
+                }
+            }
+            SalesforceAuth::ClientCredentials { client_id, .. } => {
+                problems.filled("salesforce.auth.client_id", client_id);
+            }
+            SalesforceAuth::RefreshToken {
+                client_id, grant, ..
+            } => {
+                problems.filled("salesforce.auth.client_id", client_id);
+                problems.grant("salesforce.auth.grant", grant);
+            }
+            SalesforceAuth::Token { instance_url, .. } => {
+                problems.url("salesforce.auth.instance_url", instance_url);
+            }
+        }
     }
 
     fn check_watch(&self, problems: &mut Problems) {
@@ -280,6 +235,10 @@ const DONE_TO_RECORDS: [&str; 6] = ["CREATED", "UPDATED", "CHANGED", "DELETED", 
 
 fn check_rule(rule: &Rule, problems: &mut Problems) {
     let name = rule.name.escape_debug();
+    problems.unless(
+        !rule.triggers.is_empty(),
+        format!("rule `{name}`: triggers is empty, so nothing would ever start it"),
+    );
     problems.unless(
         !rule.name.trim().is_empty() && !rule.name.contains(char::is_control),
         format!("rule `{name}`: the name must be a line of text"),
@@ -335,11 +294,20 @@ fn check_rule(rule: &Rule, problems: &mut Problems) {
     if let Some(Err(error)) = rule.sync_metadata.as_ref().map(|it| it.map()) {
         problems.unless(false, format!("rule `{name}`: sync_metadata: {error}"));
     }
+    if let Some(wanted) = &rule.provision {
+        let key = format!("rule `{name}`: provision.link_base");
+        problems.url(&key, &wanted.link_base);
+    }
     if let Some(task) = &rule.log_task {
+        problems.filled(&format!("rule `{name}`: log_task.subject"), &task.subject);
         problems.unless(
             task.digest
                 .is_none_or(|every| (DIGEST.0..=DIGEST.1).contains(&every.0)),
-            format!("rule `{name}`: log_task.digest must be from 1s to 7d"),
+            format!(
+                "rule `{name}`: log_task.digest is {}: one Task tells of a time that people oversee; it \
+                 can be from 1s to 7d",
+                task.digest.map(|it| it.to_string()).unwrap_or_default()
+            ),
         );
     }
     for (key, text) in [
@@ -363,6 +331,24 @@ impl Problems {
         }
     }
 
+    fn filled(&mut self, key: &str, text: &str) {
+        self.unless(
+            !text.trim().is_empty() && !text.contains(char::is_control),
+            format!(
+                "{key} is `{}`: it must be a line of text",
+                text.escape_debug()
+            ),
+        );
+    }
+
+    fn grant(&mut self, key: &str, name: &str) {
+        if let Err(error) = bridge::secrets::SecretName::new(name) {
+            let name = name.escape_debug();
+            self.0
+                .push(format!("{key} is `{name}`: {}", in_one_line(&error)));
+        }
+    }
+
     fn url(&mut self, key: &str, text: &str) {
         let problem = match url::Url::parse(text) {
             Err(error) => format!("{error}"),
@@ -373,24 +359,8 @@ impl Problems {
                 _ => "it must begin with https://".to_owned(),
             },
         };
-        self.0.push(format!("{key}: {problem}"));
-    }
-
-    fn calls(&mut self, place: &str, calls: &Calls) {
-        self.unless(
-            calls.max_attempts > 0,
-            format!("{place}.max_attempts must be above 0"),
-        );
-        for (key, span) in [
-            ("deadline", calls.deadline),
-            ("connect_timeout", calls.connect_timeout),
-            ("idle_timeout", calls.idle_timeout),
-        ] {
-            self.unless(
-                span.0 > Duration::ZERO,
-                format!("{place}.{key} must be above 0"),
-            );
-        }
+        let text = text.escape_debug();
+        self.0.push(format!("{key} is `{text}`: {problem}"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The keys of the metadata template that the configuration speaks of.
 
-use bridge::metadata::ValueKind;
+use bridge::{MappingTemplate, WantedField, metadata::ValueKind};
 
 use super::Config;
 
@@ -10,6 +10,8 @@ pub(crate) struct TemplateKey<'c> {
     pub(crate) key: &'c str,
     pub(crate) kind: ValueKind,
     pub(crate) by: &'c str,
+    /// Whether it holds a record's id.
+    is_id: bool,
 }
 
 impl Config {
@@ -19,6 +21,7 @@ impl Config {
             key,
             kind: ValueKind::String,
             by: "[box]",
+            is_id: true,
         });
         let mut keys: Vec<_> = ids.collect();
         for rule in &self.rules {
@@ -28,31 +31,44 @@ impl Config {
                 key: &it.key,
                 kind: it.kind,
                 by,
+                is_id: false,
             }));
             let pairs = rule.sync_metadata.iter().flat_map(|it| &it.fields);
             keys.extend(pairs.map(|it| TemplateKey {
                 key: &it.key,
                 kind: it.kind,
                 by,
+                is_id: false,
             }));
         }
         keys
     }
 
-    /// A template has one type for a key, whatever rules may say.
+    /// What no one template can have, whatever rules may say.
     pub(super) fn template_problems(&self) -> Vec<String> {
         let keys = self.template_keys();
-        let mut problems = Vec::new();
-        for (position, it) in keys.iter().enumerate() {
-            let before = keys[..position].iter().find(|other| other.key == it.key);
-            if let Some(other) = before.filter(|other| other.kind != it.kind) {
-                problems.push(format!(
-                    "rule `{}`: it takes {} to be {:?}, and `{}` takes it to be {:?}: let them \
-                     agree with the metadata template",
-                    it.by, it.key, it.kind, other.by, other.kind
-                ));
-            }
+        let template = MappingTemplate::new();
+        let add = |it: &TemplateKey<'_>| {
+            let wanted = match it.is_id {
+                true => WantedField::id(it.key),
+                false => WantedField::new(it.key, it.kind),
+            };
+            let error = template.add([wanted]).err()?;
+            let first = keys.iter().find(|first| first.key == it.key);
+            Some(match first {
+                Some(first) => format!("rule `{}`, beside {}: {error}", it.by, first.place()),
+                None => format!("rule `{}`: {error}", it.by),
+            })
+        };
+        keys.iter().filter_map(add).collect()
+    }
+}
+
+impl TemplateKey<'_> {
+    fn place(&self) -> String {
+        match self.is_id {
+            true => "[box]".to_owned(),
+            false => format!("rule `{}`", self.by),
         }
-        problems
     }
 }

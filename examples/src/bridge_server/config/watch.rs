@@ -48,7 +48,7 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// What cannot work, apart from the address.
+    /// What cannot work, apart from the address and the numbers.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> {
         let folders = &self.folders;
         let is_folder = |id: &String| {
@@ -57,23 +57,15 @@ impl Watch {
         let folder = (!folders.iter().all(is_folder)).then_some(
             "watch.folders must be ids of folders, and not of the root, which can have no webhook",
         );
-        let least = std::time::Duration::from_millis(10);
-        let often = [
-            self.check_every,
-            self.catch_up_every,
-            self.scan_every,
-            self.silent_after,
-        ];
-        let often = often.iter().any(|every| every.0 < least).then_some(
-            "watch.check_every, catch_up_every, scan_every and silent_after must be at least 10ms",
-        );
-        let ahead = (self.most_ahead == 0).then_some("watch.most_ahead must be above 0");
         let unknown = self.triggers.iter().filter_map(|trigger| {
             let known = bridge::webhook::Trigger::for_registration(trigger);
             known.err().map(|error| format!("watch.triggers: {error}"))
         });
-        let problems = [folder, often, ahead].into_iter().flatten();
-        let problems: Vec<_> = problems.map(str::to_owned).chain(unknown).collect();
+        let problems: Vec<_> = folder
+            .into_iter()
+            .map(str::to_owned)
+            .chain(unknown)
+            .collect();
         problems.into_iter()
     }
 }
