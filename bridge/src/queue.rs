@@ -113,7 +113,7 @@ pub trait QueueAdmin: Queue {
     async fn release(&self, owner: Option<&str>, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Forgets done jobs that ended before `before`, and with them their dedupe text; at most
-    /// `limit` at a time. Dead jobs stay until a person deals with them.
+    /// `limit` at a time, those first that ended first. Dead jobs stay until a person deals with them.
     async fn purge(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError>;
 
     /// How many jobs there are in each state, and since when the oldest unfinished one waits.

@@ -421,14 +421,15 @@ impl QueueAdmin for MemoryStore {
 
     async fn purge(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         let mut state = self.state();
-        let old: Vec<_> = state
+        let mut old: Vec<_> = state
             .jobs
             .values()
             .filter(|row| row.job.state == JobState::Done && row.job.at < before)
-            .take(limit)
-            .map(|row| (row.job.id.0, row.job.dedupe.clone()))
+            .map(|row| (row.job.at, row.job.id.0, row.job.dedupe.clone()))
             .collect();
-        for (id, dedupe) in &old {
+        old.sort_unstable();
+        old.truncate(limit);
+        for (_, id, dedupe) in &old {
             state.jobs.remove(id);
             state.dedupe.remove(dedupe);
         }

@@ -54,7 +54,7 @@ const HELD: &str = "
 
 const PURGE: &str = "
     DELETE FROM job
-    WHERE id IN (SELECT id FROM job WHERE state = 3 AND at < ?1 ORDER BY at LIMIT ?2)";
+    WHERE id IN (SELECT id FROM job WHERE state = 3 AND at < ?1 ORDER BY at, id LIMIT ?2)";
 
 /// Room that is kept for what comes next, in pages.
 const SPARE_PAGES: i64 = 1024;
