@@ -1,5 +1,7 @@
 //! What an event of the bus tells of records.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use salesforce_client::pubsub::{ChangeEventHeader, ChangeType, Event};
 use serde_json::Value;
@@ -149,7 +151,16 @@ fn changed(event: &Event, header: ChangeEventHeader, fields: &salesforce_client:
         change,
         fields: match header.change_type {
             // A gap comes without its fields.
-            ChangeType::Update => header.changed_fields,
+            ChangeType::Update => {
+                // Whether those of the other two are always among the first is not documented.
+                let all = [
+                    header.changed_fields,
+                    header.nulled_fields,
+                    header.diff_fields,
+                ];
+                let all = all.into_iter().flatten();
+                all.collect::<BTreeSet<_>>().into_iter().collect()
+            }
             _ => Vec::new(),
         },
         at: stamp(fields, committed).or(committed),

@@ -80,7 +80,7 @@ impl Config {
         let key = "store.keep_effects";
         limits.span(key, store.keep_effects, store.keep_done, LONGEST, why);
         let why = "it would do nothing else, or the store would never be tidied";
-        limits.span("store.tidy_every", store.tidy_every, SECOND, DAY, why);
+        limits.span("store.tidy_every", store.tidy_every, SECOND, LONGEST, why);
         let why = "without connections there is no store, and PostgreSQL has some hundred";
         limits.number("store.connections", store.connections, 1, 1000, why);
     }
@@ -112,9 +112,9 @@ impl Config {
         let why = "it is the share of the day's calls that is left to others";
         let key = "salesforce.budget.reserve";
         limits.number(key, budget.reserve, 0.0, 0.99, why);
-        let why = "old files get no more of the calls than new ones (salesforce.budget.reserve)";
+        let why = "it is the share of the day's calls that old files leave to others";
         let key = "salesforce.budget.backfill_reserve";
-        limits.number(key, budget.backfill_reserve, budget.reserve, 1.0, why);
+        limits.number(key, budget.backfill_reserve, 0.0, 1.0, why);
         let why = "without calls nothing is done, and an org allows few at a time";
         let key = "salesforce.budget.max_concurrent";
         limits.number(key, budget.max_concurrent, 1, 1024, why);
@@ -158,12 +158,11 @@ impl Config {
         limits.span(key, worker.outage_pause, MILLISECOND, DAY, why);
         let why = "it is the longest of the pauses that begin with worker.outage_pause";
         let key = "worker.longest_outage_pause";
-        let least = worker.outage_pause;
-        limits.span(key, worker.longest_outage_pause, least, DAY, why);
+        limits.span(key, worker.longest_outage_pause, MILLISECOND, DAY, why);
         let why = "what fails would be tried again all the time";
         limits.span("retry.base", retry.base, MILLISECOND, DAY, why);
         let why = "it is the longest of the waits that begin with retry.base";
-        limits.span("retry.max_delay", retry.max_delay, retry.base, DAY, why);
+        limits.span("retry.max_delay", retry.max_delay, MILLISECOND, DAY, why);
         let why = "it is added to each wait";
         limits.span("retry.jitter", retry.jitter, Span::seconds(0), DAY, why);
         let why = "with no attempt nothing is done";
@@ -224,7 +223,7 @@ impl Limits {
         let first = calls.first_delay;
         self.span(&key("first_delay"), first, MILLISECOND, HOUR, why);
         let why = "it is the longest of the waits that begin with first_delay";
-        self.span(&key("max_delay"), calls.max_delay, first, HOUR, why);
+        self.span(&key("max_delay"), calls.max_delay, MILLISECOND, HOUR, why);
         let why = "nobody answers within no time";
         for (name, span) in [
             ("deadline", calls.deadline),
@@ -259,7 +258,7 @@ mod tests {
             &[
                 ("keep_done", &["\"1h\"", "\"0s\""]),
                 ("keep_effects", &["\"29d\""]),
-                ("tidy_every", &["\"0s\"", "\"2d\""]),
+                ("tidy_every", &["\"0s\""]),
                 ("connections", &["0", "1001"]),
             ],
         ),
@@ -309,7 +308,7 @@ mod tests {
             "salesforce.budget",
             &[
                 ("reserve", &["1.0", "-0.1", "nan"]),
-                ("backfill_reserve", &["0.01", "1.1"]),
+                ("backfill_reserve", &["-0.1", "1.1"]),
                 ("max_concurrent", &["0"]),
                 ("pause", &["\"0s\""]),
                 ("share_every", &["\"0s\""]),
@@ -327,7 +326,7 @@ mod tests {
                 ("overtaken_within", &["\"0s\""]),
                 ("outage_after", &["0"]),
                 ("outage_pause", &["\"0s\""]),
-                ("longest_outage_pause", &["\"0s\"", "\"1m\""]),
+                ("longest_outage_pause", &["\"0s\""]),
             ],
         ),
         (

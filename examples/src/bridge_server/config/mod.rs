@@ -348,7 +348,7 @@ mod tests {
             ),
             (
                 "\"https://app.box.com/folder/\"",
-                "\"app.box.com\"",
+                "\"\"",
                 "provision.link_base",
             ),
             (
@@ -362,6 +362,34 @@ mod tests {
             let problems = Config::parse(&text).unwrap().problems();
             assert_eq!(problems.len(), 1, "{key}: {problems:?}");
             assert!(problems[0].contains(&format!("{key} is `")), "{problems:?}");
+        }
+    }
+
+    /// Whoever sets one of two values that go together does not know the other's default.
+    #[test]
+    fn one_value_alone_is_not_held_against_the_default_of_another() {
+        let sections = [
+            ("salesforce.budget", "reserve = 0.3"),
+            ("retry", "base = \"2h\""),
+            ("worker", "outage_pause = \"2h\""),
+            ("box.calls", "first_delay = \"1m\""),
+            ("store", "url = \"sqlite:bridge.db\"\ntidy_every = \"7d\""),
+        ];
+        let all = all_on();
+        for (section, value) in sections {
+            let mut file: toml::Table = toml::from_str(&all).unwrap();
+            let path: Vec<_> = section.split('.').collect();
+            let (last, above) = path.split_last().unwrap();
+            let mut at = &mut file;
+            for name in above {
+                at = at[*name].as_table_mut().unwrap();
+            }
+            let alone: toml::Table = toml::from_str(value).unwrap();
+            at.insert((*last).to_owned(), alone.into());
+            let problems = Config::parse(&toml::to_string(&file).unwrap())
+                .unwrap()
+                .problems();
+            assert_eq!(problems, [""; 0], "{section}.{value}");
         }
     }
 

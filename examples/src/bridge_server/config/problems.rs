@@ -296,7 +296,7 @@ fn check_rule(rule: &Rule, problems: &mut Problems) {
     }
     if let Some(wanted) = &rule.provision {
         let key = format!("rule `{name}`: provision.link_base");
-        problems.url(&key, &wanted.link_base);
+        problems.filled(&key, &wanted.link_base);
     }
     if let Some(task) = &rule.log_task {
         problems.filled(&format!("rule `{name}`: log_task.subject"), &task.subject);
