@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     conflict::Conflict,
-    field_map::{ACCOUNT, FieldMap, OPPORTUNITY, Side},
+    field_map::{ACCOUNT, Direction, FieldMap, FieldPair, OPPORTUNITY, Side},
     memory,
     report::SyncReport,
     rounds::{Occasion, Tools},
@@ -215,10 +215,19 @@ impl Action for SyncMetadata {
         "sync_metadata"
     }
 
+    /// Where values go to the record, a change of any field may be what one that it has refused was
+    /// waiting for.
     fn goes_by(&self, object: &str) -> Option<Vec<String>> {
-        let its = self.map.pairs().iter();
-        let its = its.filter(|_| object == self.map.object());
-        Some(its.map(|it| it.field.clone()).collect())
+        if object != self.map.object() {
+            return Some(Vec::new());
+        }
+        let pairs = self.map.pairs();
+        let goes_to_box_alone = |it: &FieldPair| it.direction == Direction::ToBox;
+        let fields = pairs.iter().map(|it| it.field.clone());
+        pairs
+            .iter()
+            .all(goes_to_box_alone)
+            .then(|| fields.collect())
     }
 
     fn plan(&self, situation: &Situation) -> Option<String> {
