@@ -109,11 +109,13 @@ fn free(parts: &[Standing], is_locked: &[bool]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::{cell::Cell, time::Duration};
+
     use http::Method;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{RecordId, Soql, composite::part::Target};
+    use crate::{RecordId, RetryPolicy, Soql, composite::part::Target};
 
     const LOCKED: bool = true;
     const NOT: bool = false;
@@ -266,5 +268,46 @@ mod tests {
         let standings = Standing::of_all(&[get('a'), child, create("Task")], "r");
         assert_eq!(free(&standings, &[NOT, LOCKED, LOCKED]), [2]);
         assert_eq!(free(&standings, &[LOCKED, NOT, NOT]), [0; 0]);
+    }
+
+    fn locked() -> PartAnswer {
+        PartAnswer {
+            status: 400,
+            body: json!([{ "errorCode": "UNABLE_TO_LOCK_ROW", "message": "" }]),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_rounds_have_one_deadline() {
+        let policy = RetryPolicy::default()
+            .max_attempts(100)
+            .delays(Duration::from_millis(1), Duration::from_millis(1))
+            .deadline(Duration::from_secs(100));
+        let parts = Standing::of_all(&[update('a')], "r");
+        let mut answers = [Ok(locked())];
+        let rounds = Cell::new(0);
+        let ask = |places: Vec<usize>| {
+            rounds.set(rounds.get() + 1);
+            async move {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                Ok(places.iter().map(|_| locked()).collect())
+            }
+        };
+        let mut attempts = Attempts::new(&policy);
+        send_again("t", &mut attempts, &parts, &mut answers, ask).await;
+        // The last of them begins before the last 10 s.
+        assert_eq!(rounds.get(), 5);
+        assert!(lock(&answers[0]).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_had_no_effect_leaves_the_lock_as_the_answer() {
+        let policy = RetryPolicy::default();
+        let parts = Standing::of_all(&[update('a')], "r");
+        let mut answers = [Ok(locked())];
+        let ask = |_| async { Err(Error::new(ErrorKind::DailyLimit, "t")) };
+        let mut attempts = Attempts::new(&policy);
+        send_again("t", &mut attempts, &parts, &mut answers, ask).await;
+        assert!(lock(&answers[0]).is_some());
     }
 }
