@@ -283,13 +283,13 @@ async fn locked_parts_that_stand_alone_are_sent_again_and_the_rest_says_that_it_
     assert_eq!(parts.len(), 3);
 }
 
-/// What they read and wrote has changed by then, or is about to be the same record.
 #[tokio::test]
 async fn a_locked_part_that_others_may_mind_is_not_sent_again() {
     let deal = id("0065500000KQ12X");
     let name = |name: &str| json!({ "Name": name });
     type Add<'a> = Box<dyn Fn(&mut Composite) -> Reference + 'a>;
-    let cases: [(&str, Vec<(u16, Value)>, Add<'_>); 4] = [
+    type Case<'a> = (&'a str, Vec<(u16, Value)>, Add<'a>);
+    let cases: [Case<'_>; 4] = [
         (
             "it refers to what was read before a write",
             vec![(200, name("before")), (204, Value::Null), (400, lock())],
