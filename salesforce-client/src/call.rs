@@ -9,6 +9,7 @@ use http::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -29,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) repeat: Repeat,
     /// Whether its answer is the only copy of what it spends.
     pub(crate) single_use: bool,
+    /// Since when its deadline runs, where it has one together with calls before it.
+    pub(crate) since: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -96,6 +99,7 @@ impl Call {
             auth,
             repeat,
             single_use: false,
+            since: None,
         }
     }
 
@@ -151,6 +155,12 @@ impl Call {
 
     pub(crate) fn repeatable(mut self) -> Self {
         self.repeat = Repeat::Safe;
+        self
+    }
+
+    /// Another round of a call whose deadline runs since then.
+    pub(crate) fn since(mut self, started: Instant) -> Self {
+        self.since = Some(started);
         self
     }
 

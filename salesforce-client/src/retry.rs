@@ -115,6 +115,18 @@ impl<'a> Attempts<'a> {
         }
     }
 
+    /// The same with a deadline that runs since then.
+    pub(crate) fn since(policy: &'a RetryPolicy, started: Instant) -> Self {
+        Self {
+            started,
+            ..Self::new(policy)
+        }
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     pub(crate) fn made(&self) -> u32 {
         self.made
     }

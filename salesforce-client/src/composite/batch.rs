@@ -14,6 +14,7 @@ use crate::{
     RecordId, Soql,
     call::Call,
     error::{Error, ErrorKind, Result},
+    retry::Attempts,
     transport::Transport,
 };
 
@@ -118,10 +119,14 @@ impl Batch {
 
     /// Sends it. Parts can have failed then: their answers tell.
     ///
-    /// Parts that found a record locked are sent again, as the policy says, if all that was done
-    /// after them is about other records for sure, and unless a failure
-    /// [halts](Self::halt_on_error) the rest. A query is about any record. Those whose outcome is
-    /// unknown then have that failure in place of an answer.
+    /// Parts that found a record locked changed nothing. They are sent again, as the policy says
+    /// and within its deadline, unless a failure [halts](Self::halt_on_error) the rest, and if each
+    /// later part that was not locked itself, be it done or failed, is about another record for
+    /// sure: both read or change records by id, and not the same one; or one of them creates, and
+    /// they are for different objects. A query, a deletion and a [`request`](Self::request) are
+    /// about any record. What formulas, roll-ups and triggers carry from one record to another is
+    /// not looked at. The rest keeps its [`RowLocked`](ErrorKind::RowLocked). Parts that were sent
+    /// again with an unknown outcome have that failure in place of an answer.
     pub async fn send(self) -> Result<BatchAnswers> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -145,6 +150,8 @@ impl Batch {
         let repeatable = self.repeatable || self.parts.iter().all(Part::only_reads);
         let (transport, halt_on_error) = (self.transport, self.halt_on_error);
         let standings: Vec<_> = self.parts.iter().map(Standing::alone).collect();
+        let mut attempts = Attempts::new(&transport.sender.retry);
+        let started = attempts.started();
         let parts: Vec<Value> = self.parts.into_iter().map(Part::in_batch).collect();
         let ask = |places: Vec<usize>| {
             let parts: Vec<&Value> = places.iter().map(|place| &parts[*place]).collect();
@@ -153,9 +160,10 @@ impl Batch {
                 .json(&json!({ "haltOnError": halt_on_error, "batchRequests": parts }));
             let transport = &transport;
             async move {
+                let call = call?.since(started);
                 let call = match repeatable {
-                    true => Call::repeatable(call?),
-                    false => call?,
+                    true => Call::repeatable(call),
+                    false => call,
                 };
                 let batched: Batched = transport.json(&call).await?;
                 if batched.results.len() != places.len() {
@@ -168,14 +176,14 @@ impl Batch {
                 Ok(answers.collect::<Vec<_>>())
             }
         };
+        attempts.begin();
         let mut answers = ask((0..count).collect())
             .await?
             .into_iter()
             .map(Ok)
             .collect::<Vec<_>>();
         if !halt_on_error {
-            let retry = &transport.sender.retry;
-            locks::send_again(OPERATION, retry, &standings, &mut answers, ask).await;
+            locks::send_again(OPERATION, &mut attempts, &standings, &mut answers, ask).await;
         }
         Ok(BatchAnswers(answers))
     }

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
+    retry::Attempts,
     transport::Transport,
 };
 
@@ -48,7 +49,7 @@ pub(crate) async fn graphs(
     let mut answers: Vec<Result<CompositeAnswers>> = Vec::new();
     answers.resize_with(bodies.len(), || Err(unanswered()));
     let mut open: Vec<usize> = (0..bodies.len()).collect();
-    let mut failed = 0;
+    let mut attempts = Attempts::new(&transport.sender.retry);
     loop {
         let sent = open.iter().map(|place| {
             let (parts, _) = &bodies[*place];
@@ -57,14 +58,16 @@ pub(crate) async fn graphs(
         let mut call = transport
             .call(OPERATION, Method::POST, &["composite", "graph"])
             .json(&json!({ "graphs": sent.collect::<Vec<_>>() }))?;
+        call = call.since(attempts.started());
         if repeatable {
             call = call.repeatable();
         }
+        attempts.begin();
         let answered: Result<Graphs> = transport.json(&call).await;
         let mut answered = match answered {
             Ok(answered) => answered,
             // What was answered before stands.
-            Err(error) if failed > 0 => {
+            Err(error) if attempts.made() > 1 => {
                 for place in open {
                     answers[place] = Err(error.again());
                 }
@@ -76,14 +79,16 @@ pub(crate) async fn graphs(
             let (_, names) = &bodies[*place];
             answers[*place] = answer(&mut answered, *place, names.clone());
         }
-        let is_locked = |place: &usize| match &answers[*place] {
-            Err(error) => error.kind() == ErrorKind::RowLocked,
-            Ok(_) => false,
+        let lock = |place: &usize| {
+            let error = answers[*place].as_ref().err();
+            error.filter(|error| error.kind() == ErrorKind::RowLocked)
         };
-        open.retain(is_locked);
-        failed += 1;
-        let wait = transport.sender.retry.wait_after_failure(failed);
-        let Some(wait) = wait.filter(|_| !open.is_empty()) else {
+        open.retain(|place| lock(place).is_some());
+        let wait = open
+            .first()
+            .and_then(lock)
+            .and_then(|error| attempts.next_wait(error));
+        let Some(wait) = wait else {
             return Ok(answers);
         };
         debug!(

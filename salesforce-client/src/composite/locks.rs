@@ -10,257 +10,304 @@ use super::{
     part::{About, Part},
 };
 use crate::{
-    RetryPolicy,
     error::{Error, ErrorKind, Result},
+    retry::Attempts,
 };
 
 /// What has to be known of a part to send it again.
 pub(super) struct Standing {
     about: About,
-    only_reads: bool,
-    /// The places of the parts that it refers to.
-    uses: Vec<usize>,
-}
-
-/// What became of a part.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Outcome {
-    Done,
-    /// It failed for a lock, so nothing was changed by it.
-    Locked,
-    Failed,
-}
-
-impl Outcome {
-    fn of(answer: &Result<PartAnswer>) -> Self {
-        match judged(answer) {
-            Ok(_) => Self::Done,
-            Err(error) if error.kind() == ErrorKind::RowLocked => Self::Locked,
-            Err(_) => Self::Failed,
-        }
-    }
+    /// Whether it refers to no other part, and no other part to it.
+    is_alone: bool,
 }
 
 impl Standing {
-    /// Of a part among others whose names begin with `prefix`.
-    pub(super) fn of(part: &Part, prefix: &str) -> Self {
-        Self {
-            uses: part.uses(prefix),
+    /// Of parts whose names begin with `prefix`.
+    pub(super) fn of_all(parts: &[Part], prefix: &str) -> Vec<Self> {
+        let uses: Vec<BTreeSet<usize>> = parts.iter().map(|part| part.uses(prefix)).collect();
+        let used: BTreeSet<usize> = uses.iter().flatten().copied().collect();
+        let all = parts.iter().zip(uses).enumerate();
+        all.map(|(place, (part, uses))| Self {
+            is_alone: uses.is_empty() && !used.contains(&place),
             ..Self::alone(part)
-        }
+        })
+        .collect()
     }
 
     /// Of a part that cannot refer to any other.
     pub(super) fn alone(part: &Part) -> Self {
         Self {
             about: part.about.clone(),
-            only_reads: part.only_reads(),
-            uses: Vec::new(),
+            is_alone: true,
         }
     }
 }
 
-/// Sends locked parts again, as the policy says; `ask` sends the parts at these places. Should a call
-/// fail, nobody knows what became of its parts, and what was answered before stands.
+/// Sends locked parts again, within what is left to these attempts; `ask` sends the parts at these
+/// places. Should a call fail without an effect, what was answered before stands; of its parts
+/// nobody knows what became otherwise.
 pub(super) async fn send_again<F>(
     operation: &'static str,
-    retry: &RetryPolicy,
+    attempts: &mut Attempts<'_>,
     parts: &[Standing],
     answers: &mut [Result<PartAnswer>],
     ask: impl Fn(Vec<usize>) -> F,
 ) where
     F: Future<Output = Result<Vec<PartAnswer>>>,
 {
-    let mut failed = 0;
     loop {
-        let outcomes: Vec<Outcome> = answers.iter().map(Outcome::of).collect();
-        let open = free(parts, &outcomes);
-        failed += 1;
-        let wait = retry.wait_after_failure(failed);
-        let Some(wait) = wait.filter(|_| !open.is_empty()) else {
+        let locks: Vec<Option<Error>> = answers.iter().map(lock).collect();
+        let is_locked: Vec<bool> = locks.iter().map(Option::is_some).collect();
+        let open = free(parts, &is_locked);
+        let error = open.first().and_then(|place| locks[*place].as_ref());
+        let Some(wait) = error.and_then(|error| attempts.next_wait(error)) else {
             return;
         };
         debug!(operation, parts = open.len(), ?wait, "locked: trying again");
         tokio::time::sleep(wait).await;
-        let places = with_reads(parts, &open);
-        match ask(places.clone()).await {
+        attempts.begin();
+        match ask(open.clone()).await {
             Ok(again) => {
-                for (place, answer) in places.into_iter().zip(again) {
-                    if open.contains(&place) {
-                        answers[place] = Ok(answer);
-                    }
+                for (place, answer) in open.into_iter().zip(again) {
+                    answers[place] = Ok(answer);
                 }
             }
-            Err(error) => {
+            Err(error) if error.may_have_happened() => {
                 for place in open {
-                    answers[place] = Err(Error::again(&error));
+                    answers[place] = Err(error.again());
                 }
+                return;
+            }
+            Err(error) => {
+                debug!(operation, %error, "locked parts could not be sent again");
                 return;
             }
         }
     }
 }
 
-/// The locked parts to send again, where that leaves the org as the call would have: no other part
-/// refers to them; what they refer to only reads, so that it can be read again; and what was done
-/// after them is about other records for sure, so that nothing is done in another order.
-fn free(parts: &[Standing], outcomes: &[Outcome]) -> Vec<usize> {
-    let is_used = |place: &usize| parts.iter().any(|part| part.uses.contains(place));
+/// The failure of a part that found a record locked, so that nothing was changed by it.
+fn lock(answer: &Result<PartAnswer>) -> Option<Error> {
+    let failure = judged(answer).err();
+    failure.filter(|error| error.kind() == ErrorKind::RowLocked)
+}
+
+/// The locked parts to send again, where that leaves the org as the call would have: those that
+/// stand alone, and after which every part that was not locked too is about another record for
+/// sure. One that was done would be done in another order, and one that failed may have failed
+/// because this one had not been done.
+fn free(parts: &[Standing], is_locked: &[bool]) -> Vec<usize> {
     let keeps_order = |place: usize| {
-        let mut later = parts.iter().zip(outcomes).skip(place + 1);
-        later.all(|(part, outcome)| {
-            *outcome != Outcome::Done || parts[place].about.is_other_than(&part.about)
-        })
+        let mut later = parts.iter().zip(is_locked).skip(place + 1);
+        later.all(|(part, is_locked)| *is_locked || parts[place].about.is_other_than(&part.about))
     };
     (0..parts.len())
-        .filter(|place| outcomes[*place] == Outcome::Locked)
-        .filter(|place| !is_used(place) && keeps_order(*place))
-        .filter(|place| reads_before(parts, *place).is_some())
+        .filter(|place| is_locked[*place] && parts[*place].is_alone && keeps_order(*place))
         .collect()
-}
-
-/// These parts with all that they read, in their order.
-fn with_reads(parts: &[Standing], places: &[usize]) -> Vec<usize> {
-    let reads = places
-        .iter()
-        .filter_map(|place| reads_before(parts, *place))
-        .flatten();
-    let all: BTreeSet<usize> = places.iter().copied().chain(reads).collect();
-    all.into_iter().collect()
-}
-
-/// What a part refers to, and what that refers to; `None` where something of it does not only read.
-fn reads_before(parts: &[Standing], place: usize) -> Option<BTreeSet<usize>> {
-    let mut found = BTreeSet::new();
-    for used in &parts[place].uses {
-        // What stands later is no reference that Salesforce takes.
-        if *used >= place || !parts[*used].only_reads {
-            return None;
-        }
-        found.insert(*used);
-        found.extend(reads_before(parts, *used)?);
-    }
-    Some(found)
 }
 
 #[cfg(test)]
 mod tests {
-    use Outcome::{Done, Failed, Locked};
+    #![allow(clippy::unwrap_used)]
+    use std::{cell::Cell, time::Duration};
+
+    use http::Method;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::{RecordId, RetryPolicy, Soql, composite::part::Target};
 
-    fn part(about: About, only_reads: bool, uses: &[usize]) -> Standing {
-        Standing {
-            about,
-            only_reads,
-            uses: uses.to_vec(),
-        }
+    const LOCKED: bool = true;
+    const NOT: bool = false;
+
+    fn id(last: char) -> Target {
+        Target::from(&RecordId::new(&format!("0015500000KQ12{last}")).unwrap())
     }
 
-    fn write(record: &str) -> Standing {
-        part(About::Record(record.to_owned()), false, &[])
+    fn fields() -> Value {
+        json!({ "Name": "a" })
     }
 
-    fn key(value: &str) -> Standing {
-        let about = About::Key {
-            object: "Account".to_owned(),
-            field: "Key__c".to_owned(),
-            value: value.to_owned(),
-        };
-        part(about, false, &[])
+    fn create(object: &str) -> Part {
+        Part::create("", object, &fields()).unwrap()
+    }
+
+    fn update(last: char) -> Part {
+        Part::update("", "Account", &id(last), &fields()).unwrap()
+    }
+
+    fn get(last: char) -> Part {
+        Part::get("", "Account", &id(last), &["Name"]).unwrap()
+    }
+
+    fn delete(object: &str, last: char) -> Part {
+        Part::delete("", object, &id(last)).unwrap()
+    }
+
+    fn upsert(object: &str, value: &str) -> Part {
+        Part::upsert("", object, "Key__c", value, &fields()).unwrap()
+    }
+
+    fn query() -> Part {
+        Part::query("", &Soql::from("SELECT Id FROM Account")).unwrap()
+    }
+
+    fn request() -> Part {
+        Part::request("", Method::GET, "/sobjects/Contact/describe", None).unwrap()
     }
 
     #[test]
-    fn only_parts_that_stand_alone_are_sent_again() {
-        let create = || part(About::New, false, &[]);
-        let query = || part(About::Unknown, true, &[]);
-        for (what, parts, outcomes, expected) in [
+    fn a_locked_part_is_sent_again_only_before_what_is_about_other_records() {
+        for (what, later, is_free) in [
+            ("nothing", vec![], true),
+            ("another record changed", vec![update('b')], true),
+            ("another record read", vec![get('b')], true),
+            ("another object made", vec![create("Contact")], true),
             (
-                "records of their own",
-                vec![write("a"), write("b"), create()],
-                vec![Locked, Done, Locked],
-                vec![0, 2],
+                "another object upserted",
+                vec![upsert("Contact", "1")],
+                true,
             ),
+            ("the same record changed", vec![update('a')], false),
+            ("the same record read", vec![get('a')], false),
             (
-                "the same record later",
-                vec![write("a"), write("a")],
-                vec![Locked, Done],
-                vec![],
+                "the same record at last",
+                vec![update('b'), get('a')],
+                false,
             ),
+            ("the same object made", vec![create("Account")], false),
             (
-                "the same record later, which was locked too",
-                vec![write("a"), write("a")],
-                vec![Locked, Locked],
-                vec![0, 1],
+                "the same object upserted",
+                vec![upsert("account", "1")],
+                false,
             ),
-            (
-                "the same record before",
-                vec![write("a"), write("a")],
-                vec![Done, Locked],
-                vec![1],
-            ),
-            (
-                "a query that has seen the org without it",
-                vec![create(), query()],
-                vec![Locked, Done],
-                vec![],
-            ),
-            (
-                "a query that has seen nothing",
-                vec![create(), query()],
-                vec![Locked, Failed],
-                vec![0],
-            ),
-            (
-                "keys of their own",
-                vec![key("1"), key("2"), key("2")],
-                vec![Locked, Locked, Done],
-                vec![0],
-            ),
-            (
-                "a key and an id may be one record",
-                vec![key("1"), write("a")],
-                vec![Locked, Done],
-                vec![],
-            ),
-            (
-                "another part needs it",
-                vec![create(), part(About::New, false, &[0])],
-                vec![Locked, Failed],
-                vec![],
-            ),
-            (
-                "it needs one that wrote",
-                vec![create(), part(About::New, false, &[0])],
-                vec![Done, Locked],
-                vec![],
-            ),
-            (
-                "it needs one that only read",
-                vec![query(), part(About::New, false, &[0])],
-                vec![Done, Locked],
-                vec![1],
-            ),
-            (
-                "it needs itself",
-                vec![part(About::New, false, &[0])],
-                vec![Locked],
-                vec![],
-            ),
+            ("a query", vec![query()], false),
+            ("a deletion", vec![delete("Account", 'b')], false),
+            ("any call", vec![request()], false),
         ] {
-            assert_eq!(free(&parts, &outcomes), expected, "{what}");
+            let parts: Vec<Part> = [update('a')].into_iter().chain(later).collect();
+            let standings = Standing::of_all(&parts, "r");
+            let mut is_locked = vec![NOT; parts.len()];
+            is_locked[0] = LOCKED;
+            let expected: &[usize] = if is_free { &[0] } else { &[] };
+            assert_eq!(free(&standings, &is_locked), expected, "{what}");
         }
     }
 
     #[test]
-    fn what_a_part_reads_goes_with_it() {
-        let reads = |uses: &[usize]| part(About::Unknown, true, uses);
-        let parts = [
-            reads(&[]),
-            reads(&[]),
-            reads(&[0]),
-            part(About::New, false, &[2]),
-        ];
-        assert_eq!(with_reads(&parts, &[3]), [0, 2, 3]);
+    fn what_may_become_any_record_of_an_object_is_about_all_of_them() {
+        for (what, first, second, is_free) in [
+            ("made twice", create("Account"), create("Account"), false),
+            (
+                "made, then upserted",
+                create("Account"),
+                upsert("Account", "7"),
+                false,
+            ),
+            ("made, then changed", create("Account"), update('a'), false),
+            ("made, then read", create("Account"), get('a'), false),
+            ("made, then looked for", create("Account"), query(), false),
+            (
+                "made, then one deleted",
+                create("Contact"),
+                delete("Account", 'a'),
+                false,
+            ),
+            (
+                "one deleted, then made",
+                delete("Account", 'a'),
+                create("Account"),
+                false,
+            ),
+            (
+                "one deleted, then another's child",
+                delete("Account", 'a'),
+                create("Contact"),
+                false,
+            ),
+            (
+                "two keys",
+                upsert("Account", "1"),
+                upsert("Account", "01"),
+                false,
+            ),
+            (
+                "a key and an id",
+                upsert("Account", "1"),
+                update('a'),
+                false,
+            ),
+            ("of two objects", create("Contact"), create("Account"), true),
+            (
+                "a key of another",
+                upsert("Contact", "1"),
+                create("Account"),
+                true,
+            ),
+            ("an id of another", create("Contact"), update('a'), true),
+        ] {
+            let standings = Standing::of_all(&[first, second], "r");
+            let expected: &[usize] = if is_free { &[0] } else { &[] };
+            assert_eq!(free(&standings, &[LOCKED, NOT]), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_locked_too_and_what_came_before_are_in_nobodys_way() {
+        let parts = [query(), update('a'), delete("Account", 'b'), update('a')];
+        let standings = Standing::of_all(&parts, "r");
+        let is_locked = [NOT, LOCKED, LOCKED, LOCKED];
+        assert_eq!(free(&standings, &is_locked), [1, 2, 3]);
+        assert_eq!(free(&standings, &[NOT, LOCKED, NOT, LOCKED]), [3]);
+    }
+
+    #[test]
+    fn a_part_that_refers_to_another_or_is_referred_to_stays_locked() {
+        let child = json!({ "Name": "@{r_0.Name}", "ParentId": "@{r_0.Id}" });
+        let child = Part::create("", "Contact", &child).unwrap();
+        let standings = Standing::of_all(&[get('a'), child, create("Task")], "r");
+        assert_eq!(free(&standings, &[NOT, LOCKED, LOCKED]), [2]);
+        assert_eq!(free(&standings, &[LOCKED, NOT, NOT]), [0; 0]);
+    }
+
+    fn locked() -> PartAnswer {
+        PartAnswer {
+            status: 400,
+            body: json!([{ "errorCode": "UNABLE_TO_LOCK_ROW", "message": "" }]),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_rounds_have_one_deadline() {
+        let policy = RetryPolicy::default()
+            .max_attempts(100)
+            .delays(Duration::from_millis(1), Duration::from_millis(1))
+            .deadline(Duration::from_secs(100));
+        let parts = Standing::of_all(&[update('a')], "r");
+        let mut answers = [Ok(locked())];
+        let rounds = Cell::new(0);
+        let ask = |places: Vec<usize>| {
+            rounds.set(rounds.get() + 1);
+            async move {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                Ok(places.iter().map(|_| locked()).collect())
+            }
+        };
+        let mut attempts = Attempts::new(&policy);
+        send_again("t", &mut attempts, &parts, &mut answers, ask).await;
+        // The last of them begins before the last 10 s.
+        assert_eq!(rounds.get(), 5);
+        assert!(lock(&answers[0]).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_had_no_effect_leaves_the_lock_as_the_answer() {
+        let policy = RetryPolicy::default();
+        let parts = Standing::of_all(&[update('a')], "r");
+        let mut answers = [Ok(locked())];
+        let ask = |_| async { Err(Error::new(ErrorKind::DailyLimit, "t")) };
+        let mut attempts = Attempts::new(&policy);
+        send_again("t", &mut attempts, &parts, &mut answers, ask).await;
+        assert!(lock(&answers[0]).is_some());
     }
 }

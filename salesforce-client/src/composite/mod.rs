@@ -30,6 +30,7 @@ use crate::{
     Soql,
     call::Call,
     error::{Error, ErrorKind, Result},
+    retry::Attempts,
     transport::Transport,
 };
 
@@ -178,49 +179,60 @@ impl Composite {
     /// Sends it. Parts can have failed then, unless it is for [`all_or_none`](Self::all_or_none):
     /// their answers tell.
     ///
+    /// The parts are done in their order, none of them together with others.
+    ///
     /// Where a record was locked, the whole is sent again if it is for all or none, as nothing was
     /// changed then. Otherwise those parts are that the lock kept from being done, as the policy
-    /// says, if they stand alone: no other part refers to them, what they refer to only reads, and
-    /// all that was done after them is about other records for sure. A query is about any record,
-    /// and so is an upsert beside an id. The rest keeps its
-    /// [`RowLocked`](ErrorKind::RowLocked). Parts that were sent again with an unknown outcome have
-    /// that failure in place of an answer.
+    /// says and within its deadline, if they refer to no other part, no other part refers to them,
+    /// and each later part that was not locked itself, be it done or failed, is about another
+    /// record for sure: both read or change records by id, and not the same one; or one of them
+    /// creates or upserts, and they are for different objects. A query, a deletion, a
+    /// [`request`](Self::request) and a part for a record that another part creates are about any
+    /// record. What formulas, roll-ups and triggers carry from one record to another is not looked
+    /// at. The rest keeps its [`RowLocked`](ErrorKind::RowLocked). Parts that were sent again with
+    /// an unknown outcome have that failure in place of an answer.
     pub async fn send(self) -> Result<CompositeAnswers> {
         let transport = Arc::clone(&self.transport);
         let all_or_none = self.all_or_none;
         let repeatable = self.may_be_repeated();
         let prefix = self.prefix();
-        let standings = self.parts.iter().map(|part| Standing::of(part, &prefix));
-        let standings: Vec<Standing> = standings.collect();
+        let standings = Standing::of_all(&self.parts, &prefix);
+        let mut attempts = Attempts::new(&transport.sender.retry);
+        let started = attempts.started();
         let (body, names) = self.body(PARTS)?;
         let (parts, called) = (&body, &names);
         let ask = |places: Vec<usize>| {
             let parts: Vec<&Value> = places.iter().map(|place| &parts[*place]).collect();
             let call = transport
                 .call(OPERATION, Method::POST, &["composite"])
-                .json(&json!({ "allOrNone": all_or_none, "compositeRequest": parts }));
+                .json(&json!({
+                    "allOrNone": all_or_none,
+                    // It would put parts together, in no promised order.
+                    "collateSubrequests": false,
+                    "compositeRequest": parts,
+                }));
             let called: Vec<_> = places.iter().map(|place| called[*place].clone()).collect();
             let transport = &transport;
             async move {
+                let call = call?.since(started);
                 let call = match repeatable {
-                    true => Call::repeatable(call?),
-                    false => call?,
+                    true => Call::repeatable(call),
+                    false => call,
                 };
                 let answers: answers::Composed = transport.json(&call).await?;
                 in_order(&called, answers.composite_response)
             }
         };
-        let retry = &transport.sender.retry;
         let all: Vec<usize> = (0..body.len()).collect();
-        let mut failed = 0;
         loop {
+            attempts.begin();
             let mut answers = ask(all.clone())
                 .await?
                 .into_iter()
                 .map(Ok)
                 .collect::<Vec<_>>();
             if !all_or_none {
-                locks::send_again(OPERATION, retry, &standings, &mut answers, ask).await;
+                locks::send_again(OPERATION, &mut attempts, &standings, &mut answers, ask).await;
                 return Ok(CompositeAnswers::new(names.clone(), answers));
             }
             let error = match CompositeAnswers::new(names.clone(), answers).judged(true) {
@@ -228,9 +240,8 @@ impl Composite {
                 Err(error) if error.kind() == ErrorKind::RowLocked => error,
                 judged => return judged,
             };
-            failed += 1;
-            let Some(wait) = retry.wait_after_failure(failed) else {
-                return Err(error.after(failed, false));
+            let Some(wait) = attempts.next_wait(&error) else {
+                return Err(attempts.give_up(error));
             };
             debug!(operation = OPERATION, ?wait, %error, "trying again");
             tokio::time::sleep(wait).await;

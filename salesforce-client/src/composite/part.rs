@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use http::Method;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -29,15 +31,11 @@ impl From<&Reference> for Target {
 /// What a part is about, as far as the call itself tells.
 #[derive(Clone, Debug)]
 pub(super) enum About {
-    /// A record that it makes.
-    New,
-    Record(String),
-    /// The record with this external id.
-    Key {
-        object: String,
-        field: String,
-        value: String,
-    },
+    /// The record with this id.
+    Record { object: String, id: String },
+    /// Some record of this object, whichever it becomes: one that is made, or has an external id.
+    Some { object: String },
+    /// Any records. A deletion takes others with it.
     Unknown,
 }
 
@@ -45,27 +43,18 @@ impl About {
     /// Whether the two are about different records for sure.
     pub(super) fn is_other_than(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Unknown, _) | (_, Self::Unknown) => false,
-            (Self::New, _) | (_, Self::New) => true,
-            (Self::Record(one), Self::Record(other)) => one != other,
-            (
-                Self::Key {
-                    object,
-                    field,
-                    value,
-                },
-                Self::Key {
-                    object: other_object,
-                    field: other_field,
-                    value: other_value,
-                },
-            ) => {
-                // Most external ids are the same in any case.
-                object.eq_ignore_ascii_case(other_object)
-                    && field.eq_ignore_ascii_case(other_field)
-                    && value.to_lowercase() != other_value.to_lowercase()
-            }
-            _ => false,
+            (Self::Record { id: one, .. }, Self::Record { id: other, .. }) => one != other,
+            _ => match (self.object(), other.object()) {
+                (Some(one), Some(other)) => !one.eq_ignore_ascii_case(other),
+                _ => false,
+            },
+        }
+    }
+
+    fn object(&self) -> Option<&str> {
+        match self {
+            Self::Record { object, .. } | Self::Some { object } => Some(object),
+            Self::Unknown => None,
         }
     }
 }
@@ -87,12 +76,10 @@ impl Part {
         fields: &(impl Serialize + ?Sized),
     ) -> Result<Self> {
         check_name(OPERATION, object)?;
-        Self::to(
-            Method::POST,
-            format!("{data}/sobjects/{object}"),
-            About::New,
-        )
-        .with(fields)
+        let about = About::Some {
+            object: object.to_owned(),
+        };
+        Self::to(Method::POST, format!("{data}/sobjects/{object}"), about).with(fields)
     }
 
     pub(super) fn get(data: &str, object: &str, id: &Target, fields: &[&str]) -> Result<Self> {
@@ -129,16 +116,16 @@ impl Part {
         }
         let segments = ["sobjects", object, field, value];
         let call = Call::new(OPERATION, Method::PATCH, data, &segments);
-        let about = About::Key {
+        let about = About::Some {
             object: object.to_owned(),
-            field: field.to_owned(),
-            value: value.to_owned(),
         };
         Self::to(Method::PATCH, call.path_and_query(), about).with(fields)
     }
 
     pub(super) fn delete(data: &str, object: &str, id: &Target) -> Result<Self> {
-        Self::row(Method::DELETE, data, object, id)
+        let mut part = Self::row(Method::DELETE, data, object, id)?;
+        part.about = About::Unknown;
+        Ok(part)
     }
 
     pub(super) fn query(data: &str, soql: &Soql) -> Result<Self> {
@@ -175,8 +162,8 @@ impl Part {
     }
 
     /// The places of the parts that it refers to, whose names begin with `prefix`.
-    pub(super) fn uses(&self, prefix: &str) -> Vec<usize> {
-        let mut places = Vec::new();
+    pub(super) fn uses(&self, prefix: &str) -> BTreeSet<usize> {
+        let mut places = BTreeSet::new();
         used(&self.url, prefix, &mut places);
         for value in self.body.iter().chain(self.headers.values()) {
             each_text(value, &mut |text| used(text, prefix, &mut places));
@@ -216,7 +203,10 @@ impl Part {
         check_name(OPERATION, object)?;
         let about = match id.0.starts_with(REFERENCE) {
             true => About::Unknown,
-            false => About::Record(id.0.clone()),
+            false => About::Record {
+                object: object.to_owned(),
+                id: id.0.clone(),
+            },
         };
         let url = format!("{data}/sobjects/{object}/{}", id.0);
         Ok(Self::to(method, url, about))
@@ -257,7 +247,7 @@ pub(super) fn references(value: &Value, prefix: &str) -> bool {
 }
 
 /// The places of the parts named in a text.
-fn used(text: &str, prefix: &str, places: &mut Vec<usize>) {
+fn used(text: &str, prefix: &str, places: &mut BTreeSet<usize>) {
     for (at, mark) in text.match_indices(REFERENCE) {
         let name = text[at + mark.len()..].strip_prefix(prefix);
         let place = name.and_then(|name| name.strip_prefix('_')?.split_once('.'));

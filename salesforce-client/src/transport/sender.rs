@@ -53,7 +53,10 @@ impl Sender {
         read: Read,
     ) -> Result<Reply> {
         let seen = Seen::begin(call);
-        let mut attempts = Attempts::new(&self.retry);
+        let mut attempts = match call.since {
+            Some(started) => Attempts::since(&self.retry, started),
+            None => Attempts::new(&self.retry),
+        };
         let sent = self.until_answered(call, caller, read, &mut attempts);
         let sent = sent.instrument(seen.span.clone()).await;
         let outcome = sent.as_ref().map(|reply| reply.status().as_u16());

@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use salesforce_client::{
-    ErrorKind, Linked, Record, ShareType,
+    Composite, ErrorKind, Linked, Record, Reference, ShareType,
     testing::{Fault, FaultEffect},
 };
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
 use crate::{
     org,
-    support::{client, id},
+    support::{client, errors, id},
 };
 
 const ACCOUNT: &str = "0015500000KQ12XAAT";
@@ -248,15 +248,14 @@ async fn locked_parts_that_stand_alone_are_sent_again_and_the_rest_says_that_it_
     let read = json!({ "Id": ACCOUNT, "Name": "read" });
     let server = composing(vec![
         vec![
-            (200, read.clone()),
+            (200, read),
             (201, saved()),
             (400, lock()),
             (400, lock()),
             (400, lock()),
             (400, halted()),
         ],
-        // The part that is read for another, and the two that can be sent again.
-        vec![(200, read), (201, saved()), (400, lock())],
+        vec![(400, lock())],
         vec![(201, saved())],
     ])
     .await;
@@ -268,24 +267,93 @@ async fn locked_parts_that_stand_alone_are_sent_again_and_the_rest_says_that_it_
     let alone = composite.create("Account", &json!({ "Name": "alone" }));
     let follows_a_write = json!({ "Name": "after a write", "ParentId": done.id() });
     let needed = composite.create("Account", &follows_a_write);
-    let needs = composite.create(
-        "Account",
-        &json!({ "Name": "last", "ParentId": needed.id() }),
-    );
+    let needs = json!({ "LastName": "last", "AccountId": needed.id() });
+    let needs = composite.create("Contact", &needs);
     let answers = tokio::spawn(composite.send()).await.unwrap().unwrap();
-    for part in [&read, &done, &follows_a_read, &alone] {
+    for part in [&read, &done, &alone] {
         assert!(answers.get(part).is_ok());
     }
     let kind = |part| answers.get(part).unwrap_err().kind();
+    assert_eq!(kind(&follows_a_read), ErrorKind::RowLocked);
     assert_eq!(kind(&needed), ErrorKind::RowLocked);
     assert_ne!(kind(&needs), ErrorKind::RowLocked);
     let parts = sent(&server).await;
-    assert_eq!(
-        parts[1],
-        [json!(null), json!("after a read"), json!("alone")]
-    );
+    assert_eq!(parts[1], ["alone"]);
     assert_eq!(parts[2], ["alone"]);
     assert_eq!(parts.len(), 3);
+}
+
+#[tokio::test]
+async fn a_locked_part_that_others_may_mind_is_not_sent_again() {
+    let deal = id("0065500000KQ12X");
+    let name = |name: &str| json!({ "Name": name });
+    type Add<'a> = Box<dyn Fn(&mut Composite) -> Reference + 'a>;
+    type Case<'a> = (&'a str, Vec<(u16, Value)>, Add<'a>);
+    let cases: [Case<'_>; 4] = [
+        (
+            "it refers to what was read before a write",
+            vec![(200, name("before")), (204, Value::Null), (400, lock())],
+            Box::new(|composite| {
+                let read = composite.get("Opportunity", &deal, &["Name"]);
+                composite.update("Opportunity", &deal, &name("after"));
+                composite.create("Task", &json!({ "Subject": read.field("Name") }))
+            }),
+        ),
+        (
+            "a later one about its record failed without it",
+            vec![
+                (400, lock()),
+                (400, errors("FIELD_CUSTOM_VALIDATION_EXCEPTION", "")),
+            ],
+            Box::new(|composite| {
+                let part = composite.update("Opportunity", &deal, &name("approved"));
+                composite.update("Opportunity", &deal, &name("won"));
+                part
+            }),
+        ),
+        (
+            "what would replace it could not be made",
+            vec![(400, lock()), (400, errors("DUPLICATE_VALUE", ""))],
+            Box::new(|composite| {
+                let part = composite.delete("Opportunity", &deal);
+                composite.create("Opportunity", &name("a"));
+                part
+            }),
+        ),
+        (
+            "a later upsert may have made it",
+            vec![(400, lock()), (201, saved())],
+            Box::new(|composite| {
+                let part = composite.create("Account", &json!({ "Ext__c": "7" }));
+                composite.upsert("Account", "Ext__c", "7", &name("a"));
+                part
+            }),
+        ),
+    ];
+    for (what, answers, add) in cases {
+        let again = answers.iter().map(|_| (201, saved())).collect();
+        let server = composing(vec![answers, again]).await;
+        let mut composite = client(&server.uri()).composite();
+        let part = add(&mut composite);
+        let answers = composite.send().await.unwrap();
+        let error = answers.get(&part).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RowLocked, "{what}");
+        assert_eq!(bodies(&server).await.len(), 1, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn the_parts_of_a_composite_are_done_in_their_order() {
+    for all_or_none in [false, true] {
+        let server = composing(vec![vec![(201, saved())]]).await;
+        let mut composite = client(&server.uri()).composite();
+        if all_or_none {
+            composite = composite.all_or_none();
+        }
+        composite.create("Account", &json!({ "Name": "a" }));
+        composite.send().await.unwrap();
+        assert_eq!(bodies(&server).await[0]["collateSubrequests"], false);
+    }
 }
 
 #[tokio::test]

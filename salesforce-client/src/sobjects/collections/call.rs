@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::{Saved, joined, note_hopeless, unless_hopeless, unmatched};
@@ -14,6 +15,7 @@ use crate::{
     call::{Call, Repeat},
     classify::kind_of,
     error::{Error, ErrorKind, Result},
+    retry::Attempts,
     transport::Transport,
 };
 
@@ -57,9 +59,10 @@ impl Many {
             outcomes.push(value.map(|value| open.push((place, value))).err());
         }
         let mut outcomes: Vec<_> = outcomes.into_iter().map(|error| error.map(Err)).collect();
-        let mut failed = 0;
+        let mut attempts = Attempts::new(&self.transport.sender.retry);
         while !open.is_empty() {
-            match self.answers(shape, &open).await {
+            attempts.begin();
+            match self.answers(shape, &open, attempts.started()).await {
                 Ok(answers) => {
                     for ((place, _), answer) in open.iter().zip(answers) {
                         outcomes[*place] = Some(answer.read(shape.operation));
@@ -72,20 +75,18 @@ impl Many {
                     break;
                 }
             }
-            let is_locked = |place: usize| match &outcomes[place] {
-                Some(Err(error)) => error.kind() == ErrorKind::RowLocked,
-                _ => false,
+            let lock = |place: usize| match &outcomes[place] {
+                Some(Err(error)) if error.kind() == ErrorKind::RowLocked => Some(error),
+                _ => None,
             };
-            if !open.iter().any(|(place, _)| is_locked(*place)) {
+            let Some(error) = open.iter().find_map(|(place, _)| lock(*place)) else {
                 break;
-            }
-            failed += 1;
-            let policy = &self.transport.sender.retry;
-            let Some(wait) = policy.wait_after_failure(failed) else {
+            };
+            let Some(wait) = attempts.next_wait(error) else {
                 break;
             };
             if !self.all_or_none {
-                open.retain(|(place, _)| is_locked(*place));
+                open.retain(|(place, _)| lock(*place).is_some());
             }
             let (operation, rows) = (shape.operation, open.len());
             debug!(
@@ -102,10 +103,17 @@ impl Many {
             .collect()
     }
 
-    async fn answers(&self, shape: &Shape, open: &[(usize, Value)]) -> Result<Vec<Answer>> {
+    /// `started`: since when the deadline runs.
+    async fn answers(
+        &self,
+        shape: &Shape,
+        open: &[(usize, Value)],
+        started: Instant,
+    ) -> Result<Vec<Answer>> {
         unless_hopeless(&self.hopeless)?;
         let values: Vec<&Value> = open.iter().map(|(_, value)| value).collect();
-        let mut call = shape.call(&self.transport, &values, self.all_or_none)?;
+        let call = shape.call(&self.transport, &values, self.all_or_none)?;
+        let mut call = call.since(started);
         call.repeat = match self.repeatable {
             true => Repeat::Safe,
             false => Repeat::Unsafe,
