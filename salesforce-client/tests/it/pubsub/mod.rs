@@ -6,7 +6,8 @@ mod wire;
 
 use std::{pin::pin, time::Duration};
 
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use salesforce_client::{
     ClientCredentials, ErrorKind, SalesforceClient, StaticToken,
     pubsub::{Delivery, Event, PubSub, Replay, ReplayId},
@@ -515,4 +516,31 @@ fn an_endpoint_that_cannot_be_is_told_when_it_is_set_up() {
             .build()
             .unwrap();
     });
+}
+
+#[tokio::test]
+async fn times_beyond_what_a_clock_can_count_are_as_good_as_none() {
+    const NEVER: Duration = Duration::MAX;
+    let org = org_of(3).await;
+    let token = StaticToken::new(org.issue_token(), org.url());
+    let client = SalesforceClient::builder(token.unwrap())
+        .retry(quick().deadline(NEVER))
+        .connect_timeout(NEVER)
+        .idle_timeout(NEVER)
+        .upload_answer_timeout(NEVER)
+        .build()
+        .unwrap();
+    let content = stream::iter([Ok::<_, std::io::Error>(Bytes::from("x"))]);
+    let upload = client.files().upload("a.pdf");
+    upload.send(content, 1).await.unwrap();
+    for (every, within) in [(NEVER, NEVER), (Duration::ZERO, NEVER)] {
+        let pubsub = client.pubsub().endpoint(org.pubsub_url());
+        let pubsub = pubsub.keep_alive(every, within);
+        let subscription = pubsub.build().unwrap().subscribe(ACCOUNTS);
+        let subscription = subscription.replay(Replay::Earliest);
+        let subscription = subscription.silence(NEVER).patience(NEVER);
+        assert_eq!(take(subscription.stream(), 3).await.len(), 3);
+    }
+    let opened = org.subscriptions();
+    assert_eq!(opened.len(), 2, "a connection died of its times");
 }
