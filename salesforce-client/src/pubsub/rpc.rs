@@ -41,9 +41,16 @@ const ASKED_AHEAD: usize = 4;
 
 pub(super) struct Rpc {
     endpoint: Endpoint,
-    channel: Mutex<Channel>,
+    channel: Mutex<Connected>,
     pub(super) transport: Arc<Transport>,
     tenant: OnceCell<String>,
+}
+
+/// A connection, and the how manyth it is.
+#[derive(Clone)]
+struct Connected {
+    channel: Channel,
+    number: u64,
 }
 
 /// A subscription as it runs.
@@ -51,6 +58,8 @@ pub(super) struct Feed {
     pub(super) asks: mpsc::Sender<FetchRequest>,
     pub(super) answers: Streaming<FetchResponse>,
     pub(super) token: AccessToken,
+    /// Of its connection.
+    pub(super) number: u64,
 }
 
 impl Rpc {
@@ -61,7 +70,10 @@ impl Rpc {
         tenant: OnceCell<String>,
     ) -> Self {
         Self {
-            channel: Mutex::new(endpoint.connect_lazy()),
+            channel: Mutex::new(Connected {
+                channel: endpoint.connect_lazy(),
+                number: 0,
+            }),
             endpoint,
             transport,
             tenant,
@@ -70,15 +82,18 @@ impl Rpc {
 
     /// Lets later calls go over another connection. One whose calls stay without an answer can live
     /// all the same: whoever ends it on the far side says so, and what should answer behind hangs.
-    pub(super) fn reconnect(&self) {
-        *self.connected() = self.endpoint.connect_lazy();
+    /// Where others have left that one already, theirs is kept.
+    pub(super) fn leave(&self, silent: u64) {
+        let mut connected = self.connected();
+        if connected.number == silent {
+            *connected = Connected {
+                channel: self.endpoint.connect_lazy(),
+                number: silent.wrapping_add(1),
+            };
+        }
     }
 
-    fn channel(&self) -> Channel {
-        self.connected().clone()
-    }
-
-    fn connected(&self) -> MutexGuard<'_, Channel> {
+    fn connected(&self) -> MutexGuard<'_, Connected> {
         self.channel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -152,8 +167,9 @@ impl Rpc {
         A: Message + Default + 'static,
     {
         let request = self.request(operation, message, token).await?;
+        let Connected { channel, number } = self.connected().clone();
         let call = async {
-            let mut grpc = Grpc::new(self.channel());
+            let mut grpc = Grpc::new(channel);
             grpc.ready()
                 .await
                 .map_err(|cause| unreached(operation, cause))?;
@@ -165,7 +181,7 @@ impl Rpc {
         timeout(self.transport.sender.idle, call)
             .await
             .map_err(|_| {
-                self.reconnect();
+                self.leave(number);
                 Error::new(ErrorKind::Timeout, operation).sent()
             })?
     }
@@ -188,8 +204,9 @@ impl Rpc {
             Some((next, (None, asked)))
         });
         let request = self.request(operation, requests, &token).await?;
+        let Connected { channel, number } = self.connected().clone();
         let call = async {
-            let mut grpc = Grpc::new(self.channel()).max_decoding_message_size(LARGEST_ANSWER);
+            let mut grpc = Grpc::new(channel).max_decoding_message_size(LARGEST_ANSWER);
             grpc.ready()
                 .await
                 .map_err(|cause| unreached(operation, cause))?;
@@ -208,7 +225,7 @@ impl Rpc {
                 return Err(error);
             }
             Err(_) => {
-                self.reconnect();
+                self.leave(number);
                 return Err(Error::new(ErrorKind::Timeout, operation).sent());
             }
         };
@@ -216,6 +233,7 @@ impl Rpc {
             asks,
             answers,
             token,
+            number,
         })
     }
 
