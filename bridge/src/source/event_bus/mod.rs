@@ -256,11 +256,16 @@ impl EventBus {
                     Err(error) => failed = Some(error),
                 }
             }
+            // Of a lost place it takes no more to hear than a refusal.
+            let is_lost = |it: &Delivery| matches!(it, Delivery::Lost { .. });
+            let is_listened_to = !came.iter().all(is_lost);
             if !came.is_empty() {
                 if self.take(topic, &mut position, came).await? {
                     look.reset_immediately();
                 }
                 self.inlet.keep(&key, &position).await?;
+            }
+            if is_listened_to {
                 failures.none();
             }
             match failed {
@@ -285,11 +290,19 @@ impl EventBus {
                     changes.push(tell::change(event, topic, self.not_by.as_deref()));
                 }
                 Delivery::Lost { .. } => {
+                    let mended = match (topic.objects.is_empty(), topic.is_asked_for_whole()) {
+                        (true, _) => "what the bus no longer has is missed",
+                        (_, true) => "what has changed of these is asked for",
+                        (_, false) => {
+                            "what has changed of these is asked for; events that the bus no longer \
+                             has are missed"
+                        }
+                    };
                     warn!(
                         topic = topic.name,
                         since = %position.at,
                         objects = ?topic.objects,
-                        "the position is lost; what has changed of these is asked for"
+                        "the position is lost; {mended}"
                     );
                     has_gap = true;
                     position.lost(&topic.objects);
