@@ -62,6 +62,22 @@ pub(super) struct Feed {
     pub(super) number: u64,
 }
 
+impl Connected {
+    /// Within a Tokio runtime.
+    fn to(endpoint: &Endpoint, number: u64) -> Self {
+        Self {
+            channel: endpoint.connect_lazy(),
+            number,
+        }
+    }
+
+    fn leave(&mut self, silent: u64, endpoint: &Endpoint) {
+        if self.number == silent {
+            *self = Self::to(endpoint, silent.wrapping_add(1));
+        }
+    }
+}
+
 impl Rpc {
     /// Within a Tokio runtime.
     pub(super) fn new(
@@ -70,10 +86,7 @@ impl Rpc {
         tenant: OnceCell<String>,
     ) -> Self {
         Self {
-            channel: Mutex::new(Connected {
-                channel: endpoint.connect_lazy(),
-                number: 0,
-            }),
+            channel: Mutex::new(Connected::to(&endpoint, 0)),
             endpoint,
             transport,
             tenant,
@@ -84,13 +97,7 @@ impl Rpc {
     /// all the same: whoever ends it on the far side says so, and what should answer behind hangs.
     /// Where others have left that one already, theirs is kept.
     pub(super) fn leave(&self, silent: u64) {
-        let mut connected = self.connected();
-        if connected.number == silent {
-            *connected = Connected {
-                channel: self.endpoint.connect_lazy(),
-                number: silent.wrapping_add(1),
-            };
-        }
+        self.connected().leave(silent, &self.endpoint);
     }
 
     fn connected(&self) -> MutexGuard<'_, Connected> {
@@ -347,5 +354,22 @@ fn kind_of(status: &Status, code: &str) -> (ErrorKind, &'static str) {
             (ErrorKind::Transport, "the connection broke")
         }
         _ => (ErrorKind::Server, "Salesforce ended the call"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_connection_is_left_once_however_many_waited_on_it() {
+        let endpoint = Endpoint::from_static("http://localhost:1");
+        let mut connected = Connected::to(&endpoint, 0);
+        for _ in 0..3 {
+            connected.leave(0, &endpoint);
+            assert_eq!(connected.number, 1);
+        }
+        connected.leave(1, &endpoint);
+        assert_eq!(connected.number, 2);
     }
 }

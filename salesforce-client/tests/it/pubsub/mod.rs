@@ -159,17 +159,17 @@ async fn no_event_is_lost_or_comes_twice_over_a_hundred_broken_connections() {
 
 #[tokio::test]
 async fn a_connection_that_nobody_answers_over_any_more_is_given_up() {
-    let org = org_of(60).await;
+    let org = org_of(600).await;
     // With all that goes before them, some of the events.
     let wire = Wire::to(org.pubsub_url(), [Fate::Hang(6_000)]).await;
     let endpoint = client(&org).pubsub().endpoint(&wire.url);
-    let endpoint = endpoint.keep_alive(Duration::from_millis(50), Duration::from_millis(500));
+    let endpoint = endpoint.keep_alive(Duration::from_millis(50), Duration::from_secs(5));
     let pubsub = endpoint.build().unwrap();
     // Nothing but the connection itself tells that it is dead.
     let subscription = pubsub.subscribe(ACCOUNTS).replay(Replay::Earliest);
     let subscription = subscription.silence(Duration::from_secs(24 * 60 * 60));
-    let events = take(subscription.stream(), 60).await;
-    assert_eq!(numbers(&events), (0..60).collect::<Vec<_>>());
+    let events = take(subscription.stream(), 600).await;
+    assert_eq!(numbers(&events), (0..600).collect::<Vec<_>>());
     assert_eq!(wire.met(), (0, 1));
     assert!(wire.connections() >= 2);
 }
