@@ -21,6 +21,9 @@ use crate::{
     transport::{Sender, Transport},
 };
 
+/// Longer than anybody waits, and well within what a clock can count.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// A client of one Salesforce org.
 ///
 /// Immutable and cheap to clone: clones share connections and the token. All calls take `&self`.
@@ -277,21 +280,21 @@ impl SalesforceClientBuilder {
     /// How long the client waits for a connection, 10 s unless set. Has no effect on a client
     /// given by [`http`](Self::http).
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect = timeout;
+        self.connect = timeout.min(LONGEST_TIMEOUT);
         self
     }
 
     /// How long an answer may stay away, and how long a body may pause in either direction, 60 s
     /// unless set. There is no limit on how long a body may take as a whole.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle = timeout;
+        self.idle = timeout.min(LONGEST_TIMEOUT);
         self
     }
 
     /// How long the answer to a whole upload may stay away: 10 minutes unless set, which is how
     /// long Salesforce works on a call at most.
     pub fn upload_answer_timeout(mut self, timeout: Duration) -> Self {
-        self.upload_answer = timeout;
+        self.upload_answer = timeout.min(LONGEST_TIMEOUT);
         self
     }
 

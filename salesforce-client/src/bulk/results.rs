@@ -137,8 +137,12 @@ pub(super) struct Page<R> {
     reply: Reply,
     /// Rows that were taken out of it, names and all.
     taken: Taken,
-    /// Those of them that an answer which was asked for again has still to bring.
-    again: Option<Taken>,
+    /// Those of them that an answer which was asked for again has brought, and why it was.
+    again: Option<(Taken, Error)>,
+    /// How often it broke off without much that is new.
+    breaks: u32,
+    /// With so many rows taken there is much that is new.
+    goal: u64,
     operation: &'static str,
     rows: Option<Rows>,
     delimiter: Option<ColumnDelimiter>,
@@ -167,6 +171,8 @@ impl<R: Row> Page<R> {
             call,
             taken: Taken::unordered(),
             again: None,
+            breaks: 0,
+            goal: 0,
             rows: None,
             delimiter,
             given: header.is_some(),
@@ -220,26 +226,28 @@ impl<R: Row> Page<R> {
 
     /// Where the answer breaks off it is asked for again, and goes on where it was.
     async fn row(&mut self) -> Result<Option<ByteRecord>> {
-        let mut failed = 0;
         loop {
             let row = match self.next_row().await {
                 Ok(row) => row,
                 Err(error) if error.is_retryable() => {
-                    failed += 1;
+                    self.breaks += 1;
                     let policy = &self.transport.sender.retry;
-                    let Some(wait) = policy.wait_after_failure(failed) else {
-                        return Err(error.after(failed, false));
+                    let Some(wait) = policy.wait_after_failure(self.breaks) else {
+                        return Err(error.after(self.breaks, false));
                     };
                     debug!(operation = self.operation, ?wait, %error, "asking for the rest again");
                     tokio::time::sleep(wait).await;
-                    self.reopen().await?;
+                    self.reopen(error).await?;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            let Some(again) = &mut self.again else {
+            let Some((again, _)) = &mut self.again else {
                 if let Some(row) = &row {
                     self.taken.add(row);
+                }
+                if self.taken.rows >= self.goal {
+                    self.breaks = 0;
                 }
                 return Ok(row);
             };
@@ -254,12 +262,15 @@ impl<R: Row> Page<R> {
         }
     }
 
-    async fn reopen(&mut self) -> Result<()> {
+    async fn reopen(&mut self, broke: Error) -> Result<()> {
         self.reply = self.transport.send(&self.call).await?;
         self.rows = None;
         self.chunk = Bytes::new();
         self.ended = false;
-        self.again = (self.taken.rows > 0).then(|| self.taken.anew());
+        // What came before is read once more each time: as much again has to follow it, or an
+        // answer that always breaks off early would be loaded as often as it has rows.
+        self.goal = self.taken.rows.saturating_mul(2).max(1);
+        self.again = (self.taken.rows > 0).then(|| (self.taken.anew(), broke));
         Ok(())
     }
 
@@ -303,9 +314,11 @@ impl<R: Row> Page<R> {
         }
     }
 
-    fn changed(&self) -> Error {
-        Error::new(ErrorKind::Decode, self.operation)
-            .sent()
+    /// What the break was counts: whoever reads from the start may find nothing wrong.
+    fn changed(&mut self) -> Error {
+        let broke = self.again.take().map(|(_, broke)| broke);
+        broke
+            .unwrap_or_else(|| Error::new(ErrorKind::Transport, self.operation).sent())
             .detail("the answer broke off, and begins with other rows now: read it from the start")
     }
 

@@ -13,6 +13,8 @@ const HEAD_LIMIT: usize = 16 * 1024;
 /// A connection that says nothing does not keep the browser's own one waiting for longer.
 const ONE_CONNECTION: Duration = Duration::from_secs(5);
 
+type Outcome = Result<AuthorizationCode, LoginError>;
+
 /// A server on this machine that waits for one person to come back from logging in: for programs
 /// that people run.
 ///
@@ -59,10 +61,14 @@ impl LoopbackRedirect {
         patience: Duration,
     ) -> Result<AuthorizationCode, LoginError> {
         let came_back = timeout(patience, self.came_back(login)).await;
-        came_back.unwrap_or(Err(LoginError::TimedOut))
+        let (outcome, mut stream) = came_back.unwrap_or(Err(LoginError::TimedOut))?;
+        // A code is good once: no browser that is slow to take its page may cost it.
+        show(&mut stream, &outcome).await;
+        outcome
     }
 
-    async fn came_back(self, login: &PendingLogin) -> Result<AuthorizationCode, LoginError> {
+    /// What became of the login, and who is to be told.
+    async fn came_back(self, login: &PendingLogin) -> Result<(Outcome, TcpStream), LoginError> {
         loop {
             let accepted = self.listener.accept().await;
             let (mut stream, _) = accepted.map_err(|error| LoginError::Io(error.kind()))?;
@@ -73,22 +79,25 @@ impl LoopbackRedirect {
                 Some(rest) if rest.starts_with('?') => login.callback(rest),
                 _ => Err(LoginError::State),
             };
-            let (status, text) = match &outcome {
-                Ok(_) => ("200 OK", "Logged in. You can close this window."),
-                Err(LoginError::State) => ("404 Not Found", "Nothing here."),
-                Err(_) => (
-                    "200 OK",
-                    "The login was refused. You can close this window.",
-                ),
-            };
-            // Who has hung up needs no answer.
-            let _ = timeout(ONE_CONNECTION, answer(&mut stream, status, text)).await;
             match outcome {
-                Err(LoginError::State) => {}
-                outcome => return outcome,
+                Err(LoginError::State) => show(&mut stream, &outcome).await,
+                outcome => return Ok((outcome, stream)),
             }
         }
     }
+}
+
+async fn show(stream: &mut TcpStream, outcome: &Outcome) {
+    let (status, text) = match outcome {
+        Ok(_) => ("200 OK", "Logged in. You can close this window."),
+        Err(LoginError::State) => ("404 Not Found", "Nothing here."),
+        Err(_) => (
+            "200 OK",
+            "The login was refused. You can close this window.",
+        ),
+    };
+    // Who has hung up needs no answer.
+    let _ = timeout(ONE_CONNECTION, answer(stream, status, text)).await;
 }
 
 /// The path and query of a GET, if it is one.

@@ -58,6 +58,10 @@ const ALIVE_EVERY: Duration = Duration::from_secs(30);
 const ALIVE_WITHIN: Duration = Duration::from_secs(20);
 /// No connection is asked more often whether it lives: shorter times are a busy loop.
 const ALIVE_EVERY_AT_LEAST: Duration = Duration::from_millis(10);
+/// Shorter than any answer over a long way.
+const ALIVE_WITHIN_AT_LEAST: Duration = Duration::from_millis(100);
+/// Beyond what the clock can count, the connection would die of it.
+const ALIVE_AT_MOST: Duration = Duration::from_secs(24 * 3600);
 
 /// The org's event bus. Make one and clone it: clones share the connection and what is known of
 /// schemas.
@@ -125,13 +129,14 @@ impl PubSubBuilder {
     }
 
     /// After how long without a word the far side is asked whether the connection lives, and within
-    /// how long it has to say so before the connection is given up: 30 s and 20 s unless set.
+    /// how long it has to say so before the connection is given up: 30 s and 20 s unless set, a
+    /// day at most.
     ///
     /// Gateways and balancers forget connections that are quiet, and tell neither side. The question
     /// is a `PING` of HTTP/2, which costs no API call and no event.
     pub fn keep_alive(mut self, every: Duration, within: Duration) -> Self {
-        self.alive_every = every.max(ALIVE_EVERY_AT_LEAST);
-        self.alive_within = within;
+        self.alive_every = every.clamp(ALIVE_EVERY_AT_LEAST, ALIVE_AT_MOST);
+        self.alive_within = within.clamp(ALIVE_WITHIN_AT_LEAST, ALIVE_AT_MOST);
         self
     }
 

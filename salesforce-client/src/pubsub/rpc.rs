@@ -41,9 +41,16 @@ const ASKED_AHEAD: usize = 4;
 
 pub(super) struct Rpc {
     endpoint: Endpoint,
-    channel: Mutex<Channel>,
+    channel: Mutex<Connected>,
     pub(super) transport: Arc<Transport>,
     tenant: OnceCell<String>,
+}
+
+/// A connection, and the how manyth it is.
+#[derive(Clone)]
+struct Connected {
+    channel: Channel,
+    number: u64,
 }
 
 /// A subscription as it runs.
@@ -51,6 +58,24 @@ pub(super) struct Feed {
     pub(super) asks: mpsc::Sender<FetchRequest>,
     pub(super) answers: Streaming<FetchResponse>,
     pub(super) token: AccessToken,
+    /// Of its connection.
+    pub(super) number: u64,
+}
+
+impl Connected {
+    /// Within a Tokio runtime.
+    fn to(endpoint: &Endpoint, number: u64) -> Self {
+        Self {
+            channel: endpoint.connect_lazy(),
+            number,
+        }
+    }
+
+    fn leave(&mut self, silent: u64, endpoint: &Endpoint) {
+        if self.number == silent {
+            *self = Self::to(endpoint, silent.wrapping_add(1));
+        }
+    }
 }
 
 impl Rpc {
@@ -61,7 +86,7 @@ impl Rpc {
         tenant: OnceCell<String>,
     ) -> Self {
         Self {
-            channel: Mutex::new(endpoint.connect_lazy()),
+            channel: Mutex::new(Connected::to(&endpoint, 0)),
             endpoint,
             transport,
             tenant,
@@ -70,15 +95,12 @@ impl Rpc {
 
     /// Lets later calls go over another connection. One whose calls stay without an answer can live
     /// all the same: whoever ends it on the far side says so, and what should answer behind hangs.
-    pub(super) fn reconnect(&self) {
-        *self.connected() = self.endpoint.connect_lazy();
+    /// Where others have left that one already, theirs is kept.
+    pub(super) fn leave(&self, silent: u64) {
+        self.connected().leave(silent, &self.endpoint);
     }
 
-    fn channel(&self) -> Channel {
-        self.connected().clone()
-    }
-
-    fn connected(&self) -> MutexGuard<'_, Channel> {
+    fn connected(&self) -> MutexGuard<'_, Connected> {
         self.channel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -152,8 +174,9 @@ impl Rpc {
         A: Message + Default + 'static,
     {
         let request = self.request(operation, message, token).await?;
+        let Connected { channel, number } = self.connected().clone();
         let call = async {
-            let mut grpc = Grpc::new(self.channel());
+            let mut grpc = Grpc::new(channel);
             grpc.ready()
                 .await
                 .map_err(|cause| unreached(operation, cause))?;
@@ -165,7 +188,7 @@ impl Rpc {
         timeout(self.transport.sender.idle, call)
             .await
             .map_err(|_| {
-                self.reconnect();
+                self.leave(number);
                 Error::new(ErrorKind::Timeout, operation).sent()
             })?
     }
@@ -188,8 +211,9 @@ impl Rpc {
             Some((next, (None, asked)))
         });
         let request = self.request(operation, requests, &token).await?;
+        let Connected { channel, number } = self.connected().clone();
         let call = async {
-            let mut grpc = Grpc::new(self.channel()).max_decoding_message_size(LARGEST_ANSWER);
+            let mut grpc = Grpc::new(channel).max_decoding_message_size(LARGEST_ANSWER);
             grpc.ready()
                 .await
                 .map_err(|cause| unreached(operation, cause))?;
@@ -208,7 +232,7 @@ impl Rpc {
                 return Err(error);
             }
             Err(_) => {
-                self.reconnect();
+                self.leave(number);
                 return Err(Error::new(ErrorKind::Timeout, operation).sent());
             }
         };
@@ -216,6 +240,7 @@ impl Rpc {
             asks,
             answers,
             token,
+            number,
         })
     }
 
@@ -329,5 +354,22 @@ fn kind_of(status: &Status, code: &str) -> (ErrorKind, &'static str) {
             (ErrorKind::Transport, "the connection broke")
         }
         _ => (ErrorKind::Server, "Salesforce ended the call"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_connection_is_left_once_however_many_waited_on_it() {
+        let endpoint = Endpoint::from_static("http://localhost:1");
+        let mut connected = Connected::to(&endpoint, 0);
+        for _ in 0..3 {
+            connected.leave(0, &endpoint);
+            assert_eq!(connected.number, 1);
+        }
+        connected.leave(1, &endpoint);
+        assert_eq!(connected.number, 2);
     }
 }

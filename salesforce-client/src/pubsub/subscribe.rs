@@ -28,6 +28,8 @@ const OPERATION: &str = "pubsub.subscribe";
 const MOST_AT_ONCE: u8 = 100;
 /// How many events are remembered to know a repeated one: far more than are ever on their way.
 const REMEMBERED: usize = 2_000;
+/// After so long without one, a connection is made again at once.
+const CALM: Duration = Duration::from_secs(60);
 
 /// Where a subscription begins.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -63,6 +65,9 @@ pub enum Delivery {
     ///
     /// Make that durable before the next delivery's id is kept. Who begins at the lost place again
     /// is told of it again.
+    ///
+    /// From [`Replay::Earliest`] on events can come that have come before, each with the id that it
+    /// had.
     Lost {
         /// The place that is lost.
         after: ReplayId,
@@ -152,8 +157,8 @@ impl Subscribe {
     }
 
     /// The events, in order. Lost connections are made again where they broke, and what comes
-    /// twice thereby is left out, so within this stream each event comes once. After an error
-    /// nothing more comes.
+    /// twice thereby is left out, so each event comes once until the stream brings a
+    /// [`Delivery::Lost`]: after it events may come again. After an error nothing more comes.
     ///
     /// From one stream to the next events can come again: those dealt with whose id was not kept
     /// yet.
@@ -170,6 +175,7 @@ impl Subscribe {
             seen: Seen::default(),
             failures: 0,
             failing_since: None,
+            haste: Haste::default(),
             renewed: false,
             replaced: false,
         };
@@ -193,6 +199,7 @@ struct Subscription {
     failures: u32,
     /// When the first failure in a row was.
     failing_since: Option<Instant>,
+    haste: Haste,
     renewed: bool,
     /// Whether the place now is the one for a lost one.
     replaced: bool,
@@ -267,7 +274,7 @@ impl Subscription {
         let answer = timeout(self.request.silence, open.feed.answers.message())
             .await
             .map_err(|_| {
-                self.request.pubsub.rpc.reconnect();
+                self.request.pubsub.rpc.leave(open.feed.number);
                 Error::new(ErrorKind::Timeout, OPERATION)
                     .detail("there was no sign of life within the silence allowed")
                     .sent()
@@ -373,12 +380,26 @@ impl Subscription {
         }
     }
 
+    /// Lets the next connection be made at once, unless that was so just before.
+    async fn hurry(&mut self) {
+        if let Some(before) = self.haste.before(Instant::now()).checked_sub(1) {
+            tokio::time::sleep(self.wait_after(before)).await;
+        }
+    }
+
+    fn wait_after(&self, failures: u32) -> Duration {
+        let retry = &self.request.retry;
+        let ceiling = retry.first_delay.saturating_mul(1 << failures.min(16));
+        ceiling.min(retry.max_delay).mul_f64(fastrand::f64())
+    }
+
     /// Waits before the next connection, or gives up.
     async fn recover(&mut self, error: Error) -> Result<()> {
         observe::disconnected(&self.request.topic, &error);
         match error.kind() {
             ErrorKind::Auth if !self.renewed => {
                 self.renewed = true;
+                self.hurry().await;
                 return Ok(());
             }
             ErrorKind::PositionLost => {
@@ -395,17 +416,13 @@ impl Subscription {
                 self.lost = Some(after.clone());
                 self.position = instead;
                 self.replaced = true;
+                self.hurry().await;
                 return Ok(());
             }
             _ if !error.is_retryable() => return Err(error),
             _ => {}
         }
-        let retry = &self.request.retry;
-        let ceiling = retry
-            .first_delay
-            .saturating_mul(1 << self.failures.min(16))
-            .min(retry.max_delay);
-        let wait = ceiling.mul_f64(fastrand::f64());
+        let wait = self.wait_after(self.failures);
         self.failures += 1;
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         if since.elapsed().saturating_add(wait) > self.request.patience {
@@ -414,6 +431,26 @@ impl Subscription {
         debug!(operation = OPERATION, ?wait, %error, "connecting again");
         tokio::time::sleep(wait).await;
         Ok(())
+    }
+}
+
+/// How often a connection was made again at once, with answers in between: each time with a login
+/// or a subscription of its own, which two processes can go on taking from each other.
+#[derive(Default)]
+struct Haste {
+    last: Option<Instant>,
+    often: u32,
+}
+
+impl Haste {
+    /// How many times just before `now` it was so.
+    fn before(&mut self, now: Instant) -> u32 {
+        let is_again = |last| now.saturating_duration_since(last) < CALM;
+        self.often = match self.last.replace(now).is_some_and(is_again) {
+            true => self.often.saturating_add(1),
+            false => 0,
+        };
+        self.often
     }
 }
 
@@ -439,5 +476,19 @@ impl Seen {
             self.known.remove(&oldest);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_connection_in_a_while_is_made_again_at_once() {
+        let mut haste = Haste::default();
+        let begun = Instant::now();
+        let at = |second| begun + Duration::from_secs(second);
+        let often = [0, 1, 59, 118, 178, 179].map(|second| haste.before(at(second)));
+        assert_eq!(often, [0, 1, 2, 3, 0, 1]);
     }
 }

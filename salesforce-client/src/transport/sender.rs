@@ -1,7 +1,7 @@
 use std::{sync::atomic::AtomicBool, time::Duration};
 
 use http::{HeaderValue, StatusCode};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 use tracing::{Instrument, debug};
 use url::Url;
 
@@ -122,14 +122,14 @@ impl Sender {
         (tokens, priority): (&TokenCache, Priority),
         patience: Duration,
     ) -> Result<(AccessToken, Option<Slot>)> {
-        let until = Instant::now() + patience;
+        let begun = Instant::now();
         let late =
             |_| Err(Error::new(ErrorKind::Timeout, operation).detail("there was no token in time"));
-        let token = timeout_at(until, tokens.token()).await;
+        let token = timeout(patience, tokens.token()).await;
         let token = token.unwrap_or_else(late).map_err(Error::incomplete)?;
         let slot = match &self.governor {
             Some(governor) => {
-                let left = until.saturating_duration_since(Instant::now());
+                let left = patience.saturating_sub(begun.elapsed());
                 Some(governor.admit(operation, priority, left).await?)
             }
             None => None,

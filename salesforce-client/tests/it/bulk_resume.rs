@@ -191,10 +191,29 @@ async fn rows_that_come_in_another_order_the_second_time_are_an_error_and_no_row
             false => {
                 assert_eq!(names, ["a", "b"]);
                 let error = read.last().unwrap().as_ref().unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::Decode);
+                assert_eq!(error.kind(), ErrorKind::Transport, "{error:?}");
+                assert!(error.is_retryable());
+                assert!(std::error::Error::source(error).is_some());
+                assert!(error.to_string().contains("from the start"), "{error}");
             }
         }
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_always_breaks_off_a_row_later_is_given_up() {
+    let header = "\"sf__Id\",\"sf__Created\",\"Name\"\n";
+    let row = "\"0015500000KQ12XAAT\",\"true\",\"a\"\n";
+    let text = format!("{header}{}", row.repeat(200));
+    let torn = |rows| Act::Torn(header.len() + rows * row.len() + 1, text.clone());
+    let server = BrokenServer::start((100..200).map(torn).collect()).await;
+    let client = client(&server.url);
+    let job = client.bulk().ingest_job(&JobId::new("7505500000KQ12XAAT"));
+    let mut read: Vec<_> = job.successful_results::<(String,)>().collect().await;
+    let error = read.pop().unwrap().unwrap_err();
+    assert!(error.is_retryable(), "{error:?}");
+    assert!(read.iter().all(Result::is_ok));
+    assert_eq!(server.waiting(), 5, "as many attempts as are allowed");
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
+        mpsc,
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use futures_util::{FutureExt, future::join_all};
+use futures_util::future::join_all;
 use salesforce_client::{
     AccessToken, ClientCredentials, Error, ErrorKind, Grant, MemoryTokenStore, RefreshToken,
     RetryPolicy, SalesforceClient, Stored, SubjectTokens, Swap, TokenEndpoint, TokenExchange,
@@ -15,7 +16,7 @@ use salesforce_client::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use wiremock::{
     Mock, MockServer, Request, ResponseTemplate,
     matchers::{header, method, path},
@@ -338,12 +339,26 @@ async fn an_outage_of_the_other_provider_passes_and_a_refusal_does_not() {
 #[tokio::test]
 async fn a_caller_that_goes_away_takes_no_grant_with_it() {
     let server = MockServer::start().await;
+    let arrived = Arc::new(Notify::new());
+    let (answer, answered) = mpsc::channel::<()>();
+    let (tell, answered) = (Arc::clone(&arrived), Mutex::new(answered));
+    // Matches nothing: the endpoint has the request, and its answer waits.
+    let hold = move |_: &Request| {
+        tell.notify_one();
+        answered.lock().unwrap().recv().is_ok()
+    };
+    let held = Mock::given(path(TOKEN)).and(hold);
+    let held = held.respond_with(ResponseTemplate::new(500));
+    held.mount(&server).await;
     rotating(&server, Duration::ZERO).await;
     limits(&server, "a1", 200).await;
     let store = Watched::new("r1");
     let client = client(&server, RefreshToken::new("app", None, store.clone()));
-    // It has just begun.
-    assert!(ask(&client).now_or_never().is_none());
+    tokio::select! {
+        _ = ask(&client) => panic!("nobody has answered"),
+        () = arrived.notified() => {}
+    }
+    drop(answer);
     ask(&client).await.unwrap();
     assert_eq!(posts(&server).await, 1);
     assert_eq!(*store.log.lock().unwrap(), ["stored"]);

@@ -42,9 +42,9 @@ const GAP_EVERY: Duration = Duration::from_secs(15);
 /// A topic's position is kept in the ledger after its events are durable. What the bus cannot tell
 /// is asked for instead, by [`Records::changed`]: what happened before the bus was first listened
 /// to, or since a position that it no longer knows (after 72 hours), and what it only tells of as a
-/// gap. That needs the kinds of records that a topic is about. Where they are not known, a lost
-/// position is replaced by the oldest that the bus has, and the log tells since when something may
-/// be missing.
+/// gap. That needs the kinds of records that a topic is about. Where they are not known, and for
+/// platform events, a lost position is replaced by the oldest that the bus has, and the log tells
+/// since when something may be missing.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -116,6 +116,12 @@ impl Topic {
     pub fn record_field(mut self, field: impl Into<String>) -> Self {
         self.record_field = Some(field.into());
         self
+    }
+
+    /// Whether the records tell all that the topic does. A platform event can be published without
+    /// a change of its record.
+    fn is_asked_for_whole(&self) -> bool {
+        self.name.starts_with("/data/") && !self.objects.is_empty()
     }
 }
 
@@ -209,10 +215,10 @@ impl EventBus {
             }
         };
         let replay = position.replay().map_or(Replay::Latest, Replay::After);
-        let instead = match topic.objects.is_empty() {
-            true => Replay::Earliest,
+        let instead = match topic.is_asked_for_whole() {
             // All that it missed is asked for, up to when it is listened to again.
-            false => Replay::Latest,
+            true => Replay::Latest,
+            false => Replay::Earliest,
         };
         let subscription = self.bus.subscribe(&topic.name).replay(replay);
         let deliveries = subscription.if_lost(instead).stream();
@@ -250,11 +256,16 @@ impl EventBus {
                     Err(error) => failed = Some(error),
                 }
             }
+            // Of a lost place it takes no more to hear than a refusal.
+            let is_lost = |it: &Delivery| matches!(it, Delivery::Lost { .. });
+            let is_listened_to = !came.iter().all(is_lost);
             if !came.is_empty() {
                 if self.take(topic, &mut position, came).await? {
                     look.reset_immediately();
                 }
                 self.inlet.keep(&key, &position).await?;
+            }
+            if is_listened_to {
                 failures.none();
             }
             match failed {
@@ -279,11 +290,19 @@ impl EventBus {
                     changes.push(tell::change(event, topic, self.not_by.as_deref()));
                 }
                 Delivery::Lost { .. } => {
+                    let mended = match (topic.objects.is_empty(), topic.is_asked_for_whole()) {
+                        (true, _) => "what the bus no longer has is missed",
+                        (_, true) => "what has changed of these is asked for",
+                        (_, false) => {
+                            "what has changed of these is asked for; events that the bus no longer \
+                             has are missed"
+                        }
+                    };
                     warn!(
                         topic = topic.name,
                         since = %position.at,
                         objects = ?topic.objects,
-                        "the position is lost; what has changed of these is asked for"
+                        "the position is lost; {mended}"
                     );
                     has_gap = true;
                     position.lost(&topic.objects);

@@ -6,7 +6,8 @@ mod wire;
 
 use std::{pin::pin, time::Duration};
 
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use salesforce_client::{
     ClientCredentials, ErrorKind, SalesforceClient, StaticToken,
     pubsub::{Delivery, Event, PubSub, Replay, ReplayId},
@@ -158,17 +159,17 @@ async fn no_event_is_lost_or_comes_twice_over_a_hundred_broken_connections() {
 
 #[tokio::test]
 async fn a_connection_that_nobody_answers_over_any_more_is_given_up() {
-    let org = org_of(60).await;
+    let org = org_of(600).await;
     // With all that goes before them, some of the events.
     let wire = Wire::to(org.pubsub_url(), [Fate::Hang(6_000)]).await;
     let endpoint = client(&org).pubsub().endpoint(&wire.url);
-    let endpoint = endpoint.keep_alive(Duration::from_millis(50), Duration::from_millis(500));
+    let endpoint = endpoint.keep_alive(Duration::from_millis(50), Duration::from_secs(5));
     let pubsub = endpoint.build().unwrap();
     // Nothing but the connection itself tells that it is dead.
     let subscription = pubsub.subscribe(ACCOUNTS).replay(Replay::Earliest);
     let subscription = subscription.silence(Duration::from_secs(24 * 60 * 60));
-    let events = take(subscription.stream(), 60).await;
-    assert_eq!(numbers(&events), (0..60).collect::<Vec<_>>());
+    let events = take(subscription.stream(), 600).await;
+    assert_eq!(numbers(&events), (0..600).collect::<Vec<_>>());
     assert_eq!(wire.met(), (0, 1));
     assert!(wire.connections() >= 2);
 }
@@ -515,4 +516,31 @@ fn an_endpoint_that_cannot_be_is_told_when_it_is_set_up() {
             .build()
             .unwrap();
     });
+}
+
+#[tokio::test]
+async fn times_beyond_what_a_clock_can_count_are_as_good_as_none() {
+    const NEVER: Duration = Duration::MAX;
+    let org = org_of(3).await;
+    let token = StaticToken::new(org.issue_token(), org.url());
+    let client = SalesforceClient::builder(token.unwrap())
+        .retry(quick().deadline(NEVER))
+        .connect_timeout(NEVER)
+        .idle_timeout(NEVER)
+        .upload_answer_timeout(NEVER)
+        .build()
+        .unwrap();
+    let content = stream::iter([Ok::<_, std::io::Error>(Bytes::from("x"))]);
+    let upload = client.files().upload("a.pdf");
+    upload.send(content, 1).await.unwrap();
+    for (every, within) in [(NEVER, NEVER), (Duration::ZERO, NEVER)] {
+        let pubsub = client.pubsub().endpoint(org.pubsub_url());
+        let pubsub = pubsub.keep_alive(every, within);
+        let subscription = pubsub.build().unwrap().subscribe(ACCOUNTS);
+        let subscription = subscription.replay(Replay::Earliest);
+        let subscription = subscription.silence(NEVER).patience(NEVER);
+        assert_eq!(take(subscription.stream(), 3).await.len(), 3);
+    }
+    let opened = org.subscriptions();
+    assert_eq!(opened.len(), 2, "a connection died of its times");
 }
