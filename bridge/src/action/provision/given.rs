@@ -129,7 +129,10 @@ impl Given {
         key: &str,
         field: &str,
     ) -> impl Iterator<Item = (&Value, bool)> {
-        let is_there = self.place.as_ref().is_some_and(|it| it.is(folder, instance));
+        let is_there = self
+            .place
+            .as_ref()
+            .is_some_and(|it| it.is(folder, instance));
         let seen = self.seen.get(key).filter(|_| is_there);
         let tried = self.tried.get(key).into_iter().flatten().rev();
         let seen = seen.into_iter().map(|it| (it, true));
