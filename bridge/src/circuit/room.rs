@@ -279,9 +279,11 @@ mod tests {
             for size in [10, 20, 1000] {
                 assert_eq!(upload(&room, size, 0), None);
             }
-            let CircuitState::Open(rest) = room.state() else {
-                panic!("{:?}", room.state())
-            };
+            let rest = room
+                .may_go(Side::Crm, 10)
+                .unwrap_err()
+                .retry_after()
+                .unwrap();
             advance(rest).await;
             // The large one comes first, and says nothing of the others.
             assert_eq!(upload(&room, 1000, 0), FULL);
