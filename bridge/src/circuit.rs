@@ -1,5 +1,7 @@
 //! Whether a far side is worth asking just now.
 
+mod room;
+
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard},
@@ -9,6 +11,7 @@ use std::{
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+pub(crate) use self::room::Room;
 use crate::{
     observe,
     pauses::Pauses,
@@ -24,8 +27,8 @@ use crate::{
 /// the side answers, everything goes on; if not, the next pause is twice as long. Each process
 /// finds out for itself.
 ///
-/// A CRM side that has no room for files is left alone in the same way with new files, and with
-/// nothing else.
+/// A CRM side that has no room for a file is left alone in the same way with files of that size and
+/// larger ones, and with nothing else.
 ///
 /// A side that an operator has [paused](crate::QueueAdmin::pause) is closed in the same way, for as
 /// long as the operator wants: to actions, to the watch and to sources that ask. What a side sends
@@ -34,19 +37,7 @@ use crate::{
 pub struct Circuits {
     content: Circuit,
     crm: Circuit,
-    uploads: Uploads,
-}
-
-/// The circuit of new files on the CRM side.
-#[derive(Clone, Debug)]
-struct Uploads(Circuit);
-
-impl Default for Uploads {
-    fn default() -> Self {
-        let circuit = Circuit::default();
-        circuit.lock().of = Of::Uploads;
-        Self(circuit)
-    }
+    room: Room,
 }
 
 /// The way to one far side.
@@ -80,28 +71,29 @@ impl Circuits {
         self.of(side).state()
     }
 
-    /// How the way is for new files on the CRM side: open while it has no room for them.
+    /// How the way is for new files on the CRM side: open while it has no room for some of them.
     pub fn uploads(&self) -> CircuitState {
-        self.room().state()
+        self.room.state()
     }
 
     /// Leaves a side alone once so many calls in a row have failed, for `pause` at first and never
     /// for longer than `longest`. A [`Pipeline`](crate::Pipeline) sets what its options say.
     pub fn open_after(&self, failures: u32, pause: Duration, longest: Duration) {
-        let sides = Side::ALL.map(|side| (side, self.of(side)));
-        for (side, circuit) in sides.into_iter().chain([(Side::Crm, self.room())]) {
-            let mut inner = circuit.lock();
-            inner.settings = Settings {
-                opens_after: failures,
-                pause,
-                longest_pause: longest,
-            };
+        let settings = Settings {
+            opens_after: failures,
+            pause,
+            longest_pause: longest,
+        };
+        for side in Side::ALL {
+            let mut inner = self.of(side).lock();
+            inner.settings = settings;
             inner.show(side);
         }
+        self.room.set(settings);
     }
 
-    pub(crate) fn room(&self) -> &Circuit {
-        &self.uploads.0
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
     }
 
     pub(crate) fn of(&self, side: Side) -> &Circuit {
@@ -144,9 +136,18 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// The pause that follows so many others.
+    fn pause_after(&self, pauses: u32) -> Duration {
+        let longer = 1_u32.checked_shl(pauses).unwrap_or(u32::MAX);
+        let longest = self.longest_pause.max(self.pause);
+        self.pause.saturating_mul(longer).min(longest)
+    }
+}
+
 /// A side may ask for a longer pause than any of ours, but nobody waits for longer than this.
 const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
-/// A probe that takes longer, such as a large upload, is not waited for: another is let through.
+/// A probe that takes longer is not waited for: another is let through.
 const PROBE_WITHIN: Duration = Duration::from_secs(60);
 /// How soon those are back that have met a probe under way.
 const PROBE_WAIT: Duration = Duration::from_secs(1);
@@ -156,19 +157,8 @@ const PAUSE_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Circuit(Arc<Mutex<Inner>>);
 
-/// What goes through a circuit.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Of {
-    /// All calls to the side.
-    #[default]
-    Side,
-    /// New files.
-    Uploads,
-}
-
 #[derive(Debug, Default)]
 struct Inner {
-    of: Of,
     settings: Settings,
     is_paused: bool,
     phase: Phase,
@@ -301,7 +291,7 @@ impl Pass {
         if !is_heard {
             return;
         }
-        match error.filter(|error| inner.is_failure(error.kind())) {
+        match error.filter(|error| is_failure(error.kind())) {
             Some(error) => inner.count(side, error),
             None => inner.answered(side),
         }
@@ -322,27 +312,12 @@ impl Drop for Pass {
 impl Inner {
     fn show(&self, side: Side) {
         let is_open = self.is_paused || !matches!(self.phase, Phase::Closed);
-        match self.of {
-            Of::Side => observe::circuit(side, is_open),
-            Of::Uploads => observe::uploads(is_open),
-        }
-    }
-
-    /// Whether the side itself seems to be the matter, and not what it was asked.
-    fn is_failure(&self, kind: PortErrorKind) -> bool {
-        use PortErrorKind::{Down, Full, Outage, Unknown};
-        match self.of {
-            Of::Side => matches!(kind, Down | Outage | Unknown),
-            Of::Uploads => kind == Full,
-        }
+        observe::circuit(side, is_open);
     }
 
     fn answered(&mut self, side: Side) {
         if !matches!(self.phase, Phase::Closed) {
-            match self.of {
-                Of::Side => info!(%side, "it answers again: everything goes on"),
-                Of::Uploads => info!(%side, "it takes files again"),
-            }
+            info!(%side, "it answers again: everything goes on");
         }
         (self.phase, self.failures, self.pauses) = (Phase::Closed, 0, 0);
         self.show(side);
@@ -360,19 +335,13 @@ impl Inner {
         self.last_call = error.call().cloned();
         self.failures = self.failures.saturating_add(1);
         let was_probe = matches!(self.phase, Phase::Probing { .. });
-        let is_over = matches!(error.kind(), PortErrorKind::Outage | PortErrorKind::Full);
+        let is_over = error.kind() == PortErrorKind::Outage;
         if !(was_probe || is_over || self.failures >= self.settings.opens_after) {
             return;
         }
-        let Settings {
-            pause,
-            longest_pause,
-            ..
-        } = self.settings;
-        let longer = 1_u32.checked_shl(self.pauses).unwrap_or(u32::MAX);
-        let own = pause.saturating_mul(longer).min(longest_pause.max(pause));
         // What it asks for itself it knows best, shorter or longer.
         let asked = error.retry_after().filter(|_| is_over);
+        let own = self.settings.pause_after(self.pauses);
         let pause = asked.unwrap_or(own).min(LONGEST_ASKED);
         self.pauses = self.pauses.saturating_add(1);
         self.reason = in_one_line(error);
@@ -381,11 +350,14 @@ impl Inner {
         };
         self.show(side);
         let reason = &self.reason;
-        match self.of {
-            Of::Side => warn!(%side, pause = ?pause, reason, "left alone for a while"),
-            Of::Uploads => warn!(%side, pause = ?pause, reason, "gets no new files for a while"),
-        }
+        warn!(%side, pause = ?pause, reason, "left alone for a while");
     }
+}
+
+/// Whether the side itself seems to be the matter, and not what it was asked.
+fn is_failure(kind: PortErrorKind) -> bool {
+    use PortErrorKind::{Down, Outage, Unknown};
+    matches!(kind, Down | Outage | Unknown)
 }
 
 fn turned_back(side: Side, wait: Duration, why: &str) -> PortError {

@@ -18,6 +18,12 @@ pub trait Crm: Debug + Send + Sync + 'static {
     /// is made.
     fn record(&self, text: &str) -> Result<Record, PortError>;
 
+    /// Whether a file of this size is worth an [`upload`](Crm::upload), as far as is known without
+    /// a call; asked before anything is done for one.
+    fn has_room(&self, _size: u64) -> Result<(), PortError> {
+        Ok(())
+    }
+
     /// Writes a file, or a new version of one. The far side must have nothing of it unless
     /// `content` ended without an error.
     async fn upload(&self, file: &NewFile, content: Content) -> Result<String, PortError>;

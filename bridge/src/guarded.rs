@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     Circuits, ContentSource, Crm, Folders, Metadata, PackageLinks, Records,
-    circuit::Circuit,
+    circuit::{Circuit, Room},
     metadata::MappedFolders,
     observe,
     port_error::PortError,
@@ -26,8 +26,8 @@ pub(crate) struct Guarded<P: ?Sized> {
     port: Arc<P>,
     side: Side,
     circuit: Circuit,
-    /// That of new files.
-    room: Circuit,
+    /// For new files.
+    room: Room,
 }
 
 impl<P: ?Sized + Send + Sync> Guarded<P> {

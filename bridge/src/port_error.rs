@@ -44,6 +44,8 @@ pub enum PortErrorKind {
     /// There is no room for it, and there will be none until people make some. What stores nothing
     /// new goes on.
     Full,
+    /// There is no room for it, while there is for smaller ones: it may never find any.
+    TooLarge,
     /// It was not sent: the calls that are left are kept for what is more urgent than
     /// [backfill](crate::QuotaClass::Backfill).
     Later,
@@ -64,6 +66,7 @@ impl PortErrorKind {
             Self::Unknown => "unknown",
             Self::Outage => "outage",
             Self::Full => "full",
+            Self::TooLarge => "too_large",
             Self::Later => "later",
             Self::Integrity => "integrity",
         }
@@ -127,6 +130,12 @@ impl PortError {
     #[cfg(feature = "salesforce")]
     pub(crate) fn of_ours(mut self) -> Self {
         self.is_ours = true;
+        self
+    }
+
+    /// The same failure of a file that smaller ones have passed.
+    pub(crate) fn too_large(mut self) -> Self {
+        self.kind = PortErrorKind::TooLarge;
         self
     }
 
@@ -214,6 +223,7 @@ impl fmt::Display for PortError {
             PortErrorKind::Unknown => "may or may not have happened",
             PortErrorKind::Outage => "not possible for now",
             PortErrorKind::Full => "no room for it",
+            PortErrorKind::TooLarge => "no room for it, only for smaller ones",
             PortErrorKind::Later => "left for later",
             PortErrorKind::Integrity => "the bytes are not the expected ones",
         };

@@ -7,7 +7,7 @@ use crate::{
     content::Content,
     crm::{Activity, Crm, Deal, NewFile, Origin, Record, StoredVersion},
     package_links::PackageLinks,
-    port_error::{PortError, PortErrorKind},
+    port_error::PortError,
     records::{Changed, Contact, FieldShape, RecordState, RecordTimes, Records},
     worker::Hold,
 };
@@ -18,15 +18,14 @@ impl Crm for Guarded<dyn Crm> {
         self.port.record(text)
     }
 
+    fn has_room(&self, size: u64) -> Result<(), PortError> {
+        self.room.may_go(self.side, size)
+    }
+
     async fn upload(&self, file: &NewFile, content: Content) -> Result<String, PortError> {
-        let room = self.room.pass(self.side)?;
+        let place = self.room.pass(self.side, content.size)?;
         let uploaded = self.call("upload", self.port.upload(file, content)).await;
-        let kind = uploaded.as_ref().err().map(PortError::kind);
-        // What failed for another reason does not tell whether there is room.
-        if matches!(kind, None | Some(PortErrorKind::Full)) {
-            room.ended(&uploaded);
-        }
-        uploaded
+        place.ended(uploaded)
     }
 
     async fn stored(&self, version: &str) -> Result<StoredVersion, PortError> {

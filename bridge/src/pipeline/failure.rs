@@ -68,7 +68,10 @@ pub(crate) fn port_failed(
         PortErrorKind::Gone | PortErrorKind::NoContent | PortErrorKind::Refused => {
             Outcome::Dead(reason)
         }
-        PortErrorKind::Busy | PortErrorKind::Down | PortErrorKind::Integrity => Outcome::Retry {
+        PortErrorKind::Busy
+        | PortErrorKind::Down
+        | PortErrorKind::TooLarge
+        | PortErrorKind::Integrity => Outcome::Retry {
             reason,
             after: error.retry_after(),
         },

@@ -154,13 +154,11 @@ impl Round {
         let given = seen
             .given
             .of((seen.folder, instance), &pair.key, &pair.field);
+        let mut given = given.map(|(value, it)| (target.form.read(Some(value)), it));
         if known.was_never_met()
-            && let Some((value, is_certain)) = given
+            && let Some((value, _)) = given.find(|(value, certain)| *certain || *value == content)
         {
-            let value = target.form.read(Some(value));
-            if is_certain || value == content {
-                (known.has_agreed, known.agreed) = (true, value);
-            }
+            (known.has_agreed, known.agreed) = (true, value);
         }
         let id = Conflict::id(
             seen.record,

@@ -229,6 +229,83 @@ async fn where_there_is_no_room_for_files_nothing_else_stops_and_each_comes_once
     assert_eq!(uploads, 4 + 12);
 }
 
+/// Files of which the first are too large for the room that is left.
+async fn deliver_sizes(bridge: &Bridge, sizes: &[usize]) {
+    for (file, size) in sizes.iter().enumerate() {
+        let file = format!("{size}-{file}");
+        let version = bridge.sides.add_version(&file, &vec![b'x'; *size]);
+        bridge.deliver(&file, &file, &version).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_the_room_keeps_no_smaller_file_out_and_asks_for_nothing_meanwhile() {
+    let bridge = Bridge::new();
+    bridge.sides.world().room = Some(100);
+    deliver_sizes(&bridge, &[1000, 10, 1000, 20, 1000, 30]).await;
+    let pipeline = pipeline(&bridge.sides, &bridge.store, Duration::from_secs(600));
+    let circuits = pipeline.circuits();
+    let worker = Worker::new(bridge.store.clone(), pipeline, "w").options(options());
+    worker.run_until_idle().await.unwrap();
+    let large = {
+        let world = bridge.sides.world();
+        assert_eq!(world.stored.len(), 3);
+        let uploads = world.writes.iter().filter(|it| **it == "upload");
+        assert_eq!(uploads.count(), 4, "of the large ones one was sent");
+        let mut asked = world.asked.clone();
+        asked.retain(|file| file.starts_with("1000-"));
+        asked.dedup();
+        assert_eq!(asked, ["1000-0"]);
+        asked.len()
+    };
+    assert!(matches!(circuits.uploads(), CircuitState::Open(_)));
+
+    let waiting = jobs(&bridge).await;
+    let waiting: Vec<_> = waiting
+        .iter()
+        .filter(|it| it.state == JobState::Ready)
+        .collect();
+    assert_eq!(waiting.len(), 2 + large);
+    assert!(waiting.iter().all(|it| it.attempts == 0), "{waiting:?}");
+    let ids: Vec<_> = waiting.iter().map(|job| job.id).collect();
+    let before = bridge.sides.world().asked.len();
+    for _ in 0..3 {
+        bridge.store.retry(&ids, Timestamp::now()).await.unwrap();
+        worker.run_until_idle().await.unwrap();
+    }
+    assert_eq!(bridge.sides.world().asked.len(), before, "Box was asked");
+}
+
+#[tokio::test]
+async fn what_finds_no_room_while_smaller_files_do_ends_as_a_dead_letter() {
+    let bridge = Bridge::new();
+    bridge.sides.world().room = Some(100);
+    deliver_sizes(&bridge, &[1000]).await;
+    let pipeline = pipeline(&bridge.sides, &bridge.store, Duration::ZERO);
+    let mut options = options();
+    options.backoff.max_attempts = 3;
+    let worker = Worker::new(bridge.store.clone(), pipeline, "w").options(options);
+    let dead = async {
+        let mut small = 0;
+        while bridge.store.counts().await.unwrap().dead == 0 {
+            small += 1;
+            let file = format!("small{small}");
+            let version = bridge.sides.add_version(&file, b"bytes");
+            bridge.deliver(&file, &file, &version).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(300), worker.run(dead))
+        .await
+        .unwrap();
+    let all = jobs(&bridge).await;
+    let dead = all.iter().find(|it| it.state == JobState::Dead).unwrap();
+    let note = dead.note.as_deref().unwrap_or_default();
+    assert!(note.contains("no room for it, only for smaller"), "{note}");
+    let large = all.iter().min_by_key(|it| it.id).unwrap();
+    assert_eq!(large.id, dead.id);
+}
+
 #[derive(Clone, Debug)]
 struct Counting(Arc<Semaphore>);
 

@@ -20,6 +20,7 @@ mod far_sides;
 mod fences;
 mod file;
 mod four_jobs;
+mod given;
 mod guarded;
 mod occurrences;
 mod once;

@@ -33,6 +33,9 @@ pub(super) async fn bring(
 ) -> Result<Brought, StepError> {
     // Before the effect is begun, so that nothing stands begun that only waits for its place.
     let _place = work.transfers.acquire().await;
+    if let (None, Some(size)) = (history.of(&version.id), version.size) {
+        work.crm.has_room(size)?;
+    }
     let file = history.file;
     let origin = Origin {
         file: file.id.clone(),

@@ -122,6 +122,9 @@ impl Action for Attach {
         let own = &file.version.id;
         let mut history = History::read(work, file, signed.is_some()).await?;
         let mut notes = Vec::new();
+        if let (None, Some(size)) = (history.of(own), file.version.size) {
+            work.crm.has_room(size)?;
+        }
         match history.due(work).await? {
             Due::Nothing(why) => notes.push(why),
             Due::Versions(versions) => {

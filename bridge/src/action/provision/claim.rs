@@ -17,12 +17,15 @@ impl Walk<'_> {
             .map(|(key, id)| (key.clone(), id.clone().into()));
         let mut values: Map<String, Value> = ids.collect();
         let copied = self.copied(wanted);
-        let given = Given::from(copied.clone());
-        values.extend(copied.into_iter().map(|(key, _, value)| (key, value)));
+        let gives = !copied.is_empty();
         let (ledger, id, now) = (self.work.ledger, &wanted.record.id, self.work.clock.now());
-        if !given.is_empty() {
+        let mut given = Given::default();
+        if gives {
+            let former = Given::read(ledger, id).await?;
+            given = former.tries(copied.iter().cloned());
             given.keep(ledger, id, now).await?;
         }
+        values.extend(copied.into_iter().map(|(key, _, value)| (key, value)));
         let claimed = match self.provision.metadata.claim(folder, &values).await {
             Ok(claimed) => claimed,
             Err(error) => return Err(self.vanished(error, folder).await?),
@@ -35,7 +38,7 @@ impl Walk<'_> {
         let is_its = self
             .provision
             .is_of(self.work, instance, &wanted.object, id);
-        if is_its && !given.is_empty() {
+        if is_its && gives {
             given.seen(folder, instance).keep(ledger, id, now).await?;
         }
         Ok(claimed)

@@ -35,7 +35,8 @@ impl ContentSource for FarSides {
     }
 
     async fn earlier_versions(&self, file: &str) -> Result<Vec<FileVersion>, PortError> {
-        let world = self.world();
+        let mut world = self.world();
+        world.asked.push(file.to_owned());
         let all = world
             .versions
             .get(file)
@@ -46,7 +47,8 @@ impl ContentSource for FarSides {
     }
 
     async fn open(&self, file: &str, version: &FileVersion) -> Result<Content, PortError> {
-        let world = self.world();
+        let mut world = self.world();
+        world.asked.push(file.to_owned());
         let versions = world
             .versions
             .get(file)

@@ -32,6 +32,9 @@ impl Crm for FarSides {
         let bytes = bytes.concat();
         let file = file.clone();
         self.write("upload", move |world| {
+            if world.room.is_some_and(|room| bytes.len() as u64 > room) {
+                return Err(PortError::new(PortErrorKind::Full, "upload"));
+            }
             let number = world.stored.len() + 1;
             let document = match &file.place {
                 Place::New { record } => {

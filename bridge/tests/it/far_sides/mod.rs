@@ -92,6 +92,10 @@ pub(crate) struct World {
     pub(crate) links: Vec<(String, String)>,
     pub(crate) tasks: Vec<Activity>,
     pub(crate) stage: String,
+    /// The largest file that there is room for, where there is not for all.
+    pub(crate) room: Option<u64>,
+    /// The files whose versions were listed or opened.
+    pub(crate) asked: Vec<String>,
     /// What the package shows.
     pub(crate) shown: BTreeMap<String, String>,
 
