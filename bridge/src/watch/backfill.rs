@@ -225,7 +225,7 @@ impl Backfill {
                 let folder = folder.to_owned();
                 return Err(WatchError::NoFolder {
                     folder,
-                    source: error,
+                    source: Box::new(error),
                 });
             }
             let goes_on = self.bear(&mut patience, error.into(), stop.as_mut(), &mut tell);

@@ -16,7 +16,7 @@ pub enum WatchError {
         /// Its id.
         folder: String,
         /// What its side says.
-        source: PortError,
+        source: Box<PortError>,
     },
     /// The inbox holds as much as it may; what is left comes later.
     #[error("the inbox holds {0} events already, at least")]
