@@ -25,6 +25,8 @@ struct Folders {
     read: Mutex<Vec<String>>,
     /// How the next lists break off, each behind the file in it.
     breaks: Mutex<VecDeque<PortErrorKind>>,
+    /// Files in `deal` besides the one.
+    more: usize,
 }
 
 impl Tree for Folders {
@@ -39,34 +41,44 @@ impl Tree for Folders {
             let (id, name) = (id.to_string(), id.to_string());
             Ok(Entry::Folder(FolderRef { id, name }))
         });
-        let file = format!("file in {folder}");
-        let file = async move { Ok(Entry::File(self.sides.file(&file).await?)) };
+        let more = if folder == "deal" { self.more } else { 0 };
+        let files = (0..more).map(|number| format!("file {number}"));
+        let files: Vec<_> = files.chain([format!("file in {folder}")]).collect();
+        let file = async |file: String| Ok(Entry::File(self.sides.file(&file).await?));
         let broken = self.breaks.lock().unwrap().pop_front();
         let broken = broken.map(|kind| Err(PortError::new(kind, "list the folder")));
         let below = broken.into_iter().chain(below);
-        stream::once(file).chain(stream::iter(below)).boxed()
+        stream::iter(files)
+            .then(file)
+            .chain(stream::iter(below))
+            .boxed()
     }
 }
 
-fn three_files() -> (Arc<MemoryStore>, Arc<Folders>, Backfill) {
+fn three_files(more: usize) -> (Arc<MemoryStore>, Arc<Folders>, Backfill) {
     let (sides, store) = (FarSides::new(), Arc::new(MemoryStore::new()));
     for folder in ["deal", "1", "2"] {
         sides.add_version(&format!("file in {folder}"), folder.as_bytes());
+    }
+    for number in 0..more {
+        sides.add_version(&format!("file {number}"), b"bytes");
     }
     let content = Arc::new(sides.clone());
     let tree = Arc::new(Folders {
         sides,
         read: Mutex::default(),
         breaks: Mutex::default(),
+        more,
     });
     let pipeline = Pipeline::new(content.clone(), content, store.clone(), rules());
     let backfill = Backfill::new(tree.clone(), pipeline, store.clone(), store.clone());
+    let backfill = backfill.most_ahead(1000);
     (store, tree, backfill)
 }
 
 #[tokio::test]
 async fn a_stopped_backfill_goes_on_where_it_was_and_pushes_nothing_twice() {
-    let (store, tree, backfill) = three_files();
+    let (store, tree, backfill) = three_files(0);
     let run = async |steps: usize| -> Backfilled {
         let stop = Notify::new();
         let mut left = steps;
@@ -98,9 +110,11 @@ async fn a_stopped_backfill_goes_on_where_it_was_and_pushes_nothing_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn a_side_that_lets_nobody_in_is_waited_for_and_what_is_done_is_not_done_again() {
+    /// So that some are told of before a list breaks off.
+    const MORE: usize = 250;
     use PortErrorKind::{Busy, Gone, Later, Outage, Refused};
     for is_dry in [false, true] {
-        let (store, tree, backfill) = three_files();
+        let (store, tree, backfill) = three_files(MORE);
         // As long as a side is shut, and by what passes a few times.
         let shut = (0..20).map(|number| [Outage, Later][number % 2]);
         *tree.breaks.lock().unwrap() = shut.chain([Busy, Busy]).collect();
@@ -116,15 +130,19 @@ async fn a_side_that_lets_nobody_in_is_waited_for_and_what_is_done_is_not_done_a
             false => backfill.run("deal", pending(), tell).await,
         };
         let done = done.unwrap();
-        assert_eq!((done.files, done.matched, done.is_finished), (3, 3, true));
+        let all = MORE as u64 + 3;
+        assert_eq!(
+            (done.files, done.matched, done.is_finished),
+            (all, all, true)
+        );
         assert_eq!(paused, 1, "it is told once");
-        let all = [3, 0][usize::from(is_dry)];
-        assert_eq!(store.counts().await.unwrap().ready, all);
-        assert_eq!(planned.len() as u64, 3 - all, "{planned:?}");
+        let (pushed, told) = if is_dry { (0, all) } else { (all, 0) };
+        assert_eq!(store.counts().await.unwrap().ready, pushed);
+        assert_eq!(planned.len() as u64, told);
     }
 
     // It can be stopped while it waits, and goes on.
-    let (_, tree, backfill) = three_files();
+    let (_, tree, backfill) = three_files(0);
     *tree.breaks.lock().unwrap() = [Outage; 100].into();
     let stop = Notify::new();
     let tell = |told| {
