@@ -51,10 +51,13 @@ impl BoxContent {
         &self.template
     }
 
-    /// The scope as metadata queries want it.
-    pub(crate) async fn full_scope(&self, doing: &'static str) -> Result<String, PortError> {
+    /// The scope as metadata queries want it; nothing where there is no template yet.
+    pub(crate) async fn full_scope(
+        &self,
+        doing: &'static str,
+    ) -> Result<Option<String>, PortError> {
         if self.scope != "enterprise" {
-            return Ok(self.scope.clone());
+            return Ok(Some(self.scope.clone()));
         }
         let ask = async || {
             let templates = self.client.metadata_templates();
@@ -67,7 +70,11 @@ impl BoxContent {
                     .with_cause("Box does not say in which enterprise the template is")
             })
         };
-        self.full_scope.get_or_try_init(ask).await.cloned()
+        match self.full_scope.get_or_try_init(ask).await {
+            Ok(scope) => Ok(Some(scope.clone())),
+            Err(error) if error.kind() == PortErrorKind::Gone => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

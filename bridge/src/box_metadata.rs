@@ -190,17 +190,22 @@ impl Metadata for BoxContent {
         const DOING: &str = "look for the folder in Box";
         let failed = |error| port_error(DOING, error);
         let under = folder_id(DOING, under)?;
-        let scope = self.full_scope(DOING).await?;
-        let found: Vec<_> = self
+        let Some(scope) = self.full_scope(DOING).await? else {
+            return Ok(Vec::new());
+        };
+        let found = self
             .client()
             .metadata()
             .query(&scope, self.template(), &under)
             .condition(&format!("{key} = :text"))
             .bind("text", text)
             .stream()
-            .try_collect()
-            .await
-            .map_err(failed)?;
+            .try_collect::<Vec<_>>()
+            .await;
+        let found = match found {
+            Err(error) if is_without_template(&error) => Vec::new(),
+            found => found.map_err(failed)?,
+        };
         Ok(found
             .into_iter()
             .filter_map(|item| match item {
@@ -222,7 +227,9 @@ impl MappedFolders for BoxContent {
         let key = key.to_owned();
         let failed = |error| port_error(DOING, error);
         let folders = async move {
-            let scope = self.full_scope(DOING).await?;
+            let Some(scope) = self.full_scope(DOING).await? else {
+                return Ok(stream::empty().boxed());
+            };
             let field = format!("metadata.{scope}.{}.{key}", self.template());
             let found = self
                 .client()
@@ -242,7 +249,10 @@ impl MappedFolders for BoxContent {
                 }
             };
             let mapped = move |item| ready(Ok(mapped(item)));
-            Ok(found.map_err(failed).try_filter_map(mapped))
+            let is_told =
+                |found: &Result<_, _>| ready(!found.as_ref().is_err_and(is_without_template));
+            let found = found.take_while(is_told).map_err(failed);
+            Ok(found.try_filter_map(mapped).boxed())
         };
         stream::once(folders).try_flatten().boxed()
     }
@@ -250,6 +260,16 @@ impl MappedFolders for BoxContent {
 
 fn folder_id(doing: &'static str, folder: &str) -> Result<FolderId, PortError> {
     FolderId::new(folder).map_err(|cause| not_an_id(doing, cause))
+}
+
+/// The template was deleted since somebody asked for its scope.
+fn is_without_template(error: &Error) -> bool {
+    let code = error.api().and_then(|api| api.code());
+    error.kind() == ErrorKind::NotFound
+        && matches!(
+            code,
+            Some("instance_tuple_not_found" | "instance_not_found")
+        )
 }
 
 /// A `test` found another value, or the value to remove is not there any more.

@@ -28,6 +28,7 @@ mod observe;
 mod occurrence;
 mod once;
 pub mod package_links;
+mod patience;
 mod pauses;
 mod pipeline;
 mod plan;

@@ -36,7 +36,7 @@ pub trait Metadata: Debug + Send + Sync + 'static {
     /// The fields that the template has, as far as they are of a kind that we know.
     async fn shape(&self) -> Result<Vec<TemplateField>, PortError>;
 
-    /// The folders anywhere below `under` with this text in `key`.
+    /// The folders anywhere below `under` with this text in `key`: none where there is no template.
     async fn find(&self, under: &str, key: &str, text: &str) -> Result<Vec<String>, PortError>;
 
     /// The folders that a folder lies in, from the root down, as far as they are for us to see. On a
@@ -49,7 +49,7 @@ pub trait Metadata: Debug + Send + Sync + 'static {
 
 /// Finds the folders that say which record they belong to.
 pub trait MappedFolders: Debug + Send + Sync + 'static {
-    /// All folders that have a value in this key, as they are found.
+    /// All folders that have a value in this key, as they are found: none where there is no template.
     fn mapped(&self, key: &str) -> BoxStream<'_, Result<MappedFolder, PortError>>;
 }
 

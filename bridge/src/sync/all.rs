@@ -12,13 +12,14 @@ use futures_util::{TryStreamExt, future::poll_immediate};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{action::SyncMetadata, patience::Patience, report::SyncReport};
+use super::{action::SyncMetadata, report::SyncReport};
 use crate::{
     action::StepError,
     clock::{Clock, SystemClock},
     crm::{Crm, Record},
     ledger::{EffectKey, EffectState, Ledger},
     metadata::{MappedFolder, MappedFolders},
+    patience::Patience,
     port_error::in_one_line,
     quota_class::QuotaClass,
 };
@@ -248,7 +249,8 @@ impl SyncAll {
                 Ok(report) => return Ok(Some(report)),
                 Err(error) => error,
             };
-            if !patience.bear(error, clock, stop.as_mut(), tell).await? {
+            let waits = |reason| tell(SyncTold::Waits { reason });
+            if !patience.bear(error, clock, stop.as_mut(), waits).await? {
                 return Ok(None);
             }
         }
@@ -281,7 +283,8 @@ impl SyncAll {
                     // From the beginning: a list that has broken off has no place to go on from.
                     Err(error) => {
                         let clock = &*self.clock;
-                        if !patience.bear(error, clock, stop.as_mut(), tell).await? {
+                        let waits = |reason| tell(SyncTold::Waits { reason });
+                        if !patience.bear(error, clock, stop.as_mut(), waits).await? {
                             return Ok(None);
                         }
                     }

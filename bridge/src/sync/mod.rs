@@ -51,7 +51,6 @@ mod field_map;
 mod folder;
 mod memory;
 mod merge;
-mod patience;
 mod report;
 mod round;
 mod rounds;

@@ -1,6 +1,7 @@
 //! What lay there before anybody watched, brought to its records.
 
 use std::{
+    collections::HashSet,
     fmt,
     future::Future,
     pin::{Pin, pin},
@@ -22,6 +23,7 @@ use crate::{
     content::FileState,
     ledger::{EffectKey, EffectState, Ledger},
     occurrence::UPLOADED,
+    patience::Patience,
     pipeline::{Pipeline, Prepared},
     plan::Plan,
     port_error::{PortErrorKind, in_one_line},
@@ -37,7 +39,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// uploaded anything just now.
 ///
 /// What is broken off goes on where it was: each folder that is done is noted in the ledger. To go
-/// through a folder twice does nothing twice.
+/// through a folder twice does nothing twice. A side that lets nobody in for now is waited for.
 pub struct Backfill {
     tree: Arc<dyn Tree>,
     pipeline: Pipeline,
@@ -76,6 +78,11 @@ pub enum Told {
     Waits {
         /// How many events are waiting there.
         ready: u64,
+    },
+    /// Nothing can be done for now; it goes on by itself.
+    Paused {
+        /// For what, in a line.
+        reason: String,
     },
     /// Some more files are done.
     Progress(Backfilled),
@@ -120,6 +127,9 @@ struct Progress {
     position: Vec<String>,
     done: Backfilled,
 }
+
+/// What is to be done about a file, or why nothing.
+type Planned = Result<(NewJob, Plan), (Unmatched, String)>;
 
 impl fmt::Debug for Backfill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,39 +217,72 @@ impl Backfill {
         stop: impl Future<Output = ()>,
         mut tell: impl FnMut(Told),
     ) -> Result<Backfilled, WatchError> {
+        let mut stop = pin!(stop);
         // A folder that has gone while others were read is passed over; the first has to be there.
-        self.pipeline.content().folder(folder).await?;
+        let mut patience = Patience::default();
+        while let Err(error) = self.pipeline.content().folder(folder).await {
+            if error.kind() == PortErrorKind::Gone {
+                let folder = folder.to_owned();
+                return Err(WatchError::NoFolder {
+                    folder,
+                    source: Box::new(error),
+                });
+            }
+            let goes_on = self.bear(&mut patience, error.into(), stop.as_mut(), &mut tell);
+            if !goes_on.await? {
+                return Ok(progress.done);
+            }
+        }
         if let Some(key) = key {
             // Before anything is pushed: after a crash, the same has to come by the same names.
             let now = self.clock.now();
             self.ledger.finish(key, json!(progress), now).await?;
         }
-        let mut stop = pin!(stop);
         let token = format!("backfill:{}", progress.began);
         let mut walk = Walk::from(&*self.tree, &progress.position);
+        let mut patience = Patience::default();
+        // Of the folder that is read: a list that has broken off begins anew.
+        let mut looked_at = HashSet::new();
+        let mut done = progress.done;
         while let Some(mut reading) = walk.folder() {
-            let mut done = progress.done;
-            loop {
-                let files = reading.files().await?;
-                if files.is_empty() {
-                    break;
-                }
+            let broken_off = loop {
+                let mut files = match reading.files().await {
+                    Ok(files) if files.is_empty() => break None,
+                    Ok(files) => files,
+                    Err(error) => break Some(error),
+                };
+                files.retain(|file| !looked_at.contains(&file.id));
                 let mut jobs = Vec::new();
-                for file in files {
+                for file in &files {
+                    let planned = self.patiently(file, &token, stop.as_mut(), &mut tell);
+                    let Some(planned) = planned.await? else {
+                        return Ok(done);
+                    };
                     done.files += 1;
-                    if let Some(job) = self.look(&file, &token, &mut done, key, &mut tell).await? {
-                        jobs.push(job);
-                    }
+                    jobs.extend(count(file, planned, &mut done, key, &mut tell));
                 }
                 if key.is_some() && !self.push(jobs, stop.as_mut(), &mut tell).await? {
                     return Ok(done);
                 }
-                tell(Told::Progress(done));
+                if !files.is_empty() {
+                    patience = Patience::default();
+                    tell(Told::Progress(done));
+                }
+                looked_at.extend(files.into_iter().map(|file| file.id));
                 if poll_immediate(stop.as_mut()).await.is_some() {
                     return Ok(done);
                 }
+            };
+            if let Some(error) = broken_off {
+                let goes_on = self.bear(&mut patience, error.into(), stop.as_mut(), &mut tell);
+                if !goes_on.await? {
+                    return Ok(done);
+                }
+                continue;
             }
             walk.end(reading.folders());
+            looked_at.clear();
+            patience = Patience::default();
             progress.position = walk.position();
             progress.done = done;
             if let Some(key) = key
@@ -256,48 +299,39 @@ impl Backfill {
         Ok(progress.done)
     }
 
-    /// What is to be done about one file.
-    async fn look(
+    /// What is to be done about one file; nothing where it was stopped before that was known.
+    async fn patiently(
         &self,
         file: &FileState,
         token: &str,
-        done: &mut Backfilled,
-        key: Option<&EffectKey>,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
         tell: &mut impl FnMut(Told),
-    ) -> Result<Option<NewJob>, WatchError> {
-        let (why, note) = match self.planned(file, token).await? {
-            Ok((job, plan)) => {
-                done.matched += 1;
-                if key.is_none() {
-                    tell(Told::Planned {
-                        file: file.id.clone(),
-                        name: file.name.clone(),
-                        does: plan.steps.into_iter().map(|step| step.does).collect(),
-                    });
-                }
-                return Ok(Some(job));
+    ) -> Result<Option<Planned>, WatchError> {
+        let mut patience = Patience::default();
+        loop {
+            let error = match self.planned(file, token).await {
+                Ok(planned) => return Ok(Some(planned)),
+                Err(error) => error,
+            };
+            let goes_on = self.bear(&mut patience, error, stop.as_mut(), tell);
+            if !goes_on.await? {
+                return Ok(None);
             }
-            Err(unmatched) => unmatched,
-        };
-        match why {
-            Unmatched::NoMapping => done.no_mapping += 1,
-            Unmatched::NoRule => done.no_rule += 1,
-            Unmatched::Refused => done.refused += 1,
         }
-        tell(Told::Unmatched {
-            file: file.id.clone(),
-            name: file.name.clone(),
-            why,
-            note,
-        });
-        Ok(None)
     }
 
-    async fn planned(
+    async fn bear(
         &self,
-        file: &FileState,
-        token: &str,
-    ) -> Result<Result<(NewJob, Plan), (Unmatched, String)>, WatchError> {
+        patience: &mut Patience,
+        error: WatchError,
+        stop: Pin<&mut impl Future<Output = ()>>,
+        tell: &mut impl FnMut(Told),
+    ) -> Result<bool, WatchError> {
+        let paused = |reason| tell(Told::Paused { reason });
+        patience.bear(error, &*self.clock, stop, paused).await
+    }
+
+    async fn planned(&self, file: &FileState, token: &str) -> Result<Planned, WatchError> {
         let no_rule = || {
             let note = format!("no rule attaches {}", file.name);
             Ok(Err((Unmatched::NoRule, note)))
@@ -361,4 +395,40 @@ impl Backfill {
         }
         Ok(true)
     }
+}
+
+/// Without a key, it is a dry run.
+fn count(
+    file: &FileState,
+    planned: Planned,
+    done: &mut Backfilled,
+    key: Option<&EffectKey>,
+    tell: &mut impl FnMut(Told),
+) -> Option<NewJob> {
+    let (why, note) = match planned {
+        Ok((job, plan)) => {
+            done.matched += 1;
+            if key.is_none() {
+                tell(Told::Planned {
+                    file: file.id.clone(),
+                    name: file.name.clone(),
+                    does: plan.steps.into_iter().map(|step| step.does).collect(),
+                });
+            }
+            return Some(job);
+        }
+        Err(unmatched) => unmatched,
+    };
+    match why {
+        Unmatched::NoMapping => done.no_mapping += 1,
+        Unmatched::NoRule => done.no_rule += 1,
+        Unmatched::Refused => done.refused += 1,
+    }
+    tell(Told::Unmatched {
+        file: file.id.clone(),
+        name: file.name.clone(),
+        why,
+        note,
+    });
+    None
 }

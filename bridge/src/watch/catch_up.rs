@@ -41,7 +41,8 @@ struct Position {
 
 impl Watch {
     /// Puts everything into the inbox that happened since the last time and that no webhook told of,
-    /// as far as can be seen by now, and has folders looked through that were mapped meanwhile. The inbox sorts out the rest. Safe to repeat, and to break off.
+    /// as far as can be seen by now, and has folders looked through that were mapped meanwhile. The
+    /// inbox sorts out the rest. Safe to repeat, and to break off.
     pub async fn catch_up(&self) -> Result<CaughtUp, WatchError> {
         let missed = self.catch_up_events().await?;
         let mapped = self.newly_mapped().await?;

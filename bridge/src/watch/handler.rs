@@ -126,6 +126,7 @@ impl Watch {
             // The circuit in front of the port tells of an outage by itself.
             Err(WatchError::Port(error)) => port_failed(&error, None, RESTS, now()),
             Err(WatchError::Store(error)) => store_failed(&error, now()),
+            Err(error @ WatchError::NoFolder { .. }) => Outcome::Dead(in_one_line(&error)),
         }
     }
 }

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::{
     check::{HookState, HookStatus},
     error::WatchError,
+    newly_mapped::Looked,
     port::{EventStream, Hooks, Tree},
     room,
     silence::Silences,
@@ -44,8 +45,7 @@ pub struct Watch {
     pub(super) events: Option<Arc<dyn EventStream>>,
     pub(super) mappings: Option<(Arc<dyn ContentSource>, MappingKeys)>,
     pub(super) mapped_folders: Option<Arc<dyn MappedFolders>>,
-    /// When this process looked which folders are mapped.
-    mappings_looked_at: Mutex<Option<Instant>>,
+    mappings_looked_at: Mutex<Looked>,
     pub(super) queue: Arc<dyn QueueAdmin>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) clock: Arc<dyn Clock>,
@@ -134,7 +134,7 @@ impl Watch {
             events: None,
             mappings: None,
             mapped_folders: None,
-            mappings_looked_at: Mutex::new(None),
+            mappings_looked_at: Mutex::default(),
             queue,
             ledger,
             silences: Silences::since(clock.now()),
@@ -174,7 +174,7 @@ impl Watch {
         self.mappings.as_ref().map(|(_, keys)| keys)
     }
 
-    pub(super) fn looked_for_mappings(&self) -> MutexGuard<'_, Option<Instant>> {
+    pub(super) fn looked_for_mappings(&self) -> MutexGuard<'_, Looked> {
         let looked = self.mappings_looked_at.lock();
         looked.unwrap_or_else(PoisonError::into_inner)
     }
@@ -311,6 +311,16 @@ impl Watch {
         match ahead >= most {
             true => Err(WatchError::Full(ahead)),
             false => Ok(()),
+        }
+    }
+
+    /// The same for whoever needs room for so many, at least: how many it has room for.
+    pub(super) async fn room_for(&self, least: u64) -> Result<u64, WatchError> {
+        let most = self.options.most_ahead;
+        let ahead = room::ahead(&*self.queue, most, self.clock.now()).await?;
+        match most.saturating_sub(ahead) {
+            room if room < least => Err(WatchError::Full(ahead)),
+            room => Ok(room),
         }
     }
 }

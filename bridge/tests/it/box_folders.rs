@@ -8,7 +8,9 @@ use bridge::{
     BoxContent, Folders, Metadata, PackageLinks, PortErrorKind, SalesforceCrm,
     crm::Record,
     folders::{Invitation, Invitee, Placed},
+    metadata::MappedFolders,
 };
+use futures_util::TryStreamExt;
 use proptest::prelude::*;
 use salesforce_client::{SalesforceClient, StaticToken, testing::FakeSalesforce};
 use serde_json::{Map, Value, json};
@@ -190,4 +192,40 @@ proptest! {
             prop_assert_eq!(made.name == text, made.changes.is_empty());
         }
     }
+}
+
+#[tokio::test]
+async fn without_a_template_no_folder_is_mapped_and_once_there_is_one_they_are_found() {
+    let fake = FakeBox::start().await.unwrap();
+    let content = over(&fake.url(), &fake.issue_token());
+    let looks = async || {
+        let found = content.find("0", "account_id", "001").await.unwrap();
+        let mapped: Vec<_> = content.mapped("account_id").try_collect().await.unwrap();
+        let mapped: Vec<_> = mapped.into_iter().map(|it| it.folder).collect();
+        assert_eq!(found, mapped);
+        found
+    };
+    assert!(looks().await.is_empty());
+
+    let folder = content.ensure("0", "Acme").await.unwrap().folder;
+    let fields = json!([{ "type": "string", "key": "account_id", "displayName": "Account" }]);
+    fake.create_template("salesforce_mapping", fields).unwrap();
+    let values = json!({ "account_id": "001" });
+    fake.apply_metadata(&folder, "salesforce_mapping", values)
+        .unwrap();
+    assert_eq!(looks().await, [folder]);
+
+    // Its scope is known by now.
+    let templates = content.client().metadata_templates();
+    templates
+        .delete("enterprise", "salesforce_mapping")
+        .await
+        .unwrap();
+    assert!(looks().await.is_empty());
+
+    // A folder that is not there is no missing template.
+    let fields = json!([{ "type": "string", "key": "account_id", "displayName": "Account" }]);
+    fake.create_template("salesforce_mapping", fields).unwrap();
+    let error = content.find("99999", "account_id", "001").await;
+    assert_eq!(error.unwrap_err().kind(), PortErrorKind::Gone);
 }

@@ -41,6 +41,10 @@ struct State {
     happened: Vec<Happening>,
     /// How looking through a folder ends.
     ends: Option<PortErrorKind>,
+    /// How often somebody asked which folders are mapped.
+    lists: usize,
+    /// How the list of those with this key ends.
+    list_ends: Option<(&'static str, PortErrorKind)>,
 }
 
 /// Webhooks, and the folder `deal` with all files.
@@ -168,7 +172,13 @@ impl MappedFolders for Far {
             let folder = folder.clone();
             Some(Ok(MappedFolder { folder, record }))
         });
-        stream::iter(mapped.collect::<Vec<_>>()).boxed()
+        let mut mapped: Vec<_> = mapped.collect();
+        let mut state = self.state();
+        state.lists += 1;
+        if let Some((_, kind)) = state.list_ends.filter(|(of, _)| *of == key) {
+            mapped.push(Err(PortError::new(kind, "list mapped folders")));
+        }
+        stream::iter(mapped).boxed()
     }
 }
 
@@ -647,4 +657,168 @@ async fn a_folder_that_was_mapped_while_nobody_told_of_it_is_looked_through_once
     let scans = watching.scans().await;
     let found = scans.iter().filter(|it| it.contains("1 put into"));
     assert_eq!((scans.len(), found.count()), (2, 2), "{scans:?}");
+}
+
+/// The deal's folder is noted at the first look, as it is mapped then.
+async fn noted(watching: &Watching) {
+    watching.far.sides.add_version("7", b"bytes");
+    watching.watch.catch_up().await.unwrap();
+    tokio::time::advance(6 * HOUR).await;
+}
+
+fn map(watching: &Watching, key: &str, to: &str) {
+    let mut world = watching.far.sides.world();
+    let mapping = world.get("deal").unwrap().mapping.as_mut().unwrap();
+    mapping.insert(key.to_owned(), json!(to));
+}
+
+async fn looked_through(watching: &Watching) -> usize {
+    watching.worker.run_until_idle().await.unwrap();
+    let scans = watching.scans().await;
+    let is_look = |it: &&String| !it.contains("as before");
+    scans.iter().filter(is_look).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_lists_all_mapped_folders_for_an_inbox_that_takes_nothing() {
+    let watching = Watching::set(false, |options| options.most_ahead = 4);
+    noted(&watching).await;
+    map(&watching, "opportunity_id", "opp2");
+    let now = watching.clock.now();
+    let waiting = (0..4).map(|number| NewJob {
+        dedupe: number.to_string(),
+        key: number.to_string(),
+        kind: "task".to_owned(),
+        body: "{}".into(),
+    });
+    watching.store.push(waiting.collect(), now).await.unwrap();
+    let lists = || watching.far.state().lists;
+    let before = lists();
+    for _ in 0..3 {
+        let full = watching.watch.catch_up().await.unwrap_err();
+        assert!(matches!(full, WatchError::Full(_)), "{full}");
+    }
+    assert_eq!(lists(), before);
+    for job in watching.store.lease("other", 9, HOUR, now).await.unwrap() {
+        let settle = Settle::Done {
+            note: String::new(),
+        };
+        watching
+            .store
+            .settle(&job.lease, settle, now)
+            .await
+            .unwrap();
+    }
+    watching.watch.catch_up().await.unwrap();
+    assert_eq!(looked_through(&watching).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_looks_are_asked_for_than_the_inbox_takes_and_the_others_come_later() {
+    const FOLDERS: usize = 25;
+    let watching = Watching::set(false, |options| options.most_ahead = 4);
+    noted(&watching).await;
+    for number in 0..FOLDERS {
+        let mut world = watching.far.sides.world();
+        let mut folder = world.get("deal").unwrap().clone();
+        folder.parent = "deal".to_owned();
+        let record = json!(format!("opp{number}"));
+        let mapping = folder.mapping.as_mut().unwrap();
+        mapping.clear();
+        mapping.insert("opportunity_id".to_owned(), record);
+        world.folders.insert(format!("f{number}"), folder);
+    }
+    let filter = JobFilter {
+        limit: 1000,
+        ..JobFilter::default()
+    };
+    let mut times = 0;
+    loop {
+        let caught_up = watching.watch.catch_up().await;
+        let ready = watching.store.counts().await.unwrap().ready;
+        assert!(ready <= 4, "{ready} wait");
+        let now = watching.clock.now();
+        for job in watching.store.lease("other", 9, HOUR, now).await.unwrap() {
+            let settle = Settle::Done {
+                note: String::new(),
+            };
+            watching
+                .store
+                .settle(&job.lease, settle, now)
+                .await
+                .unwrap();
+        }
+        if caught_up.is_ok() {
+            break;
+        }
+        times += 1;
+        assert!(times < FOLDERS, "it comes no further");
+        // What came further need not wait for longer each time.
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
+    let jobs = watching.store.jobs(&filter).await.unwrap();
+    assert_eq!(jobs.len(), FOLDERS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_breaks_off_is_asked_for_less_and_less_and_what_it_told_is_looked_at() {
+    let watching = Watching::new();
+    noted(&watching).await;
+    map(&watching, "opportunity_id", "opp2");
+    let list_ends = Some(("opportunity_id", PortErrorKind::Down));
+    watching.far.state().list_ends = list_ends;
+    let before = watching.far.state().lists;
+    watching.watch.catch_up().await.unwrap_err();
+    assert_eq!(looked_through(&watching).await, 1, "it was told of");
+    // As the service comes back after a failure.
+    for _ in 0..6 * 120 {
+        tokio::time::advance(Duration::from_secs(30)).await;
+        drop(watching.watch.catch_up().await);
+    }
+    let lists = watching.far.state().lists - before;
+    assert!((5..=10).contains(&lists), "{lists} lists in six hours");
+
+    watching.far.state().list_ends = None;
+    map(&watching, "opportunity_id", "opp3");
+    tokio::time::advance(6 * HOUR).await;
+    watching.watch.catch_up().await.unwrap();
+    assert_eq!(looked_through(&watching).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_refused_hides_nothing_of_the_other() {
+    for (refused, other) in [
+        ("opportunity_id", "account_id"),
+        ("account_id", "opportunity_id"),
+    ] {
+        let watching = Watching::new();
+        watching.far.state().list_ends = Some((refused, PortErrorKind::Refused));
+        noted(&watching).await;
+        map(&watching, other, "new");
+        watching.watch.catch_up().await.unwrap();
+        assert_eq!(looked_through(&watching).await, 1, "{refused} is refused");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_is_mapped_back_while_nobody_told_of_it_is_looked_through_again() {
+    let watching = Watching::new();
+    map(&watching, "opportunity_id", "opp1");
+    noted(&watching).await;
+    for (looks, to) in [(1, "opp2"), (2, "opp1"), (3, "opp2")] {
+        map(&watching, "opportunity_id", to);
+        watching.watch.catch_up().await.unwrap();
+        assert_eq!(looked_through(&watching).await, looks, "mapped to {to}");
+        watching.clock.advance(HOUR);
+        tokio::time::advance(6 * HOUR).await;
+    }
+
+    // Of what was taken away, and heard of, no note is left either.
+    let watching = Watching::new();
+    noted(&watching).await;
+    watching.far.sides.unmap_deal();
+    watching.deliver("e1", "METADATA_INSTANCE.DELETED").await;
+    watching.far.sides.map_deal();
+    watching.watch.catch_up().await.unwrap();
+    assert_eq!(looked_through(&watching).await, 1);
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bridge::{
-    Pipeline, PortErrorKind,
+    Pipeline,
     watch::{Backfill, Backfilled, Told, WatchError},
 };
 use clap::Args;
@@ -75,10 +75,7 @@ pub(crate) async fn run(path: &Path, arguments: Arguments) -> Result<(), Failure
     };
     heard?;
     let done = done.map_err(|error| match &error {
-        // One that goes while others are read is passed over.
-        WatchError::Port(port) if port.kind() == PortErrorKind::Gone => {
-            Failure::Run(format!("there is no folder {folder} for us"))
-        }
+        WatchError::NoFolder { .. } => Failure::Run(error.to_string()),
         _ if dry_run => Failure::run(error),
         _ => Failure::Run(format!(
             "{}; the next run goes on where this one ended",
@@ -103,6 +100,7 @@ fn tell(told: &Told, json: bool) -> Result<(), Failure> {
         Told::Waits { ready } => watched(format_args!(
             "{ready} events wait in the inbox: this goes on when the service has done some"
         )),
+        Told::Paused { reason } => watched(format_args!("waits: {reason}")),
         Told::Progress(done) => watched(format_args!(
             "{} files, {} to be attached",
             done.files, done.matched

@@ -268,6 +268,29 @@ async fn values(setting: &Setting, folder: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn before_there_is_a_template_no_record_has_a_folder_and_no_event_is_a_dead_letter() {
+    let set = |it: String| {
+        let it = it.replace("[box]\n", "[box]\nmetadata_template = \"deal\"\n");
+        let rule = RULE.replace("METADATA_INSTANCE.UPDATED", "Opportunity.*");
+        it.replace("[worker]", &format!("{OUTBOUND}[worker]")) + &rule
+    };
+    let setting = Setting::with(set, true).await;
+    std::fs::write(setting.home.path().join("outbound.secret"), SECRET).unwrap();
+    for more in [&[][..], &["--dry-run"]] {
+        let one = [&["sync", setting.opportunity.as_str(), "--json"], more].concat();
+        let output = setting.program().args(one).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("has no folder"), "{said}");
+        run(&setting, &[&["sync", "--all", "--json"], more].concat()).await;
+    }
+    let _service = setting.serve_until_ready().await;
+    let next = json!({ "NextStep": "call" });
+    setting.crm.update(&setting.opportunity, next).unwrap();
+    tell_of_deal(&setting).await;
+    setting.wait_done(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_shipped_rules_make_their_template_and_keep_a_deal_and_its_folder_the_same() {
     let setting = shipped_setting(|it| it).await;
     let deal = &setting.opportunity;

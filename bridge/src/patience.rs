@@ -2,13 +2,14 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
+use jiff::Timestamp;
 use tokio::time::sleep;
 
-use super::all::SyncTold;
 use crate::{
     action::StepError,
     clock::Clock,
-    port_error::{PortErrorKind, in_one_line},
+    port_error::{PortError, PortErrorKind, in_one_line},
+    watch::WatchError,
 };
 
 /// What fails for a reason that may pass is tried so often.
@@ -20,9 +21,45 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Nobody sleeps for longer without a look around.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// That with one record, or with one list.
+/// An error that may say when it is worth another try.
+pub(crate) trait Passing {
+    /// What failed at a far side, if that is what it is.
+    fn port(&self) -> Option<&PortError>;
+
+    /// Until when to wait, where nothing has failed.
+    fn until(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+impl Passing for StepError {
+    fn port(&self) -> Option<&PortError> {
+        match self {
+            Self::Port(port) => Some(port),
+            _ => None,
+        }
+    }
+
+    fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Wait { until, .. } => Some(*until),
+            _ => None,
+        }
+    }
+}
+
+impl Passing for WatchError {
+    fn port(&self) -> Option<&PortError> {
+        match self {
+            Self::Port(port) => Some(port),
+            _ => None,
+        }
+    }
+}
+
+/// That with one record, with one file, or with one list.
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     tries: usize,
     waits: usize,
     has_told: bool,
@@ -30,29 +67,28 @@ pub(super) struct Patience {
 
 impl Patience {
     /// Waits until it is worth another try; `false` where it was stopped before that. What trying
-    /// again does not mend is the error.
-    pub(super) async fn bear(
+    /// again does not mend is the error. `tell` hears, once, why nothing can be done for now.
+    pub(crate) async fn bear<E: Passing>(
         &mut self,
-        error: StepError,
+        error: E,
         clock: &dyn Clock,
         stop: Pin<&mut impl Future<Output = ()>>,
-        tell: &mut impl FnMut(SyncTold),
-    ) -> Result<bool, StepError> {
-        let pause = match &error {
-            StepError::Wait { until, .. } if self.waits + 1 < WAITS => {
+        tell: impl FnOnce(String),
+    ) -> Result<bool, E> {
+        let pause = match (error.until(), error.port()) {
+            (Some(until), _) if self.waits + 1 < WAITS => {
                 self.waits += 1;
                 let pause = until.duration_since(clock.now());
                 Duration::try_from(pause).unwrap_or_default()
             }
-            StepError::Port(port) if is_for_all(port.kind()) => {
+            (_, Some(port)) if is_for_all(port.kind()) => {
                 if !self.has_told {
-                    let reason = in_one_line(port);
-                    tell(SyncTold::Waits { reason });
+                    tell(in_one_line(port));
                     self.has_told = true;
                 }
                 port.retry_after().unwrap_or(PAUSE)
             }
-            StepError::Port(port) if self.tries + 1 < TRIES && may_pass(port.kind()) => {
+            (_, Some(port)) if self.tries + 1 < TRIES && may_pass(port.kind()) => {
                 self.tries += 1;
                 port.retry_after().unwrap_or(PAUSE)
             }
