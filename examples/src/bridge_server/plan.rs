@@ -1,8 +1,8 @@
 //! `queue plan`: what an event of the inbox leads to, by the rules as they are now.
 
 use bridge::{
-    BOX_FOUND, BOX_MISSED, BOX_WEBHOOK, COMMAND, Command, Deed, Job, JobId, JobState, Pipeline,
-    Plan, Prepared, QueueAdmin, RECORD_EVENT, RecordEvent, webhook::Event,
+    BOX_FOUND, BOX_MISSED, BOX_WEBHOOK, COMMAND, Command, Deed, Foresight, Job, JobId, JobState,
+    Pipeline, Plan, Prepared, QueueAdmin, RECORD_EVENT, RecordEvent, StepError, webhook::Event,
 };
 use serde_json::{Value, json};
 
@@ -58,9 +58,7 @@ async fn planned(
             let prepared = prepared.map_err(|error| in_one_line(&error))?;
             let mut deeds = Vec::new();
             for one in &prepared {
-                let foreseen = pipeline.foresee(one).await;
-                let foreseen = foreseen.map_err(|error| in_one_line(&error))?;
-                deeds.extend(foreseen.into_iter().map(|it| it.deeds));
+                deeds.extend(foreseen(one, pipeline.foresee(one).await));
             }
             return Ok((prepared, deeds));
         }
@@ -69,9 +67,8 @@ async fn planned(
                 .map_err(|error| format!("it is no command: {error}"))?;
             let prepared = pipeline.prepare_command(&command, job.pushed_at).await;
             let prepared = prepared.map_err(|error| in_one_line(&error))?;
-            let foreseen = pipeline.foresee_command(&command, &prepared).await;
-            let foreseen = foreseen.map_err(|error| in_one_line(&error))?;
-            let deeds = foreseen.into_iter().map(|it| it.deeds).collect();
+            let told = pipeline.foresee_command(&command, &prepared).await;
+            let deeds = foreseen(&prepared, told);
             return Ok((vec![prepared], deeds));
         }
         kind => Prepared::Nothing(format!(
@@ -79,6 +76,23 @@ async fn planned(
         )),
     };
     Ok((vec![one], Vec::new()))
+}
+
+/// The plan of an event is worth knowing also where Box or Salesforce does not answer.
+fn foreseen(prepared: &Prepared, foreseen: Result<Vec<Foresight>, StepError>) -> Deeds {
+    let error = match foreseen {
+        Ok(foreseen) => return foreseen.into_iter().map(|it| it.deeds).collect(),
+        Err(error) => error,
+    };
+    let why = format!(
+        "what it would really do cannot be told now: {}",
+        in_one_line(&error)
+    );
+    let steps = match prepared {
+        Prepared::Steps(_, plan) => plan.steps.len(),
+        Prepared::Nothing(_) => 0,
+    };
+    vec![Some(vec![Deed::there("unknown", why)]); steps]
 }
 
 async fn of_box(pipeline: &Pipeline, job: &Job) -> Result<Prepared, String> {

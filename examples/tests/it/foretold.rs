@@ -410,6 +410,47 @@ async fn a_dry_run_foretells_what_is_found_lost_deleted_and_converted() {
         assert!(whats(&plan).contains("move_folder"), "{plan:#}");
     }
 
+    // An Account's folder was deleted, and a deal of it comes.
+    let other = json!({ "Name": "Gone Ltd" });
+    let other = setting.crm.create("Account", other).unwrap();
+    holds(&setting, &other).await;
+    let at = |path: &str| {
+        let all = paths(&setting).into_iter();
+        let mut found = all.filter(|(_, it)| it == path);
+        found.next().map(|(id, _)| id)
+    };
+    let gone = at("Clients/Gone Ltd").unwrap();
+    let url = format!(
+        "{}/2.0/folders/{gone}?recursive=true",
+        setting.content.url()
+    );
+    let request = reqwest::Client::new().delete(url);
+    let token = setting.content.issue_token();
+    let answer = request.bearer_auth(token).send().await;
+    assert!(answer.unwrap().status().is_success());
+    let second = deal(&setting, "Second", &other, &rep);
+    let plan = holds(&setting, &second).await;
+    assert!(whats(&plan).contains("make_folder"), "{plan:#}");
+
+    // A deal's folder that the Account's lies in cannot go into it.
+    let within = json!({ "Name": "Within Ltd" });
+    let within = setting.crm.create("Account", within).unwrap();
+    let around = deal(&setting, "Around", &within, &rep);
+    let outer = setting.content.create_folder("0", "Outer").unwrap();
+    let inner = setting.content.create_folder(&outer, "Inner").unwrap();
+    for (folder, key, record) in [
+        (&outer, "opportunity_id", &around),
+        (&inner, "account_id", &within),
+    ] {
+        let values = json!({ key: long(record) });
+        let applied = setting.content.apply_metadata(folder, "deal", values);
+        applied.unwrap();
+    }
+    let plan = provision(&setting, &around, &["--dry-run", "--json"]).await;
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let last = plan["deeds"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["what"], "stop", "{plan:#}");
+
     // What stops the deed stops its plan: a file has the name.
     let clients = paths(&setting)
         .into_iter()

@@ -72,6 +72,13 @@ impl Folders for Stage {
             });
             return Ok(Placed::NameTaken);
         }
+        // Box refuses it, too, and nobody could tell where such a folder is.
+        let around = self.folder_state(parent).await?.with_itself();
+        if around.iter().any(|it| it.id == folder) {
+            let refused = PortError::new(PortErrorKind::Refused, "move the folder");
+            let why = "a folder cannot be moved into a folder of its own";
+            return Err(refused.with_detail(Some(why.to_owned())));
+        }
         let before = self.folder_state(folder).await?;
         let mut state = self.state();
         let place = Place {

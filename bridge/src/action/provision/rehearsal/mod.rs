@@ -23,6 +23,9 @@ use crate::{
     worker::Hold,
 };
 
+/// So often a walk is begun anew.
+const TRIES: usize = 3;
+
 impl Provision {
     /// What would be done for a record, and what is there already.
     pub(super) async fn rehearse(
@@ -50,7 +53,19 @@ impl Provision {
             options: &options,
             transfers: &transfers,
         };
-        let played = self.on(&stage).provision(record, &work).await;
+        let mut tries = 1;
+        let played = loop {
+            match self.on(&stage).provision(record, &work).await {
+                // The deed, too, begins anew where something that it remembered is gone.
+                Err(StepError::Port(error))
+                    if error.kind() == PortErrorKind::Busy && tries < TRIES =>
+                {
+                    tries += 1;
+                    stage.begin_anew();
+                }
+                played => break played,
+            }
+        };
         let mut deeds = stage.deeds().await?;
         match played {
             Ok(_) if deeds.is_empty() => {

@@ -14,7 +14,7 @@ use crate::{
     foresight::{Deed, Looks},
     metadata::{Instance, Metadata},
     package_links::PackageLinks,
-    port_error::PortError,
+    port_error::{PortError, PortErrorKind},
     records::Records,
 };
 
@@ -81,6 +81,9 @@ enum Rank {
     Rest,
 }
 
+/// Far more folders than lie in each other anywhere.
+const DEEPEST: usize = 1000;
+
 impl Stage {
     pub(super) fn of(provision: &Provision, looks: &Looks) -> Self {
         Self {
@@ -102,6 +105,11 @@ impl Stage {
         self.state().cues.push(cue);
     }
 
+    /// Forgets what was told, and not what was played.
+    pub(super) fn begin_anew(&self) {
+        self.state().cues.clear();
+    }
+
     pub(super) fn place_of(&self, folder: &str) -> Option<Place> {
         self.state().places.get(folder).cloned()
     }
@@ -115,6 +123,11 @@ impl Stage {
         let (mut folder, mut below) = (folder.to_owned(), Vec::new());
         // From the inside out, up to one that is where it was.
         let folders = loop {
+            // Somebody may move them while they are looked at, so that the walk would have no end.
+            if below.len() > DEEPEST {
+                let busy = PortError::new(PortErrorKind::Busy, "find out where the folder is");
+                return Err(busy.with_detail(Some("folders are being moved".to_owned())));
+            }
             if let Some(place) = self.place_of(&folder) {
                 let name = place.name;
                 below.push(FolderRef { id: folder, name });
