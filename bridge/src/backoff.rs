@@ -14,7 +14,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
 pub struct Backoff {
     /// What is doubled.
     pub base: Duration,
-    /// The longest wait, before jitter; no shorter than `base`.
+    /// The longest wait, before jitter.
     pub max_delay: Duration,
     /// The longest jitter.
     pub jitter: Duration,
@@ -54,7 +54,7 @@ impl Backoff {
             .base
             .saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX));
         let delay = doubled
-            .min(self.max_delay.max(self.base))
+            .min(self.max_delay)
             .saturating_add(self.jitter.min(LONGEST_WAIT).mul_f64(fastrand::f64()));
         let at = now.checked_add(asked.map_or(delay, |asked| asked.max(delay)));
         Some(at.map_or_else(|_| self.latest(now), |at| at.min(self.latest(now))))
@@ -62,11 +62,7 @@ impl Backoff {
 
     /// The latest that anything is put off to. Nobody may park a job for years.
     pub(crate) fn latest(&self, now: Timestamp) -> Timestamp {
-        let furthest = self
-            .max_age
-            .max(self.max_delay)
-            .max(self.base)
-            .min(LONGEST_WAIT);
+        let furthest = self.max_age.max(self.max_delay).min(LONGEST_WAIT);
         now.checked_add(furthest).unwrap_or(now)
     }
 

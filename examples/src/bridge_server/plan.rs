@@ -92,7 +92,11 @@ fn foreseen(prepared: &Prepared, foreseen: Result<Vec<Foresight>, StepError>) ->
         Prepared::Steps(_, plan) => plan.steps.len(),
         Prepared::Nothing(_) => 0,
     };
-    vec![Some(vec![Deed::there("unknown", why)]); steps]
+    let mut deeds = vec![None; steps];
+    if let Some(first) = deeds.first_mut() {
+        *first = Some(vec![Deed::there("unknown", why)]);
+    }
+    deeds
 }
 
 async fn of_box(pipeline: &Pipeline, job: &Job) -> Result<Prepared, String> {

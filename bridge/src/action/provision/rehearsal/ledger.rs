@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -26,19 +26,27 @@ pub(super) struct Played {
     own: MemoryStore,
     /// What of the real one is in its own by now.
     taken: Mutex<BTreeSet<EffectKey>>,
+    forgotten: Mutex<BTreeSet<EffectKey>>,
 }
 
 impl Played {
-    pub(super) fn on(real: Arc<dyn Ledger>) -> Self {
+    /// As if these were forgotten there by now.
+    pub(super) fn on(real: Arc<dyn Ledger>, forgotten: BTreeSet<EffectKey>) -> Self {
         Self {
             real,
             own: MemoryStore::new(),
-            taken: Mutex::default(),
+            taken: Mutex::new(forgotten.clone()),
+            forgotten: Mutex::new(forgotten),
         }
     }
 
+    /// What was forgotten at some time, also where something was put in its place since.
+    pub(super) fn forgotten(&self) -> MutexGuard<'_, BTreeSet<EffectKey>> {
+        locked(&self.forgotten)
+    }
+
     async fn take(&self, key: &EffectKey) -> Result<(), StoreError> {
-        let taken = || self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = || locked(&self.taken);
         if taken().contains(key) {
             return Ok(());
         }
@@ -123,6 +131,7 @@ impl Ledger for Played {
 
     async fn forget(&self, key: &EffectKey) -> Result<(), StoreError> {
         self.take(key).await?;
+        self.forgotten().insert(key.clone());
         self.own.forget(key).await
     }
 
@@ -137,4 +146,8 @@ impl Ledger for Played {
         }
         self.own.under(prefix).await
     }
+}
+
+fn locked(keys: &Mutex<BTreeSet<EffectKey>>) -> MutexGuard<'_, BTreeSet<EffectKey>> {
+    keys.lock().unwrap_or_else(PoisonError::into_inner)
 }

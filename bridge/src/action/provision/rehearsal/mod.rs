@@ -7,10 +7,11 @@ mod ledger;
 mod metadata;
 mod stage;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::sync::{OnceCell, Semaphore};
 
+use self::ledger::Played;
 pub(super) use self::stage::{Cue, Stage};
 use super::Provision;
 use crate::{
@@ -23,9 +24,6 @@ use crate::{
     worker::Hold,
 };
 
-/// So often a walk is begun anew.
-const TRIES: usize = 3;
-
 impl Provision {
     /// What would be done for a record, and what is there already.
     pub(super) async fn rehearse(
@@ -34,8 +32,43 @@ impl Provision {
         situation: &Situation,
         looks: &Looks,
     ) -> Result<Vec<Deed>, StepError> {
-        let stage = Arc::new(Stage::of(self, looks));
-        let ledger = ledger::Played::on(Arc::clone(&looks.ledger));
+        let mut forgotten = BTreeSet::new();
+        loop {
+            let ledger = Played::on(Arc::clone(&looks.ledger), forgotten.clone());
+            let stage = Arc::new(Stage::of(self, looks));
+            let played = self
+                .attempt(record, situation, looks, &stage, &ledger)
+                .await;
+            // A deed is tried again where it is busy, and begins from what is there. Of what an
+            // attempt has played only its forgetting can make another one differ from it.
+            if is_busy(&played) && ledger.forgotten().len() > forgotten.len() {
+                forgotten = std::mem::take(&mut ledger.forgotten());
+                continue;
+            }
+            let stops = match played {
+                Ok(_) => None,
+                Err(error) if is_told(&error) => Some(error),
+                Err(error) => return Err(error),
+            };
+            let mut deeds = stage.deeds().await?;
+            if let Some(error) = stops {
+                let why = format!("stops here: {}", in_one_line(&error));
+                deeds.push(Deed::there("stop", why));
+            } else if deeds.is_empty() {
+                deeds.push(Deed::there("nothing", "there is nothing to do"));
+            }
+            return Ok(deeds);
+        }
+    }
+
+    async fn attempt(
+        &self,
+        record: &Record,
+        situation: &Situation,
+        looks: &Looks,
+        stage: &Arc<Stage>,
+        ledger: &Played,
+    ) -> Result<String, StepError> {
         let (hold, transfers) = (Hold::forever(), Semaphore::new(1));
         let options = PipelineOptions {
             // What is under way is played as it will be.
@@ -44,41 +77,16 @@ impl Provision {
         };
         let work = Work {
             situation,
-            content: &*stage,
+            content: &**stage,
             crm: &*looks.crm,
-            ledger: &ledger,
+            ledger,
             queue: None,
             clock: &*looks.clock,
             hold: &hold,
             options: &options,
             transfers: &transfers,
         };
-        let mut tries = 1;
-        let played = loop {
-            match self.on(&stage).provision(record, &work).await {
-                // The deed, too, begins anew where something that it remembered is gone.
-                Err(StepError::Port(error))
-                    if error.kind() == PortErrorKind::Busy && tries < TRIES =>
-                {
-                    tries += 1;
-                    stage.begin_anew();
-                }
-                played => break played,
-            }
-        };
-        let mut deeds = stage.deeds().await?;
-        match played {
-            Ok(_) if deeds.is_empty() => {
-                deeds.push(Deed::there("nothing", "there is nothing to do"));
-            }
-            Ok(_) => {}
-            Err(error) if is_told(&error) => {
-                let why = format!("stops here: {}", in_one_line(&error));
-                deeds.push(Deed::there("stop", why));
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(deeds)
+        self.on(stage).provision(record, &work).await
     }
 
     /// The same, on a stage.
@@ -95,6 +103,10 @@ impl Provision {
             ..self.clone()
         }
     }
+}
+
+fn is_busy<T>(played: &Result<T, StepError>) -> bool {
+    matches!(played, Err(StepError::Port(error)) if error.kind() == PortErrorKind::Busy)
 }
 
 /// Whether it belongs to what is foretold: the same would stop the deed.

@@ -105,11 +105,6 @@ impl Stage {
         self.state().cues.push(cue);
     }
 
-    /// Forgets what was told, and not what was played.
-    pub(super) fn begin_anew(&self) {
-        self.state().cues.clear();
-    }
-
     pub(super) fn place_of(&self, folder: &str) -> Option<Place> {
         self.state().places.get(folder).cloned()
     }
