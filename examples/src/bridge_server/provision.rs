@@ -79,11 +79,29 @@ async fn foretell(
 }
 
 pub(crate) fn print(deeds: &[Deed]) -> Result<(), Failure> {
-    for Deed { does, writes, .. } in deeds {
-        say(format_args!(
-            "{} {does}",
-            if *writes { "  +" } else { "   " }
-        ))?;
+    deeds.iter().try_for_each(|deed| say(line(deed)))
+}
+
+/// One line, whatever a record's name has in it: no name is to pass for a deed.
+fn line(deed: &Deed) -> String {
+    let mark = if deed.writes { "  + " } else { "    " };
+    let mut line = mark.to_owned();
+    for c in deed.does.chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
     }
-    Ok(())
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_a_line_break_makes_no_second_line() {
+        let deed = Deed::write("make_folder", "make folder /A\n  + rename folder /B");
+        assert_eq!(line(&deed), "  + make folder /A\\n  + rename folder /B");
+    }
 }
