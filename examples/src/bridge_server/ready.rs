@@ -91,7 +91,7 @@ async fn try_out(ready: &Ready) -> Result<String, StoreError> {
         }
     }
     if let CircuitState::Open(_) | CircuitState::Probing = circuits.uploads() {
-        said.push_str(", salesforce has no room for files");
+        said.push_str(", salesforce has no room for files of some size");
     }
     let hooks = watch
         .as_ref()

@@ -1,6 +1,11 @@
 //! The secret store that the configuration names, and `secrets`: what people do with it.
 
-use std::{io::Read, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io::{ErrorKind, Read},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use bridge::{
     secrets::{
@@ -222,12 +227,17 @@ fn is_none(side: Side, text: &str) -> Option<&'static str> {
 
 fn from_stdin() -> Result<SecretString, Failure> {
     let mut text = Zeroizing::new(String::with_capacity(8 * 1024));
+    let problem = "standard input: give one refresh token, and nothing else";
+    let refused = || Failure::Setup(vec![problem.to_owned()]);
     let read = std::io::stdin().take(MOST_READ).read_to_string(&mut text);
-    read.map_err(Failure::run)?;
+    read.map_err(|error| match error.kind() {
+        // It is no text at all.
+        ErrorKind::InvalidData => refused(),
+        _ => Failure::run(error),
+    })?;
     let token = text.trim_start_matches('\u{feff}').trim();
     if token.is_empty() || token.contains(char::is_whitespace) {
-        let problem = "standard input: give one refresh token, and nothing else";
-        return Err(Failure::Setup(vec![problem.to_owned()]));
+        return Err(refused());
     }
     Ok(SecretString::from(token))
 }
