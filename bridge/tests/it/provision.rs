@@ -8,6 +8,7 @@ use bridge::{
     action::{Collaborate, Who},
     crm::Record,
     folders::Invitee,
+    metadata::ValueKind,
     store::memory::MemoryStore,
 };
 use jiff::Timestamp;
@@ -788,4 +789,37 @@ async fn the_plan_and_the_preview_say_it_beforehand() {
         .await
         .unwrap();
     assert!(all.is_empty());
+}
+
+/// A change of other fields is nothing to it, so whatever it reads has to be among these.
+#[test]
+fn it_goes_by_every_field_that_it_reads() {
+    let sides = Arc::new(FarSides::default());
+    let paths = PATHS.iter().chain(&["/Leads/{Lead.Name}"]);
+    let layout = Layout::new(paths).unwrap();
+    let provision = Provision::new(sides.clone(), sides.clone(), sides, layout)
+        .field("step", ValueKind::String, "Opportunity", "NextStep")
+        .link_field("Opportunity.Folder__c")
+        .collaborators([Collaborate {
+            who: Who::Owner,
+            role: "editor".to_owned(),
+        }]);
+    let deal = [
+        "Account.Name",
+        "Name",
+        "NextStep",
+        "Folder__c",
+        "Owner.Email",
+        "Owner.IsActive",
+    ];
+    let lead = ["Name", "IsConverted", "ConvertedOpportunityId"];
+    for (object, fields) in [("Opportunity", &deal[..]), ("Lead", &lead[..])] {
+        let goes_by = provision.goes_by(object).unwrap();
+        for field in fields {
+            assert!(goes_by.iter().any(|it| it == field), "{field}: {goes_by:?}");
+        }
+    }
+    let name = "Name".to_owned();
+    assert!(provision.goes_by("Account").unwrap().contains(&name));
+    assert_eq!(provision.goes_by("Contact"), None, "it may be anything");
 }

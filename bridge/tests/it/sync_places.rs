@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use bridge::{
-    Clock, Metadata, PortError, PortErrorKind, Records, StepError, SyncMetadata,
+    Action, Clock, Metadata, PortError, PortErrorKind, Records, StepError, SyncMetadata,
     content::Content,
     crm::{Activity, Crm, Deal, NewFile, Origin, Record, Stage, StoredVersion},
     metadata::{Claimed, Instance, TemplateField, ValueChange, ValueKind},
@@ -780,6 +780,21 @@ async fn story(deeds: Vec<Deed>, policy: ConflictPolicy) {
     assert_eq!(sides.world().writes, writes, "it plays ping-pong");
     let all = conflicts(&store).await.unwrap();
     assert!(all.iter().all(|it| it.is_over), "{all:#?}");
+}
+
+/// A value that the record has refused for the sake of another field is waiting for that one.
+#[test]
+fn it_goes_by_every_field_of_a_record_that_gets_values() {
+    let sides = Sides::new();
+    assert_eq!(
+        sides.keeper(ConflictPolicy::Ask).goes_by("Opportunity"),
+        None
+    );
+    let to_box = pairs().map(|pair| pair.direction(Direction::ToBox));
+    let to_box = sides.keeper_of(FieldMap::new("Opportunity", to_box).unwrap());
+    let fields = pairs().map(|pair| pair.field).to_vec();
+    assert_eq!(to_box.goes_by("Opportunity"), Some(fields));
+    assert_eq!(to_box.goes_by("Account"), Some(Vec::new()));
 }
 
 /// What was unticked, and has not reached the record, is gone with the template's field as well.

@@ -191,6 +191,16 @@ struct Watching {
 }
 
 impl Watching {
+    /// Ends all jobs that are due, whatever they are.
+    async fn do_all(&self) {
+        let now = self.clock.now();
+        for job in self.store.lease("other", 9, HOUR, now).await.unwrap() {
+            let note = String::new();
+            let settle = Settle::Done { note };
+            self.store.settle(&job.lease, settle, now).await.unwrap();
+        }
+    }
+
     fn new() -> Self {
         Self::with(false)
     }
@@ -699,16 +709,7 @@ async fn nobody_lists_all_mapped_folders_for_an_inbox_that_takes_nothing() {
         assert!(matches!(full, WatchError::Full(_)), "{full}");
     }
     assert_eq!(lists(), before);
-    for job in watching.store.lease("other", 9, HOUR, now).await.unwrap() {
-        let settle = Settle::Done {
-            note: String::new(),
-        };
-        watching
-            .store
-            .settle(&job.lease, settle, now)
-            .await
-            .unwrap();
-    }
+    watching.do_all().await;
     watching.watch.catch_up().await.unwrap();
     assert_eq!(looked_through(&watching).await, 1);
 }
@@ -737,17 +738,7 @@ async fn no_more_looks_are_asked_for_than_the_inbox_takes_and_the_others_come_la
         let caught_up = watching.watch.catch_up().await;
         let ready = watching.store.counts().await.unwrap().ready;
         assert!(ready <= 4, "{ready} wait");
-        let now = watching.clock.now();
-        for job in watching.store.lease("other", 9, HOUR, now).await.unwrap() {
-            let settle = Settle::Done {
-                note: String::new(),
-            };
-            watching
-                .store
-                .settle(&job.lease, settle, now)
-                .await
-                .unwrap();
-        }
+        watching.do_all().await;
         if caught_up.is_ok() {
             break;
         }

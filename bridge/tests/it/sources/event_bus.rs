@@ -13,7 +13,7 @@ use bridge::{
 use jiff::{SignedDuration, Timestamp};
 use salesforce_client::{
     ClientCredentials, SalesforceClient,
-    pubsub::ChangeType,
+    pubsub::{ChangeType, PubSub},
     testing::{FakeSalesforce, Field, PlatformEvent, StreamEnd, StreamFault},
 };
 use serde::Serialize;
@@ -41,6 +41,22 @@ pub(super) struct Listening {
 }
 
 impl Listening {
+    /// An org with a platform event, and who publishes it.
+    fn with_known(&self) -> PubSub {
+        let event = PlatformEvent::new("Known__e").field(Field::text("Deal__c", 18));
+        self.org.add_platform_event(event).unwrap();
+        let bus = self.client.pubsub().endpoint(self.org.pubsub_url());
+        bus.build().unwrap()
+    }
+
+    fn known(&self, deal: &str) -> Known {
+        Known {
+            created: ago(100).as_millisecond(),
+            by: self.org.integration_user().to_owned(),
+            deal: deal.to_owned(),
+        }
+    }
+
     pub(super) async fn up() -> Self {
         let (org, client) = org().await;
         Self {
@@ -387,15 +403,7 @@ struct Known {
 async fn a_platform_event_names_its_record_in_a_field() {
     const TOPIC: &str = "/event/Known__e";
     let it = Listening::up().await;
-    let event = PlatformEvent::new("Known__e").field(Field::text("Deal__c", 18));
-    it.org.add_platform_event(event).unwrap();
-    let bus = it.client.pubsub().endpoint(it.org.pubsub_url());
-    let bus = bus.build().unwrap();
-    let known = |deal: &str| Known {
-        created: ago(100).as_millisecond(),
-        by: it.org.integration_user().to_owned(),
-        deal: deal.to_owned(),
-    };
+    let bus = it.with_known();
     let topic = || Topic::new(TOPIC).record_field("Deal__c");
     let begun = async || !it.org.subscriptions().is_empty();
     it.until(it.source_of(topic()), begun).await;
@@ -403,7 +411,7 @@ async fn a_platform_event_names_its_record_in_a_field() {
         while it.org.subscriptions().len() < 2 {
             sleep(Duration::from_millis(5)).await;
         }
-        let events = [known("no id"), known("006000000000001")];
+        let events = [it.known("no id"), it.known("006000000000001")];
         bus.publish(TOPIC, &events).await.unwrap();
     };
     let (told_all, ()) = tokio::join!(it.until_told(it.source_of(topic()), 1), publishing);
@@ -417,26 +425,18 @@ async fn a_platform_event_names_its_record_in_a_field() {
 async fn platform_events_that_the_bus_still_has_come_after_a_lost_position() {
     const TOPIC: &str = "/event/Known__e";
     let it = Listening::up().await;
-    let event = PlatformEvent::new("Known__e").field(Field::text("Deal__c", 18));
-    it.org.add_platform_event(event).unwrap();
-    let bus = it.client.pubsub().endpoint(it.org.pubsub_url());
-    let bus = bus.build().unwrap();
-    let known = |deal: &str| Known {
-        created: ago(100).as_millisecond(),
-        by: it.org.integration_user().to_owned(),
-        deal: deal.to_owned(),
-    };
+    let bus = it.with_known();
     let topic = Topic::new(TOPIC)
         .record_field("Deal__c")
         .objects(["Account"]);
     let source = || it.source_of(topic.clone());
-    bus.publish(TOPIC, &[known("006000000000001")])
+    bus.publish(TOPIC, &[it.known("006000000000001")])
         .await
         .unwrap();
     it.until_kept_of(TOPIC, source()).await;
     it.org.purge_events();
     // Nobody listens, and no record of that name changes.
-    bus.publish(TOPIC, &[known("006000000000002")])
+    bus.publish(TOPIC, &[it.known("006000000000002")])
         .await
         .unwrap();
     let id = account(&it.org, ago(300));
